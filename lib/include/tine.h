@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tine: Python's multiprocessing and concurrent.futures for C on Linux.
+ *
+ * This header includes every other one; see tine(7) for the overview.
+ */
+#ifndef TINE_H
+#define TINE_H
+
+#include <tine/base.h>
+#include <tine/error.h>
+#include <tine/time.h>
+#include <tine/version.h>
+
+#endif

@@ -1,0 +1,37 @@
+# The base layer, the public headers, and the library itself.
+#
+# All objects go into libtinecore.la, which tests link so that internals can be tested;
+# libtine.la is the same objects behind the export map.
+noinst_LTLIBRARIES += libtinecore.la
+libtinecore_la_SOURCES =
+libtinecore_la_LIBADD = $(SODIUM_LIBS) $(MSGPACK_LIBS) -lpthread -ldl
+
+lib_LTLIBRARIES += libtine.la
+libtine_la_SOURCES =
+libtine_la_LIBADD = libtinecore.la
+# -version-info CURRENT:REVISION:AGE.  CURRENT counts interfaces ever published, AGE how many of
+# them before the newest still work, REVISION the releases since the interface last changed.
+# Any release: REVISION+1.  Symbols added: CURRENT+1, REVISION=0, AGE+1.  Symbols removed or
+# changed: CURRENT+1, REVISION=0, AGE=0.
+libtine_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
+	-Wl,--version-script=$(top_srcdir)/%D%/tine.map
+libtine_la_DEPENDENCIES = libtinecore.la $(top_srcdir)/%D%/tine.map
+EXTRA_DIST += %D%/tine.map
+
+pkgconfig_DATA = %D%/tine.pc
+
+tineincludedir = $(includedir)/tine
+include_HEADERS = %D%/include/tine.h
+tineinclude_HEADERS = \
+	%D%/include/tine/base.h \
+	%D%/include/tine/error.h \
+	%D%/include/tine/time.h
+nodist_tineinclude_HEADERS = %D%/include/tine/version.h
+
+libtinecore_la_SOURCES += \
+	%D%/auto.h \
+	%D%/checked.h \
+	%D%/clock.c %D%/clock.h \
+	%D%/error.c \
+	%D%/fork.c %D%/fork.h \
+	%D%/sys.c %D%/sys.h

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_LIB_SYS_H
+#define TINE_LIB_SYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Every raw system call that needs CLOEXEC, an EINTR loop or a fallback stands in lib/sys.c and
+ * nowhere else, so that a fault module can fail any of them. All return -errno, never set it for the
+ * caller to read; descriptors are CLOEXEC.
+ */
+int tine__sys_memfd(const char *name);
+int tine__sys_pidfd_open(pid_t pid);
+int tine__sys_pidfd_kill(int pidfd, int signal);
+int tine__sys_socketpair(int fds[2]); /* AF_UNIX SOCK_SEQPACKET */
+int tine__sys_poll_in(int fd, int64_t timeout_ns); /* 1 readable or hung up, 0 timed out */
+int tine__sys_gettid(void);
+
+/*
+ * Waits while *word == expected, at most timeout_ns (negative: for ever). The word may lie in memory
+ * shared between processes. 0 woken or value differed, -ETIMEDOUT; -EINTR is retried inside.
+ */
+int tine__sys_futex_wait(const _Atomic uint32_t *word, uint32_t expected, int64_t timeout_ns);
+int tine__sys_futex_wake(const _Atomic uint32_t *word, int count); /* how many were woken */
+
+/* One record with descriptors beside it (at most 4). Never SIGPIPE. */
+ssize_t tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds, int count,
+                           int flags);
+/* *count: room in, descriptors received out. -EPROTO (and all closed) when some were cut off. */
+ssize_t tine__sys_recv_fds(int socket, void *record, size_t size, int *fds, int *count, int flags);
+
+#endif
