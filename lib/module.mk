@@ -25,6 +25,9 @@ include_HEADERS = %D%/include/tine.h
 tineinclude_HEADERS = \
 	%D%/include/tine/base.h \
 	%D%/include/tine/error.h \
+	%D%/include/tine/future.h \
+	%D%/include/tine/pool.h \
+	%D%/include/tine/task.h \
 	%D%/include/tine/time.h
 nodist_tineinclude_HEADERS = %D%/include/tine/version.h
 

@@ -9,6 +9,9 @@
 
 #include <tine/base.h>
 #include <tine/error.h>
+#include <tine/future.h>
+#include <tine/pool.h>
+#include <tine/task.h>
 #include <tine/time.h>
 #include <tine/version.h>
 

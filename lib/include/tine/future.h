@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Futures and results: what a job gives back.
+ *
+ *     submit / for_async / map_async / …      future: pending ──► done        close
+ *     starmap / apply                         results: complete from the start  close
+ *
+ *     tine_future *future;
+ *     tine_pool_submit(&future, pool, power, NULL, "qq", INT64_C(2), INT64_C(10));
+ *     rc = tine_future_result(future, TINE_SEC(5), "q", &value);
+ *     tine_future_close(future);
+ *
+ * A future is done when its job is: with a result, with a failure, or because the pool ended
+ * (-ECANCELED) or broke (TINE_EBROKEN, TINE_EWORKER). It stays readable after its pool was closed.
+ * When a worker dies with the job, the future fails with TINE_EWORKER or the job runs again
+ * (.retries); it never stays pending.
+ */
+#ifndef TINE_FUTURE_H
+#define TINE_FUTURE_H
+
+#include <tine/base.h>
+#include <tine/task.h>
+
+TINE_BEGIN_DECLS
+
+typedef struct tine_future tine_future;
+typedef struct tine_results tine_results;
+
+/**
+ * tine_future_done - has the job ended?
+ *
+ * In:      future  a future that is not closed
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: true once the job has a result, a failure or was cancelled; it then stays true
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   a job lost with its worker counts as ended once that has been settled
+ * Source:  pool/future.c; follows concurrent.futures.Future.done
+ * Since:   0.1
+ */
+TINE_API bool tine_future_done(tine_future *future);
+
+/**
+ * tine_future_wait - wait until the job has ended
+ *
+ * In:      future      a future that is not closed
+ *          timeout_ns  how long to wait
+ * Out:     none
+ * Shape:   none
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = poll)
+ * Returns: 0 when the job has ended, however it ended; else a negative code
+ * Handle:  -ETIMEDOUT, -EAGAIN (timeout 0 and not done)
+ * Give up: -EINVAL, TINE_EFORKED
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs the job's progress callback
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   returns within 100 ms of the death of what the job needs
+ * Source:  pool/future.c; follows multiprocessing AsyncResult.wait
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_future_wait(tine_future *future, int64_t timeout_ns);
+
+/**
+ * tine_future_result - wait for the job and unpack its result
+ *
+ * In:      future      a future that is not closed
+ *          timeout_ns  how long to wait
+ *          format      as tine_unpack() takes it, for the one value of a submitted task; NULL reads
+ *                      nothing (and is the only one for jobs without values: for, reduce, map)
+ * Out:     ...         one pointer (or pair) a letter; strings and arrays are borrowed until the future is closed
+ * Shape:   one msgpack value
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = poll)
+ * Returns: 0, or a negative code: of the wait, of the job, or of the unpacking
+ * Handle:  -ETIMEDOUT, -EAGAIN (not done yet); TINE_EREMOTE, TINE_EWORKER, TINE_ELIMIT (the job failed:
+ *          the tine_failure of the job options says how); -ECANCELED, -ESHUTDOWN
+ * Give up: TINE_EFORMAT (another shape), -EINVAL, TINE_EFORKED, TINE_EBROKEN
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs the job's progress callback
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   a worker that dies with the job gives TINE_EWORKER unless .retries lets it run again
+ * Source:  pool/future.c; follows concurrent.futures.Future.result;
+ *          differs: a failure is a code and data, not an exception
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_future_result(tine_future *future, int64_t timeout_ns,
+                                             const char *format, ...);
+
+/**
+ * tine_future_results - wait for a starmap and read all of its results
+ *
+ * In:      future      a future of tine_pool_starmap_async() or tine_pool_submit()
+ *          timeout_ns  how long to wait
+ * Out:     results     all results, borrowed until the future is closed; written also when the job failed in
+ *                      some items, whose results then give their own codes
+ * Shape:   n argument tuples give n results; result i belongs to tuple i
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = poll)
+ * Returns: as tine_future_result()
+ * Handle:  as tine_future_result()
+ * Give up: -EINVAL (a job without values), TINE_EFORKED, TINE_EBROKEN
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs the job's progress callback
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   as tine_future_result()
+ * Source:  pool/future.c; follows multiprocessing AsyncResult.get
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_future_results(tine_future *future, int64_t timeout_ns,
+                                              const tine_results **results);
+
+/**
+ * tine_future_close - let go of a future
+ *
+ * In:      future  a future, or NULL
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: nothing
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no; a job that has not ended goes on and its result is dropped, except that one with an
+ *          `out` or accumulator of the caller's is stopped first, its workers killed where they do not stop
+ * Safety:  thread one | process owner | fork child may close | signal no
+ * Death:   none
+ * Source:  pool/future.c; what dropping the last reference does in Python
+ * Since:   0.1
+ */
+TINE_API void tine_future_close(tine_future *future);
+
+/**
+ * tine_results_count - how many results there are
+ *
+ * In:      results  results that are not closed
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the number of argument tuples of the job; 0 for NULL
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/results.c
+ * Since:   0.1
+ */
+TINE_API size_t tine_results_count(const tine_results *results);
+
+/**
+ * tine_results_get - unpack one result
+ *
+ * In:      results  results that are not closed
+ *          index    which one, from 0
+ *          format   as tine_unpack() takes it, for one value
+ * Out:     ...      one pointer (or pair) a letter; strings and arrays are borrowed until the results are closed
+ * Shape:   one msgpack value; result i belongs to argument tuple i
+ * Units:   none
+ * Returns: 0, or a negative code
+ * Handle:  the item's own code when it failed: TINE_EREMOTE, TINE_EWORKER, TINE_ELIMIT; -ECANCELED (never ran)
+ * Give up: TINE_EFORMAT (another shape), -ERANGE, -EINVAL (index too large, bad format)
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/results.c
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_results_get(const tine_results *results, size_t index,
+                                           const char *format, ...);
+
+/**
+ * tine_results_packed - one result as msgpack bytes
+ *
+ * In:      results  results that are not closed
+ *          index    which one, from 0
+ * Out:     bytes    the value, borrowed until the results are closed
+ *          size     its length
+ * Shape:   one msgpack value
+ * Units:   size bytes
+ * Returns: 0, or a negative code as tine_results_get()
+ * Handle:  the item's own code when it failed
+ * Give up: -EINVAL
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/results.c
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_results_packed(const tine_results *results, size_t index,
+                                              const void **bytes, size_t *size);
+
+/**
+ * tine_results_close - let go of results
+ *
+ * In:      results  results that a call returned (not those borrowed from a future), or NULL
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: nothing
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may close | signal no
+ * Death:   none
+ * Source:  pool/results.c
+ * Since:   0.1
+ */
+TINE_API void tine_results_close(tine_results *results);
+
+TINE_END_DECLS
+
+#endif

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pool: worker processes that share a stream of jobs.
+ *
+ *     open ──► running ──► join (no new work, all of it done, workers gone)
+ *                 │  └───► terminate (everything killed, unfinished jobs -ECANCELED)
+ *                 └──────► broken (the nursery died: running jobs TINE_EWORKER, later ones TINE_EBROKEN)
+ *     close: ends what still runs as terminate does, and frees the handle; from every state
+ *
+ * The canonical use:
+ *
+ *     static int square(size_t begin, size_t end, void *context)
+ *     {
+ *         double *const *values = context;
+ *         for (size_t i = begin; i < end; i++)
+ *             (*values)[i] *= (*values)[i];
+ *         return 0;
+ *     }
+ *
+ *     double *values = tine_calloc(n, sizeof *values);
+ *     tine_pool_open(&pool, NULL);
+ *     tine_pool_for(pool, n, square, &(tine_job_options){.context = &values, .context_size = sizeof values});
+ *     tine_pool_close(pool);
+ *
+ * Workers are forks of the program as it was at tine_pool_open(): they see its functions, globals and
+ * descriptors of that moment, not what is changed later; memory of tine_alloc() is shared by all.
+ * They are children of a small process, the nursery, which replaces the dead ones; the program itself
+ * sees one child, and only the pool's end makes it exit. When a worker dies, the item that it was
+ * running fails with TINE_EWORKER (or runs again: .retries), every other item gets its result, and a new
+ * worker takes its place. When the program dies, its workers and the nursery are killed.
+ */
+#ifndef TINE_POOL_H
+#define TINE_POOL_H
+
+#include <tine/base.h>
+#include <tine/future.h>
+#include <tine/task.h>
+#include <tine/time.h>
+
+TINE_BEGIN_DECLS
+
+typedef struct tine_pool tine_pool;
+typedef struct tine_buffer tine_buffer; /* tine/codec.h */
+
+#define TINE_UNLIMITED   ((int32_t)-1) /* for .retries */
+#define TINE_WORKERS_MAX 1024          /* workers in one pool */
+
+/* Options of a pool; zero in a field means its default. */
+typedef struct tine_pool_options {
+    int32_t workers;      /* 1 … TINE_WORKERS_MAX; default: tine_cpu_count() */
+    uint32_t flags;       /* TINE_POOL_… */
+    uint64_t reserved[8]; /* must be zero */
+} tine_pool_options;
+
+enum {
+    TINE_POOL_NO_SPIN = 1, /* idle workers and waiting callers sleep at once */
+};
+
+/* How far a job is; counts are of indices or items. */
+typedef struct tine_progress {
+    uint64_t done;
+    uint64_t total;
+    uint64_t deaths;    /* workers that died with a part of this job */
+    int64_t elapsed_ns; /* since the job was submitted */
+} tine_progress;
+
+typedef void tine_progress_cb(const tine_progress *progress, void *user);
+
+/* Options of a job; zero in a field means its default. */
+typedef struct tine_job_options {
+    const void *context;        /* copied by value when the job is submitted; passed to every call */
+    size_t context_size;        /* bytes */
+    uint64_t chunk;             /* indices a claim; default: self-scheduling, large chunks first */
+    int32_t retries;            /* how often an item (chunk, in for and reduce) that took its worker
+                                   down runs again; default 0, or TINE_UNLIMITED */
+    int32_t fail_fast;          /* 1: after the first failure claim nothing more */
+    int64_t timeout_ns;         /* of a blocking call, after which what still runs is killed; default: for ever */
+    uint64_t result_bytes_max;  /* limit of one packed result; default 1 GiB */
+    tine_progress_cb *progress; /* called about ten times a second and at the end, by the waiting thread */
+    void *progress_user;
+    tine_failure *failure;      /* written when the job failed; of _async forms: when its end is seen */
+    uint32_t flags;             /* none yet */
+    uint32_t reserved0;
+    uint64_t reserved[8]; /* must be zero */
+} tine_job_options;
+
+/* A range of a loop: indices begin … end-1. 0 or positive = done, negative = failed with this code. */
+typedef int tine_body(size_t begin, size_t end, void *context);
+/* A range of a reduction: adds begin … end-1 to the accumulator. */
+typedef int tine_reduce_body(size_t begin, size_t end, void *accumulator, void *context);
+/* Adds the partial result `from` to `into`. */
+typedef void tine_combine(void *into, const void *from, void *context);
+/* One item of a map: reads *in, writes *out. */
+typedef int tine_item(const void *in, void *out, void *context);
+
+/* A map over C arrays. Arrays in the family heap are used in place, others are copied in and back. */
+typedef struct tine_map {
+    tine_item *item;
+    const void *in; /* n items of in_size bytes; NULL where in_size is 0 */
+    size_t in_size;
+    void *out; /* n items of out_size bytes; NULL where out_size is 0 */
+    size_t out_size;
+    size_t n;
+} tine_map;
+
+/* What tine_pool_stats() reports. */
+typedef struct tine_pool_counts {
+    int32_t workers;    /* the pool's size */
+    int32_t alive;      /* workers that run at this moment */
+    uint64_t started;   /* workers started so far */
+    uint64_t deaths;    /* workers that died without being asked to leave */
+    uint64_t submitted; /* jobs accepted */
+    uint64_t done;      /* jobs ended, however */
+    uint64_t reserved[8];
+} tine_pool_counts;
+
+/**
+ * tine_pool_open - start a pool of worker processes
+ *
+ * In:      options  NULL for defaults
+ * Out:     pool     the pool, to be freed with tine_pool_close()
+ * Shape:   none
+ * Units:   options.workers processes
+ * Returns: 0, or a negative code; *pool is set only for 0
+ * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE
+ * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags), -E2BIG (reserved not zero), -ENOMEM,
+ *          -EADDRINUSE (the family heap's address is taken)
+ * Blocks:  for one fork; workers come up behind the call
+ * Safety:  thread any | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/pool.c; follows Python 3.13 multiprocessing.Pool with start method fork;
+ *          differs: workers are grandchildren, a dead one is replaced and costs only the item it ran
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_open(tine_pool **pool, const tine_pool_options *options);
+
+/**
+ * tine_pool_for - run body over the indices 0 … n-1 on all workers
+ *
+ * In:      pool     open pool
+ *          n        number of indices
+ *          body     called with disjoint ranges that together cover 0 … n-1
+ *          options  NULL for defaults
+ * Out:     none     (options->failure)
+ * Shape:   each index is in exactly one call that ended well, unless the job failed
+ * Units:   n and options.chunk indices, options.timeout_ns nanoseconds
+ * Returns: 0, or a negative code
+ * Handle:  TINE_EREMOTE (body returned a negative code), TINE_EWORKER (a worker died in body), -ETIMEDOUT,
+ *          -ESHUTDOWN (joined or terminated before), -ECANCELED (terminated meanwhile)
+ * Give up: -EINVAL, -EBADF (pool closed), -E2BIG, -ENOMEM, TINE_EBROKEN, TINE_EFORKED
+ * Blocks:  until every chunk has ended, at most options.timeout_ns; runs the progress callback
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   the chunk in a dying worker fails, its indices are named; all others are run
+ * Source:  pool/loop.c; follows OpenMP's parallel for with schedule(guided) or (dynamic, chunk)
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_for(tine_pool *pool, size_t n, tine_body *body,
+                                        const tine_job_options *options);
+
+/**
+ * tine_pool_reduce - fold the indices 0 … n-1 into one accumulator on all workers
+ *
+ * In:      pool         open pool
+ *          n            number of indices
+ *          body         adds a range to the accumulator it is given
+ *          combine      adds one partial result to another; runs in the calling process
+ *          accumulator  size bytes; its value at the call is the start of every partial result, so it
+ *                       must be the operation's identity (0 for sums, 1 for products, infinity for minima)
+ *          size         of the accumulator
+ *          options      NULL for defaults
+ * Out:     accumulator  the result; unchanged on failure
+ * Shape:   partial results are combined in the order of their ranges, and the ranges depend only on n, size,
+ *          options.chunk and the number of workers: floating-point results repeat exactly
+ * Units:   n and options.chunk indices, size bytes, options.timeout_ns nanoseconds
+ * Returns: 0, or a negative code
+ * Handle:  as tine_pool_for()
+ * Give up: as tine_pool_for()
+ * Blocks:  as tine_pool_for()
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   as tine_pool_for(); a retried chunk starts again from the initial value
+ * Source:  pool/loop.c; follows OpenMP's reduction; differs: fixed order
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_reduce(tine_pool *pool, size_t n, tine_reduce_body *body,
+                                           tine_combine *combine, void *accumulator, size_t size,
+                                           const tine_job_options *options);
+
+/**
+ * tine_pool_map - call a function for each element of an array
+ *
+ * In:      pool     open pool
+ *          map      arrays, sizes and function; map->in and map->out must not overlap unless equal
+ *          options  NULL for defaults
+ * Out:     map->out element i is written by the call for element i; elements whose call failed have no
+ *                   defined content
+ * Shape:   n inputs, n outputs; out[i] belongs to in[i]
+ * Units:   sizes in bytes an element, options.chunk elements, options.timeout_ns nanoseconds
+ * Returns: 0, or a negative code
+ * Handle:  as tine_pool_for(); the failure's index is the element
+ * Give up: as tine_pool_for(); -EOVERFLOW (n times a size does not fit)
+ * Blocks:  as tine_pool_for()
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   the element in a dying worker fails, finished ones stand, the rest is run
+ * Source:  pool/loop.c; follows Python's Pool.map; differs: arrays in, arrays out, no serialization
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_map(tine_pool *pool, const tine_map *map,
+                                        const tine_job_options *options);
+
+/**
+ * tine_pool_starmap - call a task once for each of many argument tuples
+ *
+ * In:      pool      open pool
+ *          function  the task
+ *          args      any number of packed arrays one behind the other, each made with tine_pack(&args, "[qs]", …)
+ *          options   NULL for defaults
+ * Out:     results   all results, also when some items failed (then the call returns the first failure's
+ *                    code); to be freed with tine_results_close(); not set when nothing was run
+ * Shape:   n tuples give n results; result i belongs to tuple i
+ * Units:   options.chunk tuples, options.timeout_ns nanoseconds
+ * Returns: 0, or a negative code; *results is written for 0, TINE_EREMOTE, TINE_EWORKER and TINE_ELIMIT
+ * Handle:  as tine_pool_for(), TINE_ELIMIT (a result is larger than options.result_bytes_max)
+ * Give up: as tine_pool_for(), TINE_EFORMAT (args are not arrays)
+ * Blocks:  as tine_pool_for()
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   the tuple in a dying worker fails, finished ones stand, the rest is run
+ * Source:  pool/starmap.c; follows Python's Pool.starmap; differs: every other result is kept on failure
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_starmap(tine_results **results, tine_pool *pool,
+                                            tine_function *function, const tine_buffer *args,
+                                            const tine_job_options *options);
+
+/**
+ * tine_pool_apply - call a task once in a worker and wait for its result
+ *
+ * In:      pool      open pool
+ *          function  the task
+ *          options   NULL for defaults
+ *          format    one letter an argument, as tine_pack() has them
+ *          ...       the arguments
+ * Out:     results   one result, to be freed with tine_results_close()
+ * Shape:   one tuple, one result
+ * Units:   options.timeout_ns nanoseconds
+ * Returns: 0, or a negative code; *results is set only for 0
+ * Handle:  as tine_pool_starmap()
+ * Give up: as tine_pool_starmap()
+ * Blocks:  as tine_pool_for()
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   TINE_EWORKER when the worker dies with it, unless options.retries
+ * Source:  pool/starmap.c; follows Python's Pool.apply
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_apply(tine_results **results, tine_pool *pool,
+                                          tine_function *function, const tine_job_options *options,
+                                          const char *format, ...);
+
+/**
+ * tine_pool_submit - have a task called in a worker, without waiting
+ *
+ * In:      pool      open pool
+ *          function  the task
+ *          options   NULL for defaults; .timeout_ns must be 0: the wait has its own
+ *          format    one letter an argument, as tine_pack() has them
+ *          ...       the arguments
+ * Out:     future    to be read with tine_future_result() and freed with tine_future_close()
+ * Shape:   one tuple, one result
+ * Units:   none
+ * Returns: 0, or a negative code; *future is set only for 0
+ * Handle:  -ESHUTDOWN, -EAGAIN (millions of jobs are waiting already)
+ * Give up: as tine_pool_starmap()
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   seen in the future
+ * Source:  pool/starmap.c; follows concurrent.futures Executor.submit and Pool.apply_async
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_submit(tine_future **future, tine_pool *pool,
+                                           tine_function *function, const tine_job_options *options,
+                                           const char *format, ...);
+
+/**
+ * tine_pool_for_async - tine_pool_for() without waiting
+ *
+ * In:      pool, n, body, options  as tine_pool_for(); options.timeout_ns must be 0
+ * Out:     future                  to be waited for with tine_future_result(future, timeout_ns, NULL)
+ * Shape:   as tine_pool_for()
+ * Units:   as tine_pool_for()
+ * Returns: 0, or a negative code; *future is set only for 0
+ * Handle:  -ESHUTDOWN
+ * Give up: as tine_pool_for()
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   seen in the future
+ * Source:  pool/loop.c
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_for_async(tine_future **future, tine_pool *pool, size_t n,
+                                              tine_body *body, const tine_job_options *options);
+
+/**
+ * tine_pool_reduce_async - tine_pool_reduce() without waiting
+ *
+ * In:      pool, n, body, combine, accumulator, size, options  as tine_pool_reduce(); options.timeout_ns
+ *                       must be 0; the accumulator is kept until the future is done or closed
+ * Out:     future       to be waited for with tine_future_result(future, timeout_ns, NULL); the accumulator is
+ *                       written by the call that sees the end
+ * Shape:   as tine_pool_reduce()
+ * Units:   as tine_pool_reduce()
+ * Returns: 0, or a negative code; *future is set only for 0
+ * Handle:  -ESHUTDOWN
+ * Give up: as tine_pool_reduce()
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   seen in the future
+ * Source:  pool/loop.c
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_reduce_async(tine_future **future, tine_pool *pool, size_t n,
+                                                 tine_reduce_body *body, tine_combine *combine,
+                                                 void *accumulator, size_t size,
+                                                 const tine_job_options *options);
+
+/**
+ * tine_pool_map_async - tine_pool_map() without waiting
+ *
+ * In:      pool, map, options  as tine_pool_map(); options.timeout_ns must be 0; map->out is kept until the
+ *                              future is done or closed, map->in only when it lies in the family heap
+ * Out:     future              to be waited for with tine_future_result(future, timeout_ns, NULL); an `out`
+ *                              outside the heap is written by the call that sees the end
+ * Shape:   as tine_pool_map()
+ * Units:   as tine_pool_map()
+ * Returns: 0, or a negative code; *future is set only for 0
+ * Handle:  -ESHUTDOWN
+ * Give up: as tine_pool_map()
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   seen in the future
+ * Source:  pool/loop.c; follows Python's Pool.map_async
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_map_async(tine_future **future, tine_pool *pool,
+                                              const tine_map *map, const tine_job_options *options);
+
+/**
+ * tine_pool_starmap_async - tine_pool_starmap() without waiting
+ *
+ * In:      pool, function, args, options  as tine_pool_starmap(); options.timeout_ns must be 0
+ * Out:     future                         to be read with tine_future_results()
+ * Shape:   as tine_pool_starmap()
+ * Units:   as tine_pool_starmap()
+ * Returns: 0, or a negative code; *future is set only for 0
+ * Handle:  -ESHUTDOWN
+ * Give up: as tine_pool_starmap()
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   seen in the future
+ * Source:  pool/starmap.c; follows Python's Pool.starmap_async
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_starmap_async(tine_future **future, tine_pool *pool,
+                                                  tine_function *function, const tine_buffer *args,
+                                                  const tine_job_options *options);
+
+/**
+ * tine_pool_join - accept no more work, wait until all of it is done and the workers are gone
+ *
+ * In:      pool        open pool
+ *          timeout_ns  how long to wait
+ * Out:     none
+ * Shape:   none
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = poll)
+ * Returns: 0, or a negative code; a second call waits on
+ * Handle:  -ETIMEDOUT, -EAGAIN (timeout 0 and not ended); the pool stays shut to new work
+ * Give up: -EBADF, TINE_EBROKEN (the nursery died), TINE_EFORKED
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   workers that die meanwhile are replaced until the work is done
+ * Source:  pool/pool.c; follows Python's Pool.close() and Pool.join()
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_join(tine_pool *pool, int64_t timeout_ns);
+
+/**
+ * tine_pool_terminate - kill all workers now
+ *
+ * In:      pool  open pool
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code; repeating it is no error
+ * Handle:  none
+ * Give up: -EBADF, TINE_EFORKED
+ * Blocks:  at most half a second, until the killed are gone; with much private memory they may still be
+ *          exiting then, and touch nothing of the caller's any more
+ * Safety:  thread any, also in a callback | process owner | fork child must not | signal no
+ * Death:   unfinished jobs end with -ECANCELED; stopped and signal-ignoring workers die as well (SIGKILL)
+ * Source:  pool/pool.c; follows Python's Pool.terminate(); differs: never waits for a worker's consent
+ * Since:   0.1
+ */
+TINE_API int tine_pool_terminate(tine_pool *pool);
+
+/**
+ * tine_pool_close - end a pool and free its handle
+ *
+ * In:      pool  a pool, or NULL
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: nothing
+ * Handle:  none
+ * Give up: none
+ * Blocks:  shortly: idle workers leave by themselves, a pool with unfinished work is terminated
+ * Safety:  thread one, not in a callback | process owner | fork child may close (frees its copy only) | signal no
+ * Death:   unfinished jobs end with -ECANCELED; their futures stay readable
+ * Source:  pool/pool.c; follows the end of Python's `with Pool()` block
+ * Since:   0.1
+ */
+TINE_API void tine_pool_close(tine_pool *pool);
+
+/**
+ * tine_pool_stats - counts of a pool
+ *
+ * In:      pool   open pool
+ * Out:     counts  a snapshot; its fields are read one by one
+ * Shape:   none
+ * Units:   counts
+ * Returns: 0, or a negative code
+ * Handle:  none
+ * Give up: -EINVAL, -EBADF, TINE_EFORKED
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   none
+ * Source:  pool/pool.c
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_stats(tine_pool *pool, tine_pool_counts *counts);
+
+/**
+ * tine_progress_bar - a progress callback that draws a bar
+ *
+ * In:      progress  from the pool
+ *          user      a label (const char *), or NULL
+ * Out:     none
+ * Shape:   one line on standard error, rewritten in place; nothing when that is no terminal
+ * Units:   none
+ * Returns: nothing
+ * Handle:  none
+ * Give up: none
+ * Blocks:  as writing to the terminal does
+ * Safety:  thread any | process shared | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/progress.c
+ * Since:   0.1
+ */
+TINE_API void tine_progress_bar(const tine_progress *progress, void *user);
+
+TINE_END_DECLS
+
+#endif
