@@ -14,13 +14,11 @@
 #if defined(__GNUC__)
 #define TINE_API                     __attribute__((visibility("default")))
 #define TINE_CHECKED                 __attribute__((warn_unused_result))
-#define TINE_PRINTF(format, first)   __attribute__((format(printf, format, first)))
-#define TINE_ALLOCATES(release, ...) __attribute__((malloc, alloc_size(__VA_ARGS__)))
+#define TINE_PRINTF(text, first)     __attribute__((format(printf, text, first)))
 #else
 #define TINE_API
 #define TINE_CHECKED
-#define TINE_PRINTF(format, first)
-#define TINE_ALLOCATES(release, ...)
+#define TINE_PRINTF(text, first)
 #endif
 
 #ifdef __cplusplus
