@@ -1,1 +1,34 @@
-# tests: filled in below
+# The tests: support first, then one fragment a folder. Everything runs under `make check`.
+#
+# PPID is the make that runs all tests: its number tags what this run creates, so that
+# scripts/leftovers.sh, the last test, can find what was left.
+AM_TESTS_ENVIRONMENT = \
+	TINE_TEST_TAG=run$$PPID; export TINE_TEST_TAG; \
+	CC='$(CC)'; CXX='$(CXX)'; export CC CXX;
+
+TEST_EXTENSIONS = .sh
+SH_LOG_COMPILER = $(SHELL)
+
+AM_CPPFLAGS += $(CHECK_CFLAGS)
+if TESTS_WITH_CHECK
+check_LTLIBRARIES += libtinetest.la
+endif
+libtinetest_la_LIBADD = libtinecore.la $(CHECK_LIBS)
+libtinetest_la_SOURCES = \
+	%D%/support/children.c %D%/support/children.h \
+	%D%/support/leaks.c %D%/support/leaks.h \
+	%D%/support/proc.c %D%/support/proc.h \
+	%D%/support/random.c %D%/support/random.h \
+	%D%/support/samples.c %D%/support/samples.h \
+	%D%/support/suite.c %D%/support/suite.h \
+	%D%/support/verdict.c %D%/support/verdict.h \
+	%D%/support/wait.c %D%/support/wait.h \
+	%D%/support/watchdog.c %D%/support/watchdog.h
+
+include %D%/support/module.mk
+include %D%/lib/module.mk
+include %D%/shm/module.mk
+include %D%/pool/module.mk
+include %D%/kill/module.mk
+include %D%/fuzz/module.mk
+include %D%/scripts/module.mk

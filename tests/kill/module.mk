@@ -1,0 +1,1 @@
+# Death tests: they link libtine.la, so that the exports are proven too.

@@ -1,0 +1,1 @@
+# Tests of pool/: one program a source file, as in tests/lib/module.mk

@@ -1,0 +1,1 @@
+# Checks of the source tree and of what a run leaves.

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting for events, never for time. A gate is a counter in memory shared with all processes that
+ * the test forks: one raises it, others wait until it has been raised often enough. Where no event
+ * can be had (a process that shall have vanished, a line in /proc), ck_assert_eventually looks at
+ * the condition again and again until the patience of the suite is exhausted.
+ */
+#ifndef TINE_TESTS_WAIT_H
+#define TINE_TESTS_WAIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tests/support/suite.h"
+
+struct gate {
+    _Atomic uint32_t raised;
+};
+
+/* Zeroed memory shared with the processes that the test forks; it goes with the test process. */
+void *shared_memory(size_t size);
+struct gate *gate_new(void);
+void gate_raise(struct gate *gate);
+void gate_await(struct gate *gate, uint32_t times); /* waits until raised at least so often */
+
+struct patience {
+    int64_t deadline;
+};
+
+struct patience patience_begin(void); /* TINE_TEST_PATIENCE seconds (10), times suite_slowness() */
+bool patience_pause(struct patience *patience); /* a millisecond; false when exhausted */
+
+#define ck_assert_eventually(condition)                                                            \
+    do {                                                                                           \
+        struct patience patience_ = patience_begin();                                              \
+        bool came_ = (condition);                                                                  \
+                                                                                                   \
+        while (!came_ && patience_pause(&patience_))                                               \
+            came_ = (condition);                                                                   \
+        ck_assert_msg(came_, "never came true: %s", #condition);                                   \
+    } while (0)
+
+#endif
