@@ -38,3 +38,13 @@ libtinecore_la_SOURCES += \
 	%D%/error.c \
 	%D%/fork.c %D%/fork.h \
 	%D%/sys.c %D%/sys.h
+
+# codec
+tineinclude_HEADERS += %D%/include/tine/codec.h
+libtinecore_la_SOURCES += \
+	%D%/buffer.c \
+	%D%/codec.c %D%/codec.h \
+	%D%/msgpack_head.h \
+	%D%/pack.c \
+	%D%/prescan.c \
+	%D%/unpack.c

@@ -8,6 +8,7 @@
 #define TINE_H
 
 #include <tine/base.h>
+#include <tine/codec.h>
 #include <tine/error.h>
 #include <tine/future.h>
 #include <tine/pool.h>

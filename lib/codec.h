@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* What the rest of the library needs of the codec beyond tine/codec.h. */
+#ifndef TINE_LIB_CODEC_H
+#define TINE_LIB_CODEC_H
+
+#include <tine/codec.h>
+
+enum {
+    TINE__FORMAT_DEPTH = 32, /* brackets inside each other in one format */
+    TINE__EXT_POINTER = 1, /* ext type of `p`: 8 bytes, offset into the family heap; doc/wire.md */
+};
+
+/* Makes room for `more` bytes behind those there. 0, -ENOMEM, -EINVAL (not initialised). */
+int tine__buffer_reserve(tine_buffer *buffer, size_t more);
+
+/* Bytes of one element of `a` followed by this letter; 0: no such array. */
+size_t tine__letter_width(char letter);
+
+/* ---- check of bytes that come from somewhere; iterative, allocates nothing --------------------
+ */
+
+/*
+ * The size of the first value in bytes; more may follow. 0, TINE_EFORMAT (none, cut short, beyond a
+ * limit), -EINVAL or -E2BIG (bad limits). limits NULL: the defaults.
+ */
+int tine__value_size(const void *bytes, size_t size, const tine_limits *limits, size_t *value_size);
+
+/* All of bytes is values, one behind the other: how many. Limits hold for them together. */
+int tine__prescan(const void *bytes, size_t size, const tine_limits *limits, size_t *values);
+
+/* For bytes whose counts nobody allocates from: depth TINE_DEPTH_MAX, else no limit. */
+extern const tine_limits tine__limits_depth_only;
+
+/* ---- with more choice than the public forms
+ * ------------------------------------------------------ */
+
+/* Copies of `s` that a handle owns, so that its users need not free them. Zero: none. */
+struct tine__texts {
+    struct tine__text *first;
+};
+void tine__texts_free(struct tine__texts *texts);
+
+/*
+ * tuple: the value is one array (arguments of a task), whose items the format names without
+ * brackets. texts: `s` gives copies that live until tine__texts_free; NULL: the caller's to free().
+ */
+int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args);
+int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,
+                  struct tine__texts *texts);
+
+/* ---- `p`: the heap registers itself, because lib knows nothing of it ----------------------------
+ */
+
+struct tine__pointers {
+    int (*offset_of)(const void *pointer, uint64_t *offset); /* negative: not in the heap */
+    int (*pointer_at)(uint64_t offset, void **pointer);
+};
+
+/* hooks live for ever; until called, `p` takes only NULL */
+void tine__codec_set_pointers(const struct tine__pointers *hooks);
+const struct tine__pointers *tine__codec_pointers(void);
+
+#endif

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tine_unpack: msgpack bytes and a format to C values.
+ *
+ * Two passes over the same walk. The first checks every byte and every letter and makes the copies
+ * that `s` asks for, so it is the one that can fail; the second stores, and cannot. Only heads are
+ * read twice. What the format leaves open, `v`, is checked by the prescan; everything else has the
+ * shape of the format, whatever the bytes claim.
+ */
+#include "lib/codec.h"
+
+#include <tine/error.h>
+
+#include "lib/checked.h"
+#include "lib/msgpack_head.h"
+
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+
+/* A copy of a string. The caller's own starts at the link, which only the first pass needs. */
+struct tine__text {
+    struct tine__text *next;
+    char bytes[];
+};
+
+struct frame {
+    uint64_t left; /* items due before its bracket closes */
+    char close;
+};
+
+struct walk {
+    const uint8_t *at;
+    const uint8_t *end;
+    const char *format;
+    struct tine__text **text_end; /* where the next copy is linked in, or found again */
+    bool storing;
+    bool texts_owned; /* a handle frees the copies, not the caller */
+    unsigned depth;
+    struct frame frames[1 + TINE__FORMAT_DEPTH];
+    va_list args;
+};
+
+/* ---- copies of strings
+ * --------------------------------------------------------------------------- */
+
+static void free_texts(struct tine__text *text)
+{
+    while (text != NULL) {
+        struct tine__text *next = text->next;
+
+        free(text);
+        text = next;
+    }
+}
+
+void tine__texts_free(struct tine__texts *texts)
+{
+    free_texts(texts->first);
+    texts->first = NULL;
+}
+
+static int make_text(struct walk *walk, size_t length)
+{
+    size_t size;
+    struct tine__text *text;
+
+    if (!tine__add_size(length, sizeof *text + 1, &size))
+        return -ENOMEM;
+    text = malloc(size);
+    if (text == NULL)
+        return -ENOMEM;
+    text->next = NULL;
+    *walk->text_end = text;
+    walk->text_end = &text->next;
+    return 0;
+}
+
+/* The copy made for this string in the first pass, filled. */
+static char *take_text(struct walk *walk, const uint8_t *bytes, size_t length)
+{
+    struct tine__text *text = *walk->text_end;
+    char *copy = walk->texts_owned ? text->bytes : (char *)text;
+
+    if (walk->texts_owned)
+        walk->text_end = &text->next;
+    else
+        *walk->text_end = text->next;
+    memcpy(copy, bytes, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+/* ---- numbers
+ * ------------------------------------------------------------------------------------- */
+
+static int to_signed(const struct tine__head *head, int64_t min, int64_t max, int64_t *value)
+{
+    if (head->kind != TINE__UINT && head->kind != TINE__NEGATIVE)
+        return TINE_EFORMAT;
+    if (head->kind == TINE__UINT && head->number > (uint64_t)max)
+        return -ERANGE;
+    if (head->kind == TINE__NEGATIVE && (int64_t)head->number < min)
+        return -ERANGE;
+    *value = (int64_t)head->number;
+    return 0;
+}
+
+static int to_unsigned(const struct tine__head *head, uint64_t max, uint64_t *value)
+{
+    if (head->kind != TINE__UINT && head->kind != TINE__NEGATIVE)
+        return TINE_EFORMAT;
+    if (head->kind == TINE__NEGATIVE || head->number > max)
+        return -ERANGE;
+    *value = head->number;
+    return 0;
+}
+
+static int to_double(const struct tine__head *head, int64_t exact, double *value)
+{
+    int64_t whole;
+    uint32_t bits;
+    float single;
+    int rc;
+
+    if (head->kind == TINE__FLOAT32) {
+        bits = (uint32_t)head->number;
+        memcpy(&single, &bits, sizeof single);
+        *value = (double)single;
+        return 0;
+    }
+    if (head->kind == TINE__FLOAT64) {
+        memcpy(value, &head->number, sizeof *value);
+        return 0;
+    }
+    rc = to_signed(head, -exact, exact, &whole);
+    if (rc == 0)
+        *value = (double)whole;
+    return rc;
+}
+
+#define STORE(type, number)                                                                        \
+    do {                                                                                           \
+        type *output = va_arg(walk->args, type *);                                                 \
+        if (rc == 0 && walk->storing && output != NULL)                                            \
+            *output = (type)(number);                                                              \
+        return rc;                                                                                 \
+    } while (0)
+
+static int get_signed(struct walk *walk, char letter, const struct tine__head *head)
+{
+    int64_t value = 0;
+    int rc;
+
+    switch (letter) {
+    case 'b':
+        rc = to_signed(head, INT8_MIN, INT8_MAX, &value);
+        STORE(int8_t, value);
+    case 'h':
+        rc = to_signed(head, INT16_MIN, INT16_MAX, &value);
+        STORE(int16_t, value);
+    case 'i':
+        rc = to_signed(head, INT32_MIN, INT32_MAX, &value);
+        STORE(int32_t, value);
+    default: /* q */
+        rc = to_signed(head, INT64_MIN, INT64_MAX, &value);
+        STORE(int64_t, value);
+    }
+}
+
+static int get_unsigned(struct walk *walk, char letter, const struct tine__head *head)
+{
+    uint64_t value = 0;
+    int rc;
+
+    switch (letter) {
+    case 'B':
+        rc = to_unsigned(head, UINT8_MAX, &value);
+        STORE(uint8_t, value);
+    case 'H':
+        rc = to_unsigned(head, UINT16_MAX, &value);
+        STORE(uint16_t, value);
+    case 'I':
+        rc = to_unsigned(head, UINT32_MAX, &value);
+        STORE(uint32_t, value);
+    default: /* Q */
+        rc = to_unsigned(head, UINT64_MAX, &value);
+        STORE(uint64_t, value);
+    }
+}
+
+static int get_floating(struct walk *walk, char letter, const struct tine__head *head)
+{
+    bool narrow = letter == 'f';
+    double value = 0;
+    int rc = to_double(head, (int64_t)1 << (narrow ? FLT_MANT_DIG : DBL_MANT_DIG), &value);
+
+    if (rc == 0 && narrow && isfinite(value) && fabs(value) > FLT_MAX) {
+        rc = -ERANGE;
+        value = 0;
+    }
+    if (narrow)
+        STORE(float, value);
+    STORE(double, value);
+}
+
+/* ---- what points into the bytes
+ * ------------------------------------------------------------------ */
+
+static int get_bool(struct walk *walk, const struct tine__head *head)
+{
+    int rc = head->kind == TINE__BOOL ? 0 : TINE_EFORMAT;
+
+    STORE(bool, head->number);
+}
+
+static int get_string(struct walk *walk, const struct tine__head *head)
+{
+    char **output = va_arg(walk->args, char **);
+    const uint8_t *bytes = walk->at;
+    size_t length = (size_t)head->number;
+
+    if (walk->storing) {
+        if (output != NULL)
+            *output = take_text(walk, bytes, length);
+        return 0;
+    }
+    if (head->kind != TINE__STR || memchr(bytes, '\0', length) != NULL)
+        return TINE_EFORMAT;
+    return output != NULL ? make_text(walk, length) : 0;
+}
+
+static int get_span(struct walk *walk, const uint8_t *bytes, size_t count)
+{
+    const void **output = va_arg(walk->args, const void **);
+    size_t *output_count = va_arg(walk->args, size_t *);
+
+    if (walk->storing && output != NULL)
+        *output = bytes;
+    if (walk->storing && output_count != NULL)
+        *output_count = count;
+    return 0;
+}
+
+static int get_bytes(struct walk *walk, const struct tine__head *head)
+{
+    if (head->kind != TINE__BIN && head->kind != TINE__STR)
+        return TINE_EFORMAT;
+    return get_span(walk, walk->at, (size_t)head->number);
+}
+
+static int get_array(struct walk *walk, const struct tine__head *head)
+{
+    size_t width = tine__letter_width(*walk->format);
+
+    if (width == 0)
+        return -EINVAL;
+    walk->format++;
+    if (head->kind != TINE__BIN || head->number % width != 0)
+        return TINE_EFORMAT;
+    return get_span(walk, walk->at, (size_t)head->number / width);
+}
+
+static int get_value(struct walk *walk)
+{
+    const uint8_t *start = walk->at;
+    size_t size;
+    int rc = tine__value_size(start, (size_t)(walk->end - start), &tine__limits_depth_only, &size);
+
+    if (rc < 0)
+        return rc;
+    walk->at += size;
+    return get_span(walk, start, size);
+}
+
+static int get_pointer(struct walk *walk, const struct tine__head *head)
+{
+    const struct tine__pointers *hooks = tine__codec_pointers();
+    void *pointer = NULL;
+    uint64_t offset;
+    int rc = 0;
+
+    if (head->kind == TINE__EXT && head->ext_type == TINE__EXT_POINTER && head->number == 8) {
+        memcpy(&offset, walk->at, sizeof offset);
+        if (hooks == NULL || hooks->pointer_at(le64toh(offset), &pointer) < 0)
+            rc = TINE_EFORMAT;
+    } else if (head->kind != TINE__NIL) {
+        rc = TINE_EFORMAT;
+    }
+    STORE(void *, pointer);
+}
+
+/* ---- the walk
+ * ------------------------------------------------------------------------------------ */
+
+static int enter(struct walk *walk, enum tine__kind kind, const struct tine__head *head)
+{
+    if (head->kind != kind)
+        return TINE_EFORMAT;
+    if (walk->depth == TINE__FORMAT_DEPTH)
+        return -ELOOP;
+    walk->frames[++walk->depth] =
+        (struct frame){.left = tine__head_children(head), .close = kind == TINE__MAP ? '}' : ']'};
+    return 0;
+}
+
+static int leave(struct walk *walk, char close)
+{
+    const struct frame *frame = &walk->frames[walk->depth];
+
+    if (walk->depth == 0 || frame->close != close)
+        return -EINVAL;
+    walk->depth--;
+    return frame->left == 0 ? 0 : TINE_EFORMAT;
+}
+
+static int get_letter(struct walk *walk, char letter, const struct tine__head *head)
+{
+    switch (letter) {
+    case '?':
+        return get_bool(walk, head);
+    case 'b':
+    case 'h':
+    case 'i':
+    case 'q':
+        return get_signed(walk, letter, head);
+    case 'B':
+    case 'H':
+    case 'I':
+    case 'Q':
+        return get_unsigned(walk, letter, head);
+    case 'f':
+    case 'd':
+        return get_floating(walk, letter, head);
+    case 's':
+        return get_string(walk, head);
+    case 'y':
+        return get_bytes(walk, head);
+    case 'a':
+        return get_array(walk, head);
+    case 'p':
+        return get_pointer(walk, head);
+    case 'n':
+        return head->kind == TINE__NIL ? 0 : TINE_EFORMAT;
+    case '[':
+        return enter(walk, TINE__ARRAY, head);
+    case '{':
+        return enter(walk, TINE__MAP, head);
+    default:
+        return -EINVAL;
+    }
+}
+
+/* One letter other than a closing bracket. */
+static int get_item(struct walk *walk, char letter)
+{
+    struct frame *frame = &walk->frames[walk->depth];
+    struct tine__head head;
+    int rc;
+
+    if (strchr("?bBhHiIqQfdsyvnap[{", letter) == NULL)
+        return -EINVAL;
+    if (frame->left == 0)
+        return TINE_EFORMAT;
+    frame->left--;
+    if (letter == 'v')
+        return get_value(walk);
+    if (!tine__head_read(walk->at, (size_t)(walk->end - walk->at), &head))
+        return TINE_EFORMAT;
+    walk->at += head.size;
+    rc = get_letter(walk, letter, &head);
+    walk->at += tine__head_payload(&head);
+    return rc;
+}
+
+static int walk_letters(struct walk *walk)
+{
+    int rc = 0;
+
+    while (rc == 0 && *walk->format != '\0') {
+        char letter = *walk->format++;
+
+        if (letter == ']' || letter == '}')
+            rc = leave(walk, letter);
+        else if (letter != ' ')
+            rc = get_item(walk, letter);
+    }
+    if (rc < 0)
+        return rc;
+    if (walk->depth > 0)
+        return -EINVAL;
+    return walk->at == walk->end ? 0 : TINE_EFORMAT;
+}
+
+static int run_pass(struct walk *walk, const void *bytes, size_t size, const char *format,
+                    bool tuple, va_list args)
+{
+    struct tine__head head;
+    int rc;
+
+    walk->at = bytes != NULL ? bytes : (const void *)""; /* NULL + 0 is undefined */
+    walk->end = walk->at + size;
+    walk->format = format;
+    walk->depth = 0;
+    walk->frames[0] = (struct frame){.left = UINT64_MAX};
+    if (tuple) {
+        if (!tine__head_read(walk->at, size, &head) || head.kind != TINE__ARRAY)
+            return TINE_EFORMAT;
+        walk->at += head.size;
+        walk->frames[0].left = head.number;
+    }
+    va_copy(walk->args, args);
+    rc = walk_letters(walk);
+    va_end(walk->args);
+    if (rc == 0 && tuple && walk->frames[0].left > 0)
+        return TINE_EFORMAT;
+    return rc;
+}
+
+int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,
+                  struct tine__texts *texts)
+{
+    struct tine__text *copies = NULL;
+    struct walk walk;
+    int rc;
+
+    if (format == NULL || (bytes == NULL && size > 0))
+        return -EINVAL;
+    walk.texts_owned = texts != NULL;
+    walk.text_end = &copies;
+    walk.storing = false;
+    rc = run_pass(&walk, bytes, size, format, tuple, args);
+    if (rc < 0) {
+        free_texts(copies);
+        return rc;
+    }
+    walk.text_end = &copies;
+    walk.storing = true;
+    rc = run_pass(&walk, bytes, size, format, tuple, args);
+    if (texts != NULL) {
+        *walk.text_end = texts->first;
+        texts->first = copies;
+    }
+    return rc;
+}
+
+int tine_vunpack(const void *bytes, size_t size, const char *format, va_list args)
+{
+    return tine__vunpack(bytes, size, format, false, args, NULL);
+}
+
+int tine_unpack(const void *bytes, size_t size, const char *format, ...)
+{
+    va_list args;
+    int rc;
+
+    va_start(args, format);
+    rc = tine_vunpack(bytes, size, format, args);
+    va_end(args);
+    return rc;
+}
