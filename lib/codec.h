@@ -28,6 +28,9 @@ int tine__value_size(const void *bytes, size_t size, const tine_limits *limits, 
 /* All of bytes is values, one behind the other: how many. Limits hold for them together. */
 int tine__prescan(const void *bytes, size_t size, const tine_limits *limits, size_t *values);
 
+/* The byte limit in force. */
+uint64_t tine__limits_bytes(const tine_limits *limits);
+
 /* For bytes whose counts nobody allocates from: depth TINE_DEPTH_MAX, else no limit. */
 extern const tine_limits tine__limits_depth_only;
 

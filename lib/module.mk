@@ -24,6 +24,7 @@ tineincludedir = $(includedir)/tine
 include_HEADERS = %D%/include/tine.h
 tineinclude_HEADERS = \
 	%D%/include/tine/base.h \
+	%D%/include/tine/codec.h \
 	%D%/include/tine/error.h \
 	%D%/include/tine/future.h \
 	%D%/include/tine/pool.h \
@@ -33,18 +34,18 @@ nodist_tineinclude_HEADERS = %D%/include/tine/version.h
 
 libtinecore_la_SOURCES += \
 	%D%/auto.h \
+	%D%/buffer.c \
 	%D%/checked.h \
+	%D%/checksum.c %D%/checksum.h \
 	%D%/clock.c %D%/clock.h \
+	%D%/codec.c %D%/codec.h \
 	%D%/error.c \
 	%D%/fork.c %D%/fork.h \
-	%D%/sys.c %D%/sys.h
-
-# codec
-tineinclude_HEADERS += %D%/include/tine/codec.h
-libtinecore_la_SOURCES += \
-	%D%/buffer.c \
-	%D%/codec.c %D%/codec.h \
 	%D%/msgpack_head.h \
 	%D%/pack.c \
+	%D%/pickle.c %D%/pickle.h \
 	%D%/prescan.c \
+	%D%/random.c %D%/random.h \
+	%D%/reader.c \
+	%D%/sys.c %D%/sys.h \
 	%D%/unpack.c

@@ -6,7 +6,10 @@
 #ifndef TINE_LIB_MSGPACK_HEAD_H
 #define TINE_LIB_MSGPACK_HEAD_H
 
+#include <tine/error.h>
+
 #include <endian.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -184,6 +187,57 @@ static inline bool tine__head_read(const uint8_t *at, size_t left, struct tine__
     else if (!tine__head_typed(at, left, head))
         return false;
     return tine__head_payload(head) <= left - head->size;
+}
+
+/* ---- numbers: 0, TINE_EFORMAT (none), -ERANGE ---------------------------------------------------
+ */
+
+static inline int tine__head_to_signed(const struct tine__head *head, int64_t min, int64_t max,
+                                       int64_t *value)
+{
+    if (head->kind != TINE__UINT && head->kind != TINE__NEGATIVE)
+        return TINE_EFORMAT;
+    if (head->kind == TINE__UINT && head->number > (uint64_t)max)
+        return -ERANGE;
+    if (head->kind == TINE__NEGATIVE && (int64_t)head->number < min)
+        return -ERANGE;
+    *value = (int64_t)head->number;
+    return 0;
+}
+
+static inline int tine__head_to_unsigned(const struct tine__head *head, uint64_t max,
+                                         uint64_t *value)
+{
+    if (head->kind != TINE__UINT && head->kind != TINE__NEGATIVE)
+        return TINE_EFORMAT;
+    if (head->kind == TINE__NEGATIVE || head->number > max)
+        return -ERANGE;
+    *value = head->number;
+    return 0;
+}
+
+/* Integers only where a double, or float, holds them all: within +-exact. */
+static inline int tine__head_to_double(const struct tine__head *head, int64_t exact, double *value)
+{
+    int64_t whole;
+    uint32_t bits;
+    float single;
+    int rc;
+
+    if (head->kind == TINE__FLOAT32) {
+        bits = (uint32_t)head->number;
+        memcpy(&single, &bits, sizeof single);
+        *value = (double)single;
+        return 0;
+    }
+    if (head->kind == TINE__FLOAT64) {
+        memcpy(value, &head->number, sizeof *value);
+        return 0;
+    }
+    rc = tine__head_to_signed(head, -exact, exact, &whole);
+    if (rc == 0)
+        *value = (double)whole;
+    return rc;
 }
 
 #endif

@@ -46,7 +46,7 @@ static int scan_init(struct scan *scan, const void *bytes, size_t size, const ti
     return 0;
 }
 
-static uint64_t bytes_allowed(const tine_limits *limits)
+uint64_t tine__limits_bytes(const tine_limits *limits)
 {
     return limits != NULL && limits->bytes != 0 ? limits->bytes : BYTES_DEFAULT;
 }
@@ -87,7 +87,7 @@ static bool skip_value(struct scan *scan)
 
 int tine__value_size(const void *bytes, size_t size, const tine_limits *limits, size_t *value_size)
 {
-    uint64_t allowed = bytes_allowed(limits);
+    uint64_t allowed = tine__limits_bytes(limits);
     struct scan scan;
     int rc = scan_init(&scan, bytes, size, limits);
 
@@ -108,7 +108,7 @@ int tine__prescan(const void *bytes, size_t size, const tine_limits *limits, siz
 
     if (rc < 0)
         return rc;
-    if (size > bytes_allowed(limits))
+    if (size > tine__limits_bytes(limits))
         return TINE_EFORMAT;
     for (scan.end = scan.at + size; scan.at < scan.end; count++)
         if (!skip_value(&scan))

@@ -95,51 +95,6 @@ static char *take_text(struct walk *walk, const uint8_t *bytes, size_t length)
 /* ---- numbers
  * ------------------------------------------------------------------------------------- */
 
-static int to_signed(const struct tine__head *head, int64_t min, int64_t max, int64_t *value)
-{
-    if (head->kind != TINE__UINT && head->kind != TINE__NEGATIVE)
-        return TINE_EFORMAT;
-    if (head->kind == TINE__UINT && head->number > (uint64_t)max)
-        return -ERANGE;
-    if (head->kind == TINE__NEGATIVE && (int64_t)head->number < min)
-        return -ERANGE;
-    *value = (int64_t)head->number;
-    return 0;
-}
-
-static int to_unsigned(const struct tine__head *head, uint64_t max, uint64_t *value)
-{
-    if (head->kind != TINE__UINT && head->kind != TINE__NEGATIVE)
-        return TINE_EFORMAT;
-    if (head->kind == TINE__NEGATIVE || head->number > max)
-        return -ERANGE;
-    *value = head->number;
-    return 0;
-}
-
-static int to_double(const struct tine__head *head, int64_t exact, double *value)
-{
-    int64_t whole;
-    uint32_t bits;
-    float single;
-    int rc;
-
-    if (head->kind == TINE__FLOAT32) {
-        bits = (uint32_t)head->number;
-        memcpy(&single, &bits, sizeof single);
-        *value = (double)single;
-        return 0;
-    }
-    if (head->kind == TINE__FLOAT64) {
-        memcpy(value, &head->number, sizeof *value);
-        return 0;
-    }
-    rc = to_signed(head, -exact, exact, &whole);
-    if (rc == 0)
-        *value = (double)whole;
-    return rc;
-}
-
 #define STORE(type, number)                                                                        \
     do {                                                                                           \
         type *output = va_arg(walk->args, type *);                                                 \
@@ -155,16 +110,16 @@ static int get_signed(struct walk *walk, char letter, const struct tine__head *h
 
     switch (letter) {
     case 'b':
-        rc = to_signed(head, INT8_MIN, INT8_MAX, &value);
+        rc = tine__head_to_signed(head, INT8_MIN, INT8_MAX, &value);
         STORE(int8_t, value);
     case 'h':
-        rc = to_signed(head, INT16_MIN, INT16_MAX, &value);
+        rc = tine__head_to_signed(head, INT16_MIN, INT16_MAX, &value);
         STORE(int16_t, value);
     case 'i':
-        rc = to_signed(head, INT32_MIN, INT32_MAX, &value);
+        rc = tine__head_to_signed(head, INT32_MIN, INT32_MAX, &value);
         STORE(int32_t, value);
     default: /* q */
-        rc = to_signed(head, INT64_MIN, INT64_MAX, &value);
+        rc = tine__head_to_signed(head, INT64_MIN, INT64_MAX, &value);
         STORE(int64_t, value);
     }
 }
@@ -176,16 +131,16 @@ static int get_unsigned(struct walk *walk, char letter, const struct tine__head 
 
     switch (letter) {
     case 'B':
-        rc = to_unsigned(head, UINT8_MAX, &value);
+        rc = tine__head_to_unsigned(head, UINT8_MAX, &value);
         STORE(uint8_t, value);
     case 'H':
-        rc = to_unsigned(head, UINT16_MAX, &value);
+        rc = tine__head_to_unsigned(head, UINT16_MAX, &value);
         STORE(uint16_t, value);
     case 'I':
-        rc = to_unsigned(head, UINT32_MAX, &value);
+        rc = tine__head_to_unsigned(head, UINT32_MAX, &value);
         STORE(uint32_t, value);
     default: /* Q */
-        rc = to_unsigned(head, UINT64_MAX, &value);
+        rc = tine__head_to_unsigned(head, UINT64_MAX, &value);
         STORE(uint64_t, value);
     }
 }
@@ -194,7 +149,8 @@ static int get_floating(struct walk *walk, char letter, const struct tine__head 
 {
     bool narrow = letter == 'f';
     double value = 0;
-    int rc = to_double(head, (int64_t)1 << (narrow ? FLT_MANT_DIG : DBL_MANT_DIG), &value);
+    int rc =
+        tine__head_to_double(head, (int64_t)1 << (narrow ? FLT_MANT_DIG : DBL_MANT_DIG), &value);
 
     if (rc == 0 && narrow && isfinite(value) && fabs(value) > FLT_MAX) {
         rc = -ERANGE;

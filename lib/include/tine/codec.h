@@ -188,6 +188,373 @@ TINE_API TINE_CHECKED int tine_unpack(const void *bytes, size_t size, const char
 TINE_API TINE_CHECKED int tine_vunpack(const void *bytes, size_t size, const char *format,
                                        va_list args);
 
+/**
+ * tine_pickle - append one packed value in an envelope that can be stored or sent anywhere
+ *
+ * In:      out    a buffer; its bytes stay, the pickle comes behind them
+ *          value  one msgpack value, not inside out
+ *          size   its size
+ * Out:     out    48 bytes and the value appended; on failure the bytes are as before
+ * Shape:   envelope as doc/wire.md has it: magic, version, length, BLAKE2b-256 over all of it and
+ * the value Units:   size in bytes Returns: 0, or a negative code Handle:  none Give up:
+ * TINE_EFORMAT (not exactly one msgpack value), -ENOMEM, -EINVAL (buffer not initialised) Blocks:
+ * no Safety:  thread one | process owner | fork child may call | signal no Death:   none Source:
+ * lib/pickle.c; the place of Python's pickle.dumps; differs: data only, never code Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pickle(tine_buffer *out, const void *value, size_t size);
+
+/**
+ * tine_unpickle - check an envelope and what is in it, and find the value
+ *
+ * In:      bytes   a whole pickle, from anywhere; nothing is trusted
+ *          size    its size
+ *          limits  for the value, or NULL for the defaults
+ * Out:     value       the packed value, for tine_unpack or tine_reader_init
+ *          value_size  its size
+ * Shape:   value borrowed from bytes
+ * Units:   sizes in bytes
+ * Returns: 0, or a negative code
+ * Handle:  -EBADMSG (cut short), TINE_ECHECKSUM (damaged), TINE_EFORMAT (no pickle, more bytes than
+ * it has, value malformed or beyond a limit), -EPROTO (made by another version) Give up: -EINVAL
+ * (NULL, depth beyond TINE_DEPTH_MAX), -E2BIG (limits newer than this library) Blocks:  no Safety:
+ * thread any | process shared | fork child may call | signal no Death:   none Source: lib/pickle.c;
+ * the place of Python's pickle.loads; differs: hostile bytes are harmless Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_unpickle(const void *bytes, size_t size, const tine_limits *limits,
+                                        const void **value, size_t *value_size);
+
+/*
+ * Reader: walks values whose shape is not known beforehand, in the order in which they lie.
+ *
+ *     tine_reader reader;
+ *     const char *key;
+ *     size_t count, length;
+ *     int rc = tine_reader_init(&reader, bytes, size, NULL);
+ *
+ *     tine_reader_map(&reader, &count);
+ *     for (size_t i = 0; i < count && tine_reader_string(&reader, &key, &length) == 0; i++)
+ *         tine_reader_skip(&reader);
+ *     tine_reader_leave(&reader);
+ *     rc = tine_reader_error(&reader);
+ *
+ * The first failure sticks: later calls do nothing and return it, so it can be looked at once, at
+ * the end. Outputs of a failed call are not written. Nothing is allocated and nothing has to be
+ * freed; the bytes must stay while the reader and what it handed out are in use.
+ */
+
+/* What comes next; tine_reader_type. */
+enum {
+    TINE_TYPE_END = 0, /* of the innermost array or map, or of the bytes */
+    TINE_TYPE_NIL = 1,
+    TINE_TYPE_BOOL = 2,
+    TINE_TYPE_INT = 3, /* of any width and sign */
+    TINE_TYPE_FLOAT = 4,
+    TINE_TYPE_STRING = 5,
+    TINE_TYPE_BYTES = 6,
+    TINE_TYPE_EXT = 7,
+    TINE_TYPE_ARRAY = 8,
+    TINE_TYPE_MAP = 9,
+};
+
+/* The fields are the reader's own. */
+typedef struct tine_reader {
+    const uint8_t *at;
+    const uint8_t *end;
+    int32_t error;
+    uint32_t depth;
+    uint64_t left[1 + TINE_DEPTH_MAX]; /* values still to come, in each array and map around */
+} tine_reader;
+
+/**
+ * tine_reader_init - start to read values from bytes
+ *
+ * In:      bytes   values behind one another, from anywhere; nothing is trusted; kept while the
+ * reader is used size    their size; 0 is no value limits  for all values together, or NULL for the
+ * defaults Out:     reader  stands before the first value; on failure only tine_reader_error and
+ * the like may be called Shape:   memory of the caller's, at any address; nothing to release Units:
+ * size in bytes Returns: 0, or a negative code, which sticks Handle:  TINE_EFORMAT (no msgpack, cut
+ * short, beyond a limit) Give up: -EINVAL (NULL, depth beyond TINE_DEPTH_MAX), -E2BIG (limits newer
+ * than this library) Blocks:  no Safety:  thread one | process owner | fork child may call | signal
+ * yes Death:   none Source:  lib/reader.c; all bytes are checked here, once Since:   0.1
+ */
+TINE_API int tine_reader_init(tine_reader *reader, const void *bytes, size_t size,
+                              const tine_limits *limits);
+
+/**
+ * tine_reader_type - the type of the next value
+ *
+ * In:      reader  initialised
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: TINE_TYPE_..., TINE_TYPE_END behind the last value, or the negative code that sticks
+ * Handle:  none
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_reader_type(const tine_reader *reader);
+
+/**
+ * tine_reader_error - the failure that sticks
+ *
+ * In:      reader  initialised, or failed to be
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or the code of the first call that failed
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_reader_error(const tine_reader *reader);
+
+/**
+ * tine_reader_nil - take a nil
+ *
+ * In:      reader  initialised
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_nil(tine_reader *reader);
+
+/**
+ * tine_reader_bool - take a bool
+ *
+ * In:      reader  initialised
+ * Out:     value  true or false
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_bool(tine_reader *reader, bool *value);
+
+/**
+ * tine_reader_int - take an integer that fits int64_t
+ *
+ * In:      reader  initialised
+ * Out:     value  the number
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left), -ERANGE
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_int(tine_reader *reader, int64_t *value);
+
+/**
+ * tine_reader_uint - take an integer that fits uint64_t
+ *
+ * In:      reader  initialised
+ * Out:     value  the number
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left), -ERANGE (negative)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_uint(tine_reader *reader, uint64_t *value);
+
+/**
+ * tine_reader_double - take a floating number, or an integer that a double holds exactly
+ *
+ * In:      reader  initialised
+ * Out:     value  the number
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left), -ERANGE
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_double(tine_reader *reader, double *value);
+
+/**
+ * tine_reader_string - take a string
+ *
+ * In:      reader  initialised
+ * Out:     text    not NUL-terminated; may hold NULs; UTF-8 by convention, not checked
+ *          length  its length
+ * Shape:   borrowed from the bytes
+ * Units:   length in bytes
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_string(tine_reader *reader, const char **text, size_t *length);
+
+/**
+ * tine_reader_bytes - take bytes
+ *
+ * In:      reader  initialised
+ * Out:     bytes  the content
+ *          size   its size
+ * Shape:   borrowed from the bytes, not aligned
+ * Units:   size in bytes
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_bytes(tine_reader *reader, const void **bytes, size_t *size);
+
+/**
+ * tine_reader_ext - take a value of an extension type
+ *
+ * In:      reader  initialised
+ * Out:     type   its number; negative ones are msgpack's own, see doc/wire.md for tine's
+ *          bytes  the content
+ *          size   its size
+ * Shape:   borrowed from the bytes, not aligned
+ * Units:   size in bytes
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_ext(tine_reader *reader, int *type, const void **bytes, size_t *size);
+
+/**
+ * tine_reader_array - enter an array
+ *
+ * In:      reader  initialised
+ * Out:     count  its values, which come next; then tine_reader_leave
+ * Shape:   none
+ * Units:   count in values
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_array(tine_reader *reader, size_t *count);
+
+/**
+ * tine_reader_map - enter a map
+ *
+ * In:      reader  initialised
+ * Out:     count  its pairs: key, value, key, value come next; then tine_reader_leave
+ * Shape:   keys may be of any type and may repeat
+ * Units:   count in pairs
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (another type, or no value left)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_map(tine_reader *reader, size_t *count);
+
+/**
+ * tine_reader_leave - leave the innermost array or map; what was not read of it is skipped
+ *
+ * In:      reader  initialised
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (in no array or map)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_leave(tine_reader *reader);
+
+/**
+ * tine_reader_skip - skip one value with everything in it
+ *
+ * In:      reader  initialised
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (no value left)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_skip(tine_reader *reader);
+
+/**
+ * tine_reader_value - take one value, of any type, packed
+ *
+ * In:      reader  initialised
+ * Out:     bytes  the packed value
+ *          size   its size
+ * Shape:   borrowed from the bytes; for tine_unpack, `v` of tine_pack, or a further reader
+ * Units:   size in bytes
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (no value left)
+ * Give up: the code that sticks
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c
+ * Since:   0.1
+ */
+TINE_API int tine_reader_value(tine_reader *reader, const void **bytes, size_t *size);
+
 TINE_END_DECLS
 
 #endif
