@@ -1,1 +1,32 @@
 # Fuzz targets, and the replay of their corpus.
+#
+# With --enable-fuzzers (CC=clang) each is a libFuzzer program:
+#     tests/fuzz/fuzz_reader -max_total_time=600 new-inputs ../tests/fuzz/corpus/reader
+# Otherwise a small main runs it over the corpus, which is what `make check` does in both cases.
+# An input that failed once stays in the corpus.
+fuzz_targets = \
+	%D%/fuzz_pickle \
+	%D%/fuzz_reader \
+	%D%/fuzz_unpack
+check_PROGRAMS += $(fuzz_targets)
+dist_check_SCRIPTS += %D%/replay.sh
+TESTS += %D%/replay.sh
+EXTRA_DIST += %D%/corpus
+
+if FUZZERS
+fuzz_main =
+fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+fuzz_main = %D%/replay.c
+fuzz_ldflags = $(AM_LDFLAGS)
+endif
+
+%C%_fuzz_pickle_SOURCES = %D%/fuzz_pickle.c %D%/fuzz.h $(fuzz_main)
+%C%_fuzz_pickle_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_pickle_LDADD = libtinecore.la
+%C%_fuzz_reader_SOURCES = %D%/fuzz_reader.c %D%/fuzz.h $(fuzz_main)
+%C%_fuzz_reader_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_reader_LDADD = libtinecore.la
+%C%_fuzz_unpack_SOURCES = %D%/fuzz_unpack.c %D%/fuzz.h $(fuzz_main)
+%C%_fuzz_unpack_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_unpack_LDADD = libtinecore.la

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tine_unpack with any format over any bytes: 1 byte of choices, a format up to its NUL, the
+ * values.
+ *
+ * Every letter takes pointers only, so one row of slots serves all formats. They are filled with a
+ * pattern: a failure must leave it as it was. What a success hands out must lie inside the bytes.
+ */
+#include "lib/codec.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "tests/fuzz/fuzz.h"
+
+enum {
+    SLOTS = 12,
+};
+
+static uint64_t slots[SLOTS];
+
+static void fill(void)
+{
+    memset(slots, 0xa5, sizeof slots);
+}
+
+/* Slots that a format takes; more than there are for one that cannot be run. */
+static size_t slots_of(const char *format)
+{
+    size_t count = 0;
+
+    for (; *format != '\0'; format++) {
+        if (strchr("?bBhHiIqQfdsp", *format) != NULL)
+            count++;
+        else if (strchr("yva", *format) != NULL)
+            count += 2;
+        if (*format == 'a' && format[1] != '\0')
+            format++;
+    }
+    return count;
+}
+
+static int run(const uint8_t *bytes, size_t size, bool tuple, struct tine__texts *texts,
+               const char *format, ...)
+{
+    va_list args;
+    int rc;
+
+    va_start(args, format);
+    rc = tine__vunpack(bytes, size, format, tuple, args, texts);
+    va_end(args);
+    return rc;
+}
+
+static void check_spans(const char *format, const uint8_t *bytes, size_t size)
+{
+    size_t slot = 0;
+
+    for (; *format != '\0'; format++) {
+        if (strchr("yv", *format) != NULL) {
+            const uint8_t *start = (const uint8_t *)(uintptr_t)slots[slot];
+
+            REQUIRE(start >= bytes && slots[slot + 1] <= (size_t)(bytes + size - start));
+        }
+        if (*format == 's')
+            REQUIRE(strlen((const char *)(uintptr_t)slots[slot]) < size);
+        slot += strchr("yva", *format) != NULL ? 2 : strchr("[]{}n ", *format) != NULL ? 0 : 1;
+        if (*format == 'a')
+            format++;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct tine__texts texts = {0};
+    const uint8_t *end = size > 0 ? memchr(data + 1, '\0', size - 1) : NULL;
+    const char *format = (const char *)data + 1;
+    bool tuple;
+    int rc;
+
+    if (end == NULL || slots_of(format) > SLOTS)
+        return 0;
+    tuple = data[0] & 1;
+    data = end + 1;
+    size -= (size_t)(data - (const uint8_t *)format) + 1;
+    fill();
+    rc = run(data, size, tuple, &texts, format, &slots[0], &slots[1], &slots[2], &slots[3],
+             &slots[4], &slots[5], &slots[6], &slots[7], &slots[8], &slots[9], &slots[10],
+             &slots[11]);
+    if (rc == 0)
+        check_spans(format, data, size);
+    else
+        for (size_t i = 0; i < SLOTS; i++)
+            REQUIRE(slots[i] == UINT64_C(0xa5a5a5a5a5a5a5a5));
+    tine__texts_free(&texts);
+    return 0;
+}

@@ -1,0 +1,5 @@
+# Every fuzz target over its committed corpus.
+for target in unpack reader pickle; do
+    echo "== $target"
+    ./tests/fuzz/fuzz_$target -runs=0 "$srcdir/tests/fuzz/corpus/$target" || exit 1
+done
