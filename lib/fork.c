@@ -28,6 +28,9 @@ static pthread_once_t page_once = PTHREAD_ONCE_INIT;
 /* Higher than any number that an ancestor used: inherited by fork, raised by each child. */
 static _Atomic uint64_t last_number;
 
+static const _Atomic uint64_t always_zero;
+const _Atomic uint64_t *_Atomic tine__fork_word = &always_zero;
+
 static void make_page(void)
 {
     long size = sysconf(_SC_PAGESIZE);
@@ -37,6 +40,8 @@ static void make_page(void)
         return;
     wiped = madvise(memory, (size_t)size, MADV_WIPEONFORK) == 0;
     page = memory;
+    if (wiped) /* pairs with the acquire in tine__fork_generation_fast */
+        atomic_store_explicit(&tine__fork_word, &page->number, memory_order_release);
 }
 
 static uint64_t take_number(void)

@@ -27,6 +27,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/codec.h \
 	%D%/include/tine/error.h \
 	%D%/include/tine/future.h \
+	%D%/include/tine/heap.h \
 	%D%/include/tine/pool.h \
 	%D%/include/tine/task.h \
 	%D%/include/tine/time.h

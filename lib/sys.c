@@ -5,17 +5,23 @@
 #include "lib/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define FDS_MAX 4
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3; older kernels refuse the bit with EINVAL */
@@ -28,6 +34,65 @@ int tine__sys_memfd(const char *name)
     if (fd < 0 && errno == EINVAL)
         fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     return fd < 0 ? -errno : fd;
+}
+
+int tine__sys_resize(int fd, size_t size)
+{
+    struct rlimit limit;
+
+    if (size > INT64_MAX)
+        return -EFBIG;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        size > limit.rlim_cur)
+        return -EFBIG;
+    while (ftruncate(fd, (off_t)size) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
+}
+
+int tine__sys_seal_size(int fd)
+{
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
+}
+
+static int allocate(int fd, int mode, size_t from, size_t size)
+{
+    while (fallocate(fd, mode, (off_t)from, (off_t)size) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
+}
+
+int tine__sys_commit(int fd, size_t from, size_t size)
+{
+    return allocate(fd, 0, from, size);
+}
+
+int tine__sys_punch(int fd, size_t from, size_t size)
+{
+    return allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, size);
+}
+
+int tine__sys_populate(void *address, size_t size)
+{
+    while (madvise(address, size, MADV_POPULATE_WRITE) < 0)
+        if (errno != EINTR)
+            return errno == EFAULT ? -ENOMEM : -errno;
+    return 0;
+}
+
+int tine__sys_map_at(void *address, size_t size, int fd)
+{
+    void *got = mmap(address, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+
+    if (got == MAP_FAILED)
+        return -errno;
+    if (got == address)
+        return 0;
+    /* Linux before 4.17 and some tools take the address for a hint. */
+    munmap(got, size);
+    return -EEXIST;
 }
 
 int tine__sys_pidfd_open(pid_t pid)

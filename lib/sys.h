@@ -12,6 +12,13 @@
  * caller to read; descriptors are CLOEXEC.
  */
 int tine__sys_memfd(const char *name);
+int tine__sys_resize(int fd, size_t size);            /* -EFBIG at RLIMIT_FSIZE, without SIGXFSZ */
+int tine__sys_seal_size(int fd);                      /* nobody can change its length again */
+int tine__sys_commit(int fd, size_t from, size_t size); /* pages exist afterwards; -ENOSPC, -ENOMEM */
+int tine__sys_punch(int fd, size_t from, size_t size);  /* pages are gone and read as zero */
+int tine__sys_populate(void *address, size_t size); /* the same through a mapping (Linux 5.14) */
+/* Maps fd shared, readable and writable, at exactly that address; -EEXIST when it is taken. */
+int tine__sys_map_at(void *address, size_t size, int fd);
 int tine__sys_pidfd_open(pid_t pid);
 int tine__sys_pidfd_kill(int pidfd, int signal);
 int tine__sys_socketpair(int fds[2]); /* AF_UNIX SOCK_SEQPACKET */

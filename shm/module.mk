@@ -1,1 +1,14 @@
-# shm: filled in below
+# Shared memory and what lives in it.
+libtinecore_la_SOURCES += \
+	%D%/heap.c %D%/heap.h \
+	%D%/heap_check.c \
+	%D%/heap_commit.c \
+	%D%/heap_impl.h \
+	%D%/heap_large.c \
+	%D%/heap_map.c \
+	%D%/heap_pages.c \
+	%D%/heap_slab.c %D%/heap_slab.h \
+	%D%/heap_sweep.c \
+	%D%/memory_left.c %D%/memory_left.h \
+	%D%/owner.c %D%/owner.h \
+	%D%/robust.c %D%/robust.h

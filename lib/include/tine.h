@@ -11,6 +11,7 @@
 #include <tine/codec.h>
 #include <tine/error.h>
 #include <tine/future.h>
+#include <tine/heap.h>
 #include <tine/pool.h>
 #include <tine/task.h>
 #include <tine/time.h>

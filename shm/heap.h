@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_SHM_HEAP_H
+#define TINE_SHM_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Makes the family heap, once per family; the first allocation does it as well. 0, -EINVAL for a
+ * bad TINE_HEAP_SIZE, -EADDRINUSE, -ENOMEM, -EMFILE, -ENFILE. After a failure the next call tries
+ * again. */
+int tine__heap_open(void);
+
+/* Does the range lie in pages that the heap has handed out or could hand out? */
+bool tine__heap_contains(const void *pointer, size_t size);
+uint64_t tine__heap_offset(const void *pointer); /* of a contained pointer, from the heap's base */
+void *tine__heap_pointer(uint64_t offset);       /* NULL unless the heap contains it */
+
+/* This process's row in the family's table of processes: >= 0, or -ENOLCK, -ENOMEM. */
+int tine__owner_self(void);
+bool tine__owner_alive(uint32_t row);
+/* Releases what dead processes held: their slabs and runs in transit, their rows. */
+int tine__owner_sweep_dead(void);
+/* The same for one process that the caller has reaped. */
+int tine__heap_sweep_process(pid_t pid);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_SHM_ROBUST_H
+#define TINE_SHM_ROBUST_H
+
+#include <pthread.h>
+
+/*
+ * The library's internal lock in shared memory: a process-shared robust mutex of type NORMAL. The
+ * kernel frees it when its holder dies; whoever gets it next repairs what it guards, before
+ * anything else sees the data. A death inside the repair hands the duty on.
+ */
+struct tine__robust {
+    pthread_mutex_t mutex;
+};
+
+/* Makes what the lock guards consistent again; called with the lock held. */
+typedef void tine__robust_repair(void *context);
+
+int tine__robust_init(struct tine__robust *robust);
+/* 0 locked, negative: not locked (the memory is no such lock) */
+int tine__robust_lock(struct tine__robust *robust, tine__robust_repair *repair, void *context);
+void tine__robust_unlock(struct tine__robust *robust);
+
+#endif
