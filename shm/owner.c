@@ -12,11 +12,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "lib/auto.h"
-#include "lib/clock.h"
+#include "lib/random.h"
 
 struct stat_line {
     char state;
@@ -69,8 +68,7 @@ void tine__owner_identify(struct tine__owner *self)
     (void)read_stat(pid, &line);
     self->pid = pid;
     self->start = line.start;
-    if (getrandom(&self->id, sizeof self->id, GRND_NONBLOCK) != (ssize_t)sizeof self->id)
-        self->id = (uint64_t)tine__now_ns() ^ ((uint64_t)pid << 40);
+    self->id = tine__random_u64();
 }
 
 bool tine__owner_lives(const struct tine__owner *owner)
