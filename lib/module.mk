@@ -25,9 +25,11 @@ include_HEADERS = %D%/include/tine.h
 tineinclude_HEADERS = \
 	%D%/include/tine/base.h \
 	%D%/include/tine/codec.h \
+	%D%/include/tine/cpu.h \
 	%D%/include/tine/error.h \
 	%D%/include/tine/future.h \
 	%D%/include/tine/heap.h \
+	%D%/include/tine/log.h \
 	%D%/include/tine/pool.h \
 	%D%/include/tine/task.h \
 	%D%/include/tine/time.h
@@ -40,13 +42,17 @@ libtinecore_la_SOURCES += \
 	%D%/checksum.c %D%/checksum.h \
 	%D%/clock.c %D%/clock.h \
 	%D%/codec.c %D%/codec.h \
+	%D%/cpu.c %D%/cpu.h \
 	%D%/error.c \
 	%D%/fork.c %D%/fork.h \
+	%D%/log.c %D%/log.h \
 	%D%/msgpack_head.h \
 	%D%/pack.c \
 	%D%/pickle.c %D%/pickle.h \
 	%D%/prescan.c \
 	%D%/random.c %D%/random.h \
 	%D%/reader.c \
+	%D%/sig.c %D%/sig.h \
 	%D%/sys.c %D%/sys.h \
-	%D%/unpack.c
+	%D%/unpack.c \
+	%D%/version.c

@@ -9,9 +9,11 @@
 
 #include <tine/base.h>
 #include <tine/codec.h>
+#include <tine/cpu.h>
 #include <tine/error.h>
 #include <tine/future.h>
 #include <tine/heap.h>
+#include <tine/log.h>
 #include <tine/pool.h>
 #include <tine/task.h>
 #include <tine/time.h>

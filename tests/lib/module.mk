@@ -1,11 +1,27 @@
-# Tests of lib/. One program a source file.
+# Tests of lib/: one program a source file.
 if TESTS_WITH_CHECK
 tests_lib = \
+	%D%/test_checked \
 	%D%/test_clock \
-	%D%/test_codec
+	%D%/test_codec \
+	%D%/test_cpu \
+	%D%/test_error \
+	%D%/test_fork \
+	%D%/test_log \
+	%D%/test_sig \
+	%D%/test_sys \
+	%D%/test_version
 check_PROGRAMS += $(tests_lib)
 TESTS += $(tests_lib)
 endif
 
+%C%_test_checked_LDADD = libtinetest.la
 %C%_test_clock_LDADD = libtinetest.la
 %C%_test_codec_LDADD = libtinetest.la
+%C%_test_cpu_LDADD = libtinetest.la
+%C%_test_error_LDADD = libtinetest.la
+%C%_test_fork_LDADD = libtinetest.la
+%C%_test_log_LDADD = libtinetest.la
+%C%_test_sig_LDADD = libtinetest.la
+%C%_test_sys_LDADD = libtinetest.la
+%C%_test_version_LDADD = libtinetest.la

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Signal masks and dispositions; see lib/sig.h. No state.
+ *
+ * Signals that a fault raises are never blocked: blocked, they would kill where the host's handler
+ * (a garbage collector's, a stack guard's) would have gone on.
+ */
+#include "lib/sig.h"
+
+#include <stddef.h>
+
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+
+void tine__sig_block(sigset_t *saved)
+{
+    sigset_t set;
+
+    sigfillset(&set);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        sigdelset(&set, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &set, saved);
+}
+
+void tine__sig_restore(const sigset_t *saved)
+{
+    pthread_sigmask(SIG_SETMASK, saved, NULL);
+}
+
+void tine__sig_default(void)
+{
+    for (int sig = 1; sig < NSIG; sig++) {
+        struct sigaction action;
+
+        /* Fails for the two signals that glibc keeps to itself; they have no handler of the host's.
+         */
+        if (sigaction(sig, NULL, &action) != 0)
+            continue;
+        if ((action.sa_flags & SA_SIGINFO) == 0 &&
+            (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
+            continue;
+        action = (struct sigaction){.sa_handler = SIG_DFL};
+        sigaction(sig, &action, NULL);
+    }
+}

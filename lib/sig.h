@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_LIB_SIG_H
+#define TINE_LIB_SIG_H
+
+#include <signal.h>
+
+/*
+ * Signals round a fork: blocked in the forking thread before, restored after, and in the child
+ * first of all brought back to default, so that no handler of the host's ever runs in a child of
+ * ours.
+ *
+ *     tine__sig_block(&saved);
+ *     pid = fork();
+ *     if (pid == 0)
+ *         tine__sig_default();      // still blocked
+ *     tine__sig_restore(&saved);
+ *
+ * All are async-signal-safe.
+ */
+void tine__sig_block(sigset_t *saved);
+void tine__sig_restore(const sigset_t *saved);
+/* Every disposition that is a handler becomes the default; what is ignored stays ignored, as in
+ * exec. */
+void tine__sig_default(void);
+
+#endif

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#include <tine/version.h>
+
+const char *tine_version(void)
+{
+    return TINE_VERSION;
+}
