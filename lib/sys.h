@@ -25,6 +25,16 @@ int tine__sys_socketpair(int fds[2]); /* AF_UNIX SOCK_SEQPACKET */
 int tine__sys_poll_in(int fd, int64_t timeout_ns); /* 1 readable or hung up, 0 timed out */
 int tine__sys_gettid(void);
 
+/* One turn of a spinning wait: lets the other hardware thread run, and saves power. */
+static inline void tine__cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 /*
  * Waits while *word == expected, at most timeout_ns (negative: for ever). The word may lie in memory
  * shared between processes. 0 woken or value differed, -ETIMEDOUT; -EINTR is retried inside.

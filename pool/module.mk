@@ -1,1 +1,18 @@
-# pool: filled in below
+# Processes and work.
+libtinecore_la_SOURCES += \
+	%D%/claim.c %D%/claim.h \
+	%D%/future.c \
+	%D%/job.c %D%/job.h \
+	%D%/layout.h \
+	%D%/loop.c \
+	%D%/nursery.c %D%/nursery.h \
+	%D%/pool.c %D%/pool_impl.h \
+	%D%/progress.c \
+	%D%/redo.c %D%/redo.h \
+	%D%/results.c \
+	%D%/settle.c %D%/settle.h \
+	%D%/starmap.c \
+	%D%/stream.c %D%/stream.h \
+	%D%/submit.c \
+	%D%/task.c %D%/task.h \
+	%D%/worker.c %D%/worker.h

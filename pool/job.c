@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Jobs as workers and the nursery see them: boundaries of units, failures, outcomes, the end.
+ *
+ * A loop is complete when its claims are exhausted, no worker holds a unit, and the redo table has
+ * nothing of it. Each of the three only ever changes towards complete, once the one before holds:
+ * no new claims after exhaustion, no new rests but from held units (and a rest is put into the
+ * table before its unit is marked done). So whoever finishes a part and then finds all three true
+ * is right, and of several who finish at once at least one does (fence in tine__claims_settled).
+ */
+#include "pool/job.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <tine/error.h>
+#include <tine/heap.h>
+
+#include "lib/sys.h"
+#include "pool/claim.h"
+#include "pool/redo.h"
+
+uint64_t tine__unit_begin(const struct tine__job_shm *job, uint64_t unit)
+{
+    if (job->chunk == 0)
+        return TINE__AT(const uint64_t, job->bounds)[unit];
+    return unit * job->chunk;
+}
+
+uint64_t tine__unit_end(const struct tine__job_shm *job, uint64_t unit)
+{
+    if (job->chunk == 0)
+        return TINE__AT(const uint64_t, job->bounds)[unit + 1];
+    return job->n - unit * job->chunk < job->chunk ? job->n : (unit + 1) * job->chunk;
+}
+
+void tine__job_complete(struct tine__job_shm *job)
+{
+    /* acq_rel: all parts of the job happen before the program reads its results */
+    uint32_t before = atomic_exchange_explicit(&job->state, TINE__JOB_DONE, memory_order_acq_rel);
+
+    if (before == TINE__JOB_WAITED)
+        tine__sys_futex_wake(&job->state, INT_MAX); /* the address only: the job may be gone */
+}
+
+void tine__job_check(const struct tine__pool_shm *pool, struct tine__job_shm *job)
+{
+    if (!tine__claims_settled(tine__job_claims(job), job->workers, job->units))
+        return;
+    if (atomic_load_explicit(&job->had_death, memory_order_acquire) != 0 &&
+        tine__redo_has(pool, job))
+        return;
+    tine__job_complete(job);
+}
+
+void tine__job_stop(struct tine__pool_shm *pool, struct tine__job_shm *job)
+{
+    atomic_store_explicit(&job->stop, 1, memory_order_relaxed);
+    if (job->kind == TINE__JOB_CALL)
+        return;
+    tine__claims_close(tine__job_claims(job));
+    tine__redo_drop(pool, job);
+}
+
+tine_failure tine__job_failure(const struct tine__job_shm *job, int code, uint64_t index,
+                               uint64_t count)
+{
+    tine_failure failure = {
+        .code = code, .worker = -1, .exit_status = -1, .index = index, .count = count};
+
+    if (job->task != 0)
+        memcpy(failure.task, TINE__AT(struct tine__task_shm, job->task)->name, sizeof failure.task);
+    return failure;
+}
+
+/* Pushes `record` if its index is the lowest so far. */
+static bool push_failure(struct tine__job_shm *job, struct tine__failure_shm *record)
+{
+    uint64_t newest = atomic_load_explicit(&job->failure, memory_order_acquire);
+
+    do {
+        if (newest != 0 &&
+            TINE__AT(struct tine__failure_shm, newest)->failure.index <= record->failure.index)
+            return false;
+        record->older = newest; /* kept until the job is freed: others may be reading it */
+    } while (!atomic_compare_exchange_weak_explicit(&job->failure, &newest, TINE__ADDRESS(record),
+                                                    memory_order_acq_rel, memory_order_acquire));
+    return true;
+}
+
+void tine__job_fail(struct tine__pool_shm *pool, struct tine__job_shm *job,
+                    const tine_failure *failure)
+{
+    struct tine__failure_shm *record = tine_alloc(sizeof *record);
+
+    if (record == NULL) {
+        atomic_store_explicit(&job->bare_code, failure->code, memory_order_relaxed);
+    } else {
+        record->failure = *failure;
+        if (!push_failure(job, record))
+            tine_free(record);
+    }
+    if (job->fail_fast)
+        tine__job_stop(pool, job);
+}
+
+uint64_t tine__record_size(uint64_t size)
+{
+    return sizeof(struct tine__record) + ((size + 7) & ~UINT64_C(7));
+}
+
+static _Atomic uint64_t *outcome_place(const struct tine__job_shm *job, uint64_t unit)
+{
+    return &TINE__AT(_Atomic uint64_t, job->out)[unit];
+}
+
+struct tine__outcome_shm *tine__outcome(const struct tine__job_shm *job, uint64_t unit)
+{
+    return TINE__AT(struct tine__outcome_shm,
+                    atomic_load_explicit(outcome_place(job, unit), memory_order_acquire));
+}
+
+uint64_t tine__outcome_count(const struct tine__job_shm *job, uint64_t unit)
+{
+    const struct tine__outcome_shm *outcome = tine__outcome(job, unit);
+    uint64_t count = 0, used;
+
+    if (outcome == NULL)
+        return 0;
+    used = atomic_load_explicit(&outcome->used, memory_order_acquire);
+    for (uint64_t at = 0; at < used; count++)
+        at += tine__record_size(
+            ((const struct tine__record *)(const void *)(outcome->bytes + at))->size);
+    return count;
+}
+
+/* The unit's outcome with room for `more` bytes. A grown copy replaces the old one in one step. */
+static struct tine__outcome_shm *reserve(struct tine__job_shm *job, uint64_t unit, uint64_t more)
+{
+    struct tine__outcome_shm *old = tine__outcome(job, unit), *grown;
+    uint64_t used = old == NULL ? 0 : atomic_load_explicit(&old->used, memory_order_relaxed);
+    uint64_t capacity;
+
+    if (old != NULL && old->capacity - used >= more)
+        return old;
+    if (old == NULL)
+        capacity =
+            (tine__unit_end(job, unit) - tine__unit_begin(job, unit)) * (more < 64 ? more : 64);
+    else
+        capacity = old->capacity * 2;
+    if (capacity < used + more)
+        capacity = used + more;
+    grown = tine_alloc(sizeof *grown + capacity);
+    if (grown == NULL)
+        return NULL;
+    grown->capacity = capacity;
+    atomic_init(&grown->used, used);
+    if (old != NULL)
+        memcpy(grown->bytes, old->bytes, used);
+    atomic_store_explicit(outcome_place(job, unit), TINE__ADDRESS(grown), memory_order_release);
+    tine_free(old);
+    return grown;
+}
+
+int tine__outcome_add(struct tine__job_shm *job, uint64_t unit, int code, const void *bytes,
+                      uint64_t size)
+{
+    uint64_t more = tine__record_size(size);
+    struct tine__outcome_shm *outcome = reserve(job, unit, more);
+    struct tine__record *record;
+    uint64_t used;
+
+    if (outcome == NULL)
+        return -ENOMEM;
+    used = atomic_load_explicit(&outcome->used, memory_order_relaxed);
+    record = (struct tine__record *)(void *)(outcome->bytes + used);
+    record->size = size;
+    record->code = code;
+    record->unused = 0;
+    if (size > 0)
+        memcpy(record->bytes, bytes, size);
+    /* release: the record is whole before anyone counts it (tine__outcome_count) */
+    atomic_store_explicit(&outcome->used, used + more, memory_order_release);
+    return 0;
+}

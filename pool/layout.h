@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a pool keeps in the family heap. All of it lies at the same address in every process, so
+ * plain heap addresses (uint64_t) link it. doc/process-model.md tells the story; the rules:
+ *
+ * field group        who writes                 who reads            a stale read costs
+ * -----------------  -------------------------  -------------------
+ * -------------------------------- pool.state         program                    everyone a late
+ * look at the end pool.tail, seg.    program (its pool mutex)   workers, nursery     a late claim
+ * claims.cursor      any worker, by CAS         workers, nursery     the CAS fails
+ * claims.slots[w]    worker w; for its held     everyone             see pool/claim.h
+ *                    unit also any claimer
+ * redo.word          nursery READY; a worker    everyone             the CAS fails
+ *                    READY→TAKEN→FREE
+ * redo.others        nursery, while no worker   the taker            (cannot be: published by
+ * READY) can take the entry worker line 1      worker w; `job` is also    nursery once w is
+ * nothing: death orders it condemned by the program   dead; program        (progress: an old count)
+ * worker line 2      anyone (doorbell), nursery worker w             a needless look for work
+ *                    (pid)
+ * job, constant part program before publishing  workers, nursery     (cannot be: published by tail)
+ * job.state          one CAS to DONE            program              a late wake-up (50 ms look)
+ * job.failure        anyone, by CAS to lower    program after DONE   —
+ */
+#ifndef TINE_POOL_LAYOUT_H
+#define TINE_POOL_LAYOUT_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <tine/task.h>
+
+#define TINE__LINE           64
+#define TINE__SEGMENT_BITS   10 /* tickets in a segment: 1024 */
+#define TINE__SEGMENTS       4096
+#define TINE__SEGMENT_MASK   ((UINT64_C(1) << TINE__SEGMENT_BITS) - 1)
+#define TINE__REDOS_A_WORKER 4
+
+/* One worker's place in a claims table. */
+struct tine__slot_shm {
+    _Atomic uint64_t ledger; /* (unit + 1) << 1 | held: the last unit that this worker claimed */
+    _Atomic uint64_t items;  /* indices of finished units, for progress */
+};
+
+/* Units 0, 1, 2 … are claimed one by one; see pool/claim.h. */
+struct tine__claims_shm {
+    _Atomic uint64_t cursor; /* units claimed << 13 | closed << 12 | last claimer + 1 */
+    uint64_t unused; /* the first three slots share the cursor's line: one transfer a claim */
+    struct tine__slot_shm slots[];
+};
+
+/* One process that works; its index is its claimer number. */
+struct tine__worker_shm {
+    alignas(
+        TINE__LINE) _Atomic uint64_t job; /* job looked at or worked on: it is not freed meanwhile.
+                                             Bit 0: condemned, the worker parks when it leaves */
+    _Atomic uint64_t at; /* 0 between units; else index << 2 | 2 | running: indices below are done,
+                            running: user code has it */
+    _Atomic uint64_t
+        finished; /* units done, for the nursery: does this worker get anything done? */
+    alignas(TINE__LINE) _Atomic uint32_t doorbell; /* futex: bumped to wake the worker */
+    _Atomic uint32_t pid;                          /* 0: none at present */
+};
+
+/* A unit, or a rest of one, that a dead worker left; taken before new work. */
+enum { TINE__REDO_FREE, TINE__REDO_READY, TINE__REDO_TAKEN };
+
+struct tine__redo_shm {
+    _Atomic uint64_t word; /* generation << 16 | claimer << 2 | TINE__REDO_… */
+    uint64_t job;
+    uint64_t begin, end; /* may be empty: then only "help with this job" */
+    uint64_t unit;       /* that the range belongs to (where results go) */
+    uint64_t attempts;   /* deaths of the item `begin` so far */
+};
+
+enum tine__job_kind {
+    TINE__JOB_FOR,
+    TINE__JOB_REDUCE,
+    TINE__JOB_MAP,
+    TINE__JOB_STARMAP,
+    TINE__JOB_CALL, /* one tuple, one ticket, no claims table */
+};
+
+enum { TINE__JOB_PENDING, TINE__JOB_WAITED, TINE__JOB_DONE };
+
+/* A function and where it comes from, so that a worker can tell whether it has the same one. */
+struct tine__task_shm {
+    uint64_t function;
+    uint64_t base; /* of the object file in memory */
+    uint8_t build_id[32];
+    uint32_t build_id_size; /* 0: the linker left none; then the file's identity counts */
+    uint32_t unused;
+    uint64_t device, inode, bytes, mtime_ns;
+    char name[64];
+};
+
+/* A failure on the stack of a job: only ever one with a lower index is pushed. */
+struct tine__failure_shm {
+    uint64_t older; /* address of the one that it replaced: others may be reading it */
+    tine_failure failure;
+};
+
+/* Results of one unit of a starmap: records {size, code, bytes} in item order, `used` publishes. */
+struct tine__outcome_shm {
+    uint64_t capacity;
+    _Atomic uint64_t used;
+    uint8_t bytes[];
+};
+
+struct tine__record {
+    uint64_t size;
+    int32_t code;
+    uint32_t unused;
+    uint8_t bytes[]; /* padded to 8 */
+};
+
+struct tine__job_shm {
+    alignas(TINE__LINE) _Atomic uint32_t state; /* futex: TINE__JOB_… */
+    _Atomic uint32_t stop;                      /* 1: start nothing more of this job */
+    _Atomic uint32_t had_death;                 /* 1: the redo table may hold parts of it */
+    uint32_t kind;
+    uint64_t serial;           /* unique in the pool, from 1 */
+    _Atomic uint64_t failure;  /* newest tine__failure_shm */
+    _Atomic int32_t bare_code; /* failure for whose record there was no memory */
+    int32_t retries;
+    int32_t fail_fast;
+    uint32_t workers;
+    uint64_t task; /* tine__task_shm */
+    uint64_t context, context_size;
+    uint64_t result_bytes_max;
+    _Atomic uint64_t deaths;
+    /* loops */
+    uint64_t n, units;
+    uint64_t chunk;                      /* 0: the boundaries stand in `bounds` */
+    uint64_t bounds;                     /* uint64_t[units + 1] */
+    uint64_t claims;                     /* tine__claims_shm */
+    uint64_t in, in_size, out, out_size; /* map; reduce: out = partial results, out_size = their
+                                            stride, in = the initial value, in_size = its size;
+                                            starmap: in = packed tuples, out = _Atomic
+                                            uint64_t[units] of tine__outcome_shm */
+    uint64_t offsets;                    /* starmap: uint64_t[n + 1] into the tuples */
+    /* call */
+    uint64_t args, args_size;
+    uint64_t result, result_size; /* in the heap, or 0 and in `small` */
+    uint8_t small[64];
+};
+
+struct tine__pool_shm {
+    alignas(TINE__LINE) _Atomic uint32_t state; /* enum tine__pool_state */
+    _Atomic uint32_t redo_sequence;             /* bumped when an entry becomes READY */
+    uint32_t workers;
+    uint32_t spin_ns;
+    uint64_t stream; /* tine__claims_shm whose units are tickets */
+    uint64_t redos;  /* tine__redo_shm[redo_count] */
+    uint64_t redo_count;
+    uint64_t slots; /* tine__worker_shm[workers + 1]; the last one is the nursery's */
+    _Atomic uint64_t started, died;
+    alignas(TINE__LINE) _Atomic uint64_t tail; /* tickets published */
+    alignas(TINE__LINE) _Atomic uint64_t sleeping[1024 / 64];
+    _Atomic uint64_t spinning[1024 / 64];
+    alignas(TINE__LINE) _Atomic uint64_t segments[TINE__SEGMENTS]; /* _Atomic uint64_t[1024] each */
+};
+
+enum tine__pool_state {
+    TINE__POOL_RUNNING,
+    TINE__POOL_LEAVING, /* workers leave when they find no work */
+};
+
+/* A heap address as a pointer. */
+#define TINE__AT(type, address) ((type *)(uintptr_t)(address))
+#define TINE__ADDRESS(pointer)  ((uint64_t)(uintptr_t)(pointer))
+
+static inline struct tine__worker_shm *tine__worker_at(const struct tine__pool_shm *pool,
+                                                       uint32_t index)
+{
+    return &TINE__AT(struct tine__worker_shm, pool->slots)[index];
+}
+
+#endif

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The nursery: the process that forks, watches, reaps and replaces the workers of one pool.
+ *
+ *     program ──fork──► nursery ──fork──► workers
+ *
+ * It is a fork of the program as it was at tine_pool_open(), with one thread, and does nothing but
+ * wait: so workers are always forked from a quiet process, the program's own wait() never meets
+ * them, and replacing one costs the program nothing. It watches the program through a pidfd that
+ * was opened before the fork (a parent-death signal would follow the forking thread) and kills all
+ * workers when the program ends. Workers arm the parent-death signal on the nursery, whose only
+ * thread lives as long as it does, so nothing of the pool outlives it either.
+ *
+ * The program gets a pidfd of every worker over the socket, so it can end the pool without the
+ * nursery's help. When a worker dies, its account is settled (pool/settle.c) before another process
+ * takes its place.
+ */
+#include "pool/nursery.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <tine/time.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/sig.h"
+#include "lib/sys.h"
+#include "pool/settle.h"
+#include "pool/worker.h"
+#include "shm/heap.h"
+
+#define DELAY_MIN_NS      TINE_MS(1)
+#define DELAY_MAX_NS      TINE_SEC(1)
+#define BARREN_DEATHS_MAX 16 /* in a row without a finished unit, before starts are delayed */
+
+/* What the nursery tells about a started worker; its pidfd travels beside. */
+struct note {
+    uint32_t worker;
+    int32_t pid;
+};
+
+struct ward {
+    pid_t pid; /* 0: not running */
+    int pidfd;
+    bool untold;       /* the program does not know it yet */
+    uint64_t finished; /* units done in this place when it started */
+};
+
+/* The nursery's own state, private to its process. */
+struct keeper {
+    struct tine__pool_shm *pool;
+    int program; /* pidfd */
+    int socket;
+    pid_t self;
+    sigset_t worker_mask;
+    uint32_t alive, untold, barren;
+    int64_t delay_ns;   /* between failed or barren starts; 0: none */
+    int64_t next_start; /* on CLOCK_MONOTONIC */
+    struct pollfd *polled;
+    struct ward *wards;
+};
+
+/* ---- a worker's first steps ------------------------------------------------------------------ */
+
+/* exit() in a task: the program's atexit handlers are not the worker's to run. */
+static void leave_at_exit(int status, void *unused)
+{
+    (void)unused;
+    fflush(stdout);
+    fflush(stderr);
+    _exit(status);
+}
+
+static void close_siblings(const struct keeper *keeper)
+{
+    for (uint32_t i = 0; i < keeper->pool->workers; i++)
+        if (keeper->wards[i].pid != 0)
+            close(keeper->wards[i].pidfd);
+    close(keeper->program);
+    close(keeper->socket);
+}
+
+static void read_nothing(void)
+{
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    if (null < 0)
+        return;
+    dup2(null, STDIN_FILENO);
+    if (null != STDIN_FILENO)
+        close(null);
+}
+
+static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index)
+{
+    char name[32]; /* the kernel keeps 15 characters */
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != keeper->self) /* it died before the line above */
+        _exit(0);
+    snprintf(name, sizeof name, "tine-worker-%u", index);
+    prctl(PR_SET_NAME, name);
+    close_siblings(keeper);
+    read_nothing();
+    signal(SIGINT, SIG_IGN); /* Ctrl-C is the program's to handle */
+    on_exit(leave_at_exit, NULL);
+    tine__sig_restore(&keeper->worker_mask);
+    tine__worker_loop(keeper->pool, index);
+    fflush(stdout);
+    fflush(stderr);
+    _exit(0);
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
+static void delay_starts(struct keeper *keeper)
+{
+    keeper->delay_ns = keeper->delay_ns == 0 ? DELAY_MIN_NS : keeper->delay_ns * 2;
+    if (keeper->delay_ns > DELAY_MAX_NS)
+        keeper->delay_ns = DELAY_MAX_NS;
+    keeper->next_start = tine__now_ns() + keeper->delay_ns;
+}
+
+static void tell(struct keeper *keeper, uint32_t index)
+{
+    struct ward *ward = &keeper->wards[index];
+    struct note note = {.worker = index, .pid = ward->pid};
+
+    if (tine__sys_send_fds(keeper->socket, &note, sizeof note, &ward->pidfd, 1, MSG_DONTWAIT) < 0)
+        return; /* the program has not listened for long: later */
+    ward->untold = false;
+    keeper->untold--;
+}
+
+static int start_worker(struct keeper *keeper, uint32_t index)
+{
+    struct ward *ward = &keeper->wards[index];
+    struct tine__worker_shm *shared = tine__worker_at(keeper->pool, index);
+    pid_t pid = fork();
+    int pidfd;
+
+    if (pid == 0)
+        become_worker(keeper, index);
+    if (pid < 0)
+        return -errno;
+    pidfd = tine__sys_pidfd_open(pid);
+    if (pidfd < 0) {
+        kill(pid, SIGKILL); /* not reaped, so still that process */
+        waitpid(pid, NULL, 0);
+        return pidfd;
+    }
+    *ward =
+        (struct ward){.pid = pid,
+                      .pidfd = pidfd,
+                      .untold = true,
+                      .finished = atomic_load_explicit(&shared->finished, memory_order_relaxed)};
+    atomic_store_explicit(&shared->pid, (uint32_t)pid, memory_order_relaxed);
+    atomic_fetch_add_explicit(&keeper->pool->started, 1, memory_order_relaxed);
+    keeper->alive++;
+    keeper->untold++;
+    tell(keeper, index);
+    return 0;
+}
+
+static bool is_leaving(const struct keeper *keeper)
+{
+    return atomic_load_explicit(&keeper->pool->state, memory_order_acquire) == TINE__POOL_LEAVING;
+}
+
+static void start_missing(struct keeper *keeper)
+{
+    if (is_leaving(keeper) || (keeper->delay_ns > 0 && tine__now_ns() < keeper->next_start))
+        return;
+    for (uint32_t i = 0; i < keeper->pool->workers; i++) {
+        int rc;
+
+        if (keeper->wards[i].pid != 0)
+            continue;
+        rc = start_worker(keeper, i);
+        if (rc < 0) {
+            tine__log_warning("pool: cannot start worker %u: error %d", i, -rc);
+            delay_starts(keeper);
+            return;
+        }
+    }
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+static struct tine__death read_death(const siginfo_t *info)
+{
+    bool exited = info->si_code == CLD_EXITED;
+
+    return (struct tine__death){.pid = info->si_pid,
+                                .signal = exited ? 0 : info->si_status,
+                                .exit_status = exited ? info->si_status : -1};
+}
+
+/* A worker that keeps dying before it has finished anything is started again more and more slowly.
+ */
+static void judge_death(struct keeper *keeper, const struct ward *ward, uint32_t index)
+{
+    uint64_t finished =
+        atomic_load_explicit(&tine__worker_at(keeper->pool, index)->finished, memory_order_relaxed);
+
+    if (finished != ward->finished) {
+        keeper->barren = 0;
+        keeper->delay_ns = 0;
+    } else if (++keeper->barren > BARREN_DEATHS_MAX) {
+        delay_starts(keeper);
+    }
+}
+
+static void reap(struct keeper *keeper, uint32_t index)
+{
+    struct ward *ward = &keeper->wards[index];
+    siginfo_t info = {0};
+    struct tine__death death;
+
+    if (waitid(P_PIDFD, (id_t)ward->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+        return;
+    death = read_death(&info);
+    if (ward->untold)
+        keeper->untold--;
+    close(ward->pidfd);
+    ward->pid = 0;
+    keeper->alive--;
+    if (!is_leaving(keeper) || death.signal != 0) {
+        tine__log_info("pool: worker %u (pid %d) ended: signal %d, status %d", index, death.pid,
+                       death.signal, death.exit_status);
+        atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_relaxed);
+        judge_death(keeper, ward, index);
+    }
+    tine__heap_sweep_process(death.pid);
+    tine__settle(keeper->pool, index, &death);
+}
+
+static _Noreturn void end_all(const struct keeper *keeper)
+{
+    for (uint32_t i = 0; i < keeper->pool->workers; i++)
+        if (keeper->wards[i].pid != 0)
+            tine__sys_pidfd_kill(keeper->wards[i].pidfd, SIGKILL);
+    _exit(0);
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+static void fill_polled(struct keeper *keeper)
+{
+    keeper->polled[0] = (struct pollfd){.fd = keeper->program, .events = POLLIN};
+    keeper->polled[1] = (struct pollfd){
+        .fd = keeper->socket, .events = (short)(keeper->untold > 0 ? POLLIN | POLLOUT : POLLIN)};
+    for (uint32_t i = 0; i < keeper->pool->workers; i++)
+        keeper->polled[i + 2] = (struct pollfd){
+            .fd = keeper->wards[i].pid != 0 ? keeper->wards[i].pidfd : -1, .events = POLLIN};
+}
+
+static void wait_for_events(struct keeper *keeper)
+{
+    bool missing = keeper->alive < keeper->pool->workers && !is_leaving(keeper);
+    struct timespec until = tine__timespec(tine__deadline_left(keeper->next_start));
+
+    fill_polled(keeper);
+    if (ppoll(keeper->polled, keeper->pool->workers + 2, missing ? &until : NULL, NULL) < 0)
+        for (uint32_t i = 0; i < keeper->pool->workers + 2; i++)
+            keeper->polled[i].revents = 0;
+}
+
+static void handle_socket(struct keeper *keeper)
+{
+    char nudge[16];
+
+    if ((keeper->polled[1].revents & POLLIN) != 0)
+        while (recv(keeper->socket, nudge, sizeof nudge, MSG_DONTWAIT) > 0)
+            continue;
+    if ((keeper->polled[1].revents & POLLOUT) != 0)
+        for (uint32_t i = 0; i < keeper->pool->workers; i++)
+            if (keeper->wards[i].pid != 0 && keeper->wards[i].untold)
+                tell(keeper, i);
+}
+
+static _Noreturn void keep(struct keeper *keeper)
+{
+    for (;;) {
+        start_missing(keeper);
+        if (is_leaving(keeper) && keeper->alive == 0)
+            _exit(0);
+        wait_for_events(keeper);
+        if (keeper->polled[0].revents != 0)
+            end_all(keeper);
+        handle_socket(keeper);
+        for (uint32_t i = 0; i < keeper->pool->workers; i++)
+            if (keeper->polled[i + 2].revents != 0)
+                reap(keeper, i);
+    }
+}
+
+/* ---- the program's side ---------------------------------------------------------------------- */
+
+/* So that what the program has buffered is not written once more by each child. A stream that
+   another thread has locked is left alone: waiting for it could take for ever. */
+static void flush_standard_streams(void)
+{
+    FILE *streams[] = {stdout, stderr};
+
+    for (size_t i = 0; i < 2; i++)
+        if (ftrylockfile(streams[i]) == 0) {
+            fflush(streams[i]);
+            funlockfile(streams[i]);
+        }
+}
+
+static int make_keeper(struct keeper *keeper, struct tine__pool_shm *pool)
+{
+    *keeper = (struct keeper){.pool = pool,
+                              .polled = calloc(pool->workers + 2, sizeof *keeper->polled),
+                              .wards = calloc(pool->workers, sizeof *keeper->wards)};
+    keeper->program = tine__sys_pidfd_open(getpid());
+    if (keeper->polled == NULL || keeper->wards == NULL)
+        return -ENOMEM;
+    return keeper->program < 0 ? keeper->program : 0;
+}
+
+/* What the program need not keep once the nursery has its copy. */
+static void drop_keeper(struct keeper *keeper)
+{
+    if (keeper->program >= 0)
+        close(keeper->program);
+    free(keeper->polled);
+    free(keeper->wards);
+}
+
+static pid_t fork_keeper(struct keeper *keeper, const int sockets[2])
+{
+    pid_t pid;
+
+    flush_standard_streams();
+    tine__sig_block(&keeper->worker_mask); /* no handler of the program's runs in the child */
+    pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_NAME, "tine-nursery");
+        tine__sig_default();
+        signal(SIGCHLD, SIG_DFL); /* ignored, it would let workers vanish unseen */
+        close(sockets[0]);
+        keeper->socket = sockets[1];
+        keeper->self = getpid();
+        keep(keeper);
+    }
+    tine__sig_restore(&keeper->worker_mask);
+    return pid < 0 ? -errno : pid;
+}
+
+int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *pool)
+{
+    struct keeper keeper;
+    int sockets[2] = {-1, -1};
+    int rc = make_keeper(&keeper, pool);
+
+    *nursery = (struct tine__nursery){.pidfd = -1, .socket = -1, .workers = pool->workers};
+    nursery->children = calloc(pool->workers, sizeof *nursery->children);
+    if (rc == 0 && nursery->children == NULL)
+        rc = -ENOMEM;
+    if (rc == 0)
+        rc = tine__sys_socketpair(sockets);
+    if (rc == 0) {
+        rc = fork_keeper(&keeper, sockets);
+        close(sockets[1]);
+        nursery->socket = sockets[0];
+    }
+    drop_keeper(&keeper);
+    if (rc > 0) {
+        nursery->pid = rc;
+        nursery->pidfd = tine__sys_pidfd_open(nursery->pid);
+        rc = nursery->pidfd < 0 ? nursery->pidfd : 0;
+    }
+    for (uint32_t i = 0; nursery->children != NULL && i < pool->workers; i++)
+        nursery->children[i].pidfd = -1;
+    if (rc < 0) {
+        if (nursery->pid > 0)
+            kill(nursery->pid, SIGKILL);
+        tine__nursery_fini(nursery);
+    }
+    return rc;
+}
+
+void tine__nursery_listen(struct tine__nursery *nursery)
+{
+    for (;;) {
+        struct note note;
+        int pidfd = -1, count = 1;
+        ssize_t size =
+            tine__sys_recv_fds(nursery->socket, &note, sizeof note, &pidfd, &count, MSG_DONTWAIT);
+        struct tine__child *child;
+
+        if (size == -EPROTO)
+            continue; /* no descriptor was free for it: this one is known by the nursery only */
+        if (size != (ssize_t)sizeof note || count != 1 || note.worker >= nursery->workers)
+            return;
+        child = &nursery->children[note.worker];
+        if (child->pidfd >= 0)
+            close(child->pidfd);
+        *child = (struct tine__child){.pid = note.pid, .pidfd = pidfd};
+    }
+}
+
+bool tine__nursery_ended(struct tine__nursery *nursery, int64_t timeout_ns)
+{
+    return nursery->pidfd < 0 || tine__sys_poll_in(nursery->pidfd, timeout_ns) > 0;
+}
+
+void tine__nursery_nudge(struct tine__nursery *nursery)
+{
+    send(nursery->socket, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+bool tine__nursery_kill(struct tine__nursery *nursery, int64_t timeout_ns)
+{
+    tine__deadline deadline = tine__deadline_after(timeout_ns);
+    bool gone;
+
+    if (nursery->pidfd >= 0)
+        tine__sys_pidfd_kill(nursery->pidfd, SIGKILL);
+    tine__nursery_listen(nursery);
+    for (uint32_t i = 0; i < nursery->workers; i++)
+        if (nursery->children[i].pidfd >= 0)
+            tine__sys_pidfd_kill(nursery->children[i].pidfd, SIGKILL);
+    gone = tine__nursery_ended(nursery, tine__deadline_left(deadline));
+    for (uint32_t i = 0; i < nursery->workers; i++)
+        if (nursery->children[i].pidfd >= 0)
+            gone =
+                tine__sys_poll_in(nursery->children[i].pidfd, tine__deadline_left(deadline)) > 0 &&
+                gone;
+    return gone;
+}
+
+void tine__nursery_kill_worker(struct tine__nursery *nursery, uint32_t worker, pid_t pid)
+{
+    struct tine__child *child = &nursery->children[worker];
+
+    tine__nursery_listen(nursery);
+    if (child->pidfd >= 0 && child->pid == pid)
+        tine__sys_pidfd_kill(child->pidfd, SIGKILL);
+}
+
+void tine__nursery_fini(struct tine__nursery *nursery)
+{
+    for (uint32_t i = 0; nursery->children != NULL && i < nursery->workers; i++)
+        if (nursery->children[i].pidfd >= 0)
+            close(nursery->children[i].pidfd);
+    free(nursery->children);
+    nursery->children = NULL;
+    if (nursery->socket >= 0)
+        close(nursery->socket);
+    /* By pidfd, for the host may have reaped it first, and its pid may be another child's by now.
+     */
+    if (nursery->pidfd >= 0) {
+        siginfo_t info;
+
+        while (waitid(P_PIDFD, (id_t)nursery->pidfd, &info, WEXITED) < 0 && errno == EINTR)
+            continue;
+        close(nursery->pidfd);
+    } else if (nursery->pid > 0) {
+        while (waitpid(nursery->pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
+    nursery->pid = 0;
+    nursery->socket = nursery->pidfd = -1;
+}

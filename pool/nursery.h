@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_POOL_NURSERY_H
+#define TINE_POOL_NURSERY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "pool/layout.h"
+
+/* The program's hold on the nursery and, through it, on the workers. */
+struct tine__nursery {
+    pid_t pid;
+    int pidfd;
+    int socket;
+    uint32_t workers;
+    struct tine__child {
+        pid_t pid;
+        int pidfd; /* -1: none known */
+    } * children;  /* by worker index, as last told by the nursery */
+};
+
+/* Forks the nursery, which starts the pool's workers. */
+int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *pool);
+/* Takes in what the nursery has told about started workers. Never blocks. */
+void tine__nursery_listen(struct tine__nursery *nursery);
+/* Has it ended? Waits at most timeout_ns. */
+bool tine__nursery_ended(struct tine__nursery *nursery, int64_t timeout_ns);
+/* The pool is leaving: the nursery ends when the last worker has. */
+void tine__nursery_nudge(struct tine__nursery *nursery);
+/* SIGKILLs nursery and workers, waits at most timeout_ns; true when all are known to be gone. */
+bool tine__nursery_kill(struct tine__nursery *nursery, int64_t timeout_ns);
+/* Kills the worker if it is still the process `pid`. */
+void tine__nursery_kill_worker(struct tine__nursery *nursery, uint32_t worker, pid_t pid);
+/* Reaps an ended nursery and frees what this process holds of it. */
+void tine__nursery_fini(struct tine__nursery *nursery);
+
+#endif

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a pool: open, shut, joined, broken, terminated, closed.
+ *
+ * The status only moves down enum tine__pool_status, under the pool's mutex. The mutex guards the
+ * program's private lists; it is never held while waiting or in a callback, so any thread and any
+ * callback may end the pool at any time. Threads that wait for a job look at the status at least
+ * every 50 ms, and are woken when it changes.
+ */
+#include "pool/pool_impl.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <tine/error.h>
+#include <tine/heap.h>
+
+#include <tine/cpu.h>
+#include "lib/fork.h"
+#include "lib/log.h"
+#include "lib/sys.h"
+#include "pool/claim.h"
+#include "shm/heap.h"
+
+#define MAGIC              UINT64_C(0x74696e652d706f6f)
+#define SPIN_NS            5000 /* about what one wake-up across cores costs */
+#define SPIN_CROWDED_NS    2000 /* program and workers outnumber the CPUs */
+#define TERMINATE_NS       TINE_MS(400)
+#define LEAVE_NS           TINE_SEC(1) /* idle workers take well under a millisecond */
+#define CLOSED_HANDLES_MIN 16          /* kept unused, so that a stale handle stays recognizable */
+
+static pthread_mutex_t closed_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct tine_pool *closed_first, *closed_last; /* oldest first */
+static unsigned closed_count;
+
+/* ---- handles --------------------------------------------------------------------------------- */
+
+static struct tine_pool *take_handle(void)
+{
+    struct tine_pool *pool = NULL;
+
+    pthread_mutex_lock(&closed_mutex);
+    if (closed_count > CLOSED_HANDLES_MIN) {
+        pool = closed_first;
+        closed_first = pool->next;
+        closed_count--;
+    }
+    pthread_mutex_unlock(&closed_mutex);
+    if (pool == NULL)
+        return calloc(1, sizeof *pool);
+    memset(pool, 0, sizeof *pool);
+    return pool;
+}
+
+static void keep_handle(struct tine_pool *pool)
+{
+    atomic_store_explicit(&pool->magic, 0, memory_order_relaxed);
+    pthread_mutex_lock(&closed_mutex);
+    pool->next = NULL;
+    if (closed_count++ == 0)
+        closed_first = pool;
+    else
+        closed_last->next = pool;
+    closed_last = pool;
+    pthread_mutex_unlock(&closed_mutex);
+}
+
+int tine__pool_check_handle(tine_pool *pool)
+{
+    if (pool == NULL)
+        return -EINVAL;
+    if (atomic_load_explicit(&pool->magic, memory_order_relaxed) != MAGIC)
+        return -EBADF;
+    return pool->generation == tine__fork_generation() ? 0 : TINE_EFORKED;
+}
+
+int tine__pool_check(tine_pool *pool)
+{
+    int rc = tine__pool_check_handle(pool);
+
+    if (rc < 0)
+        return rc;
+    switch (atomic_load_explicit(&pool->status, memory_order_acquire)) {
+    case TINE__OPEN:
+        return 0;
+    case TINE__BROKEN:
+        return TINE_EBROKEN;
+    default:
+        return -ESHUTDOWN;
+    }
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static int check_options(const tine_pool_options *options)
+{
+    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
+        if (options->reserved[i] != 0)
+            return -E2BIG;
+    if (options->workers < 0 || options->workers > TINE_WORKERS_MAX ||
+        (options->flags & ~(uint32_t)TINE_POOL_NO_SPIN) != 0)
+        return -EINVAL;
+    return 0;
+}
+
+static uint32_t spin_time(uint32_t workers, uint32_t flags)
+{
+    if ((flags & TINE_POOL_NO_SPIN) != 0)
+        return 0;
+    return workers + 1 > (uint32_t)tine_cpu_count() ? SPIN_CROWDED_NS : SPIN_NS;
+}
+
+static void *zeroed(size_t size)
+{
+    void *memory;
+
+    size = (size + TINE__LINE - 1) & ~(size_t)(TINE__LINE - 1);
+    memory = tine_aligned_alloc(TINE__LINE, size);
+    return memory == NULL ? NULL : memset(memory, 0, size);
+}
+
+static int make_shared(struct tine_pool *pool, uint32_t workers, uint32_t flags)
+{
+    struct tine__pool_shm *shared = zeroed(sizeof *shared);
+
+    if (shared == NULL)
+        return -ENOMEM;
+    pool->shared = shared;
+    pool->stream.pool = shared;
+    shared->workers = workers;
+    shared->spin_ns = spin_time(workers, flags);
+    shared->redo_count = (uint64_t)workers * TINE__REDOS_A_WORKER;
+    shared->stream = TINE__ADDRESS(zeroed(tine__claims_size(workers)));
+    shared->redos = TINE__ADDRESS(zeroed(shared->redo_count * sizeof(struct tine__redo_shm)));
+    shared->slots = TINE__ADDRESS(zeroed((workers + 1) * sizeof(struct tine__worker_shm)));
+    return shared->stream == 0 || shared->redos == 0 || shared->slots == 0 ? -ENOMEM : 0;
+}
+
+static void free_shared(struct tine_pool *pool)
+{
+    struct tine__pool_shm *shared = pool->shared;
+
+    if (shared == NULL)
+        return;
+    tine__stream_fini(&pool->stream);
+    tine_free(TINE__AT(void, shared->stream));
+    tine_free(TINE__AT(void, shared->redos));
+    tine_free(TINE__AT(void, shared->slots));
+    tine_free(shared);
+    pool->shared = NULL;
+}
+
+static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
+{
+    int workers = options->workers != 0 ? options->workers : tine_cpu_count();
+    int rc;
+
+    if (workers > TINE_WORKERS_MAX)
+        workers = TINE_WORKERS_MAX;
+    pool->generation = tine__fork_generation();
+    if (pool->generation == 0)
+        return -ENOMEM;
+    rc = make_shared(pool, (uint32_t)workers, options->flags);
+    if (rc == 0)
+        rc = tine__nursery_start(&pool->nursery, pool->shared);
+    if (rc < 0)
+        free_shared(pool);
+    return rc;
+}
+
+int tine_pool_open(tine_pool **pool, const tine_pool_options *options)
+{
+    static const tine_pool_options defaults;
+    struct tine_pool *made;
+    int rc;
+
+    if (pool == NULL)
+        return -EINVAL;
+    rc = check_options(options != NULL ? options : &defaults);
+    if (rc == 0)
+        rc = tine__heap_open();
+    if (rc < 0)
+        return rc;
+    made = take_handle();
+    if (made == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&made->mutex, NULL);
+    rc = open_pool(made, options != NULL ? options : &defaults);
+    if (rc < 0) {
+        pthread_mutex_destroy(&made->mutex);
+        keep_handle(made);
+        return rc;
+    }
+    atomic_store_explicit(&made->magic, MAGIC, memory_order_release);
+    *pool = made;
+    return 0;
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+static int status_of(tine_pool *pool)
+{
+    return atomic_load_explicit(&pool->status, memory_order_acquire);
+}
+
+/* Under the mutex. Threads that wait for a job see it at once. */
+static void set_status(struct tine_pool *pool, int status)
+{
+    atomic_store_explicit(&pool->status, status, memory_order_release);
+    for (struct tine_future *future = pool->jobs; future != NULL; future = future->older)
+        tine__sys_futex_wake(&future->job->state, INT_MAX);
+}
+
+/* Under the mutex. */
+static void kill_processes(struct tine_pool *pool, int status)
+{
+    pool->quiet_end = tine__nursery_kill(&pool->nursery, TERMINATE_NS);
+    if (!pool->quiet_end)
+        tine__log_warning("pool: killed processes are still exiting");
+    set_status(pool, status);
+}
+
+bool tine__pool_is_broken(tine_pool *pool)
+{
+    if (status_of(pool) <= TINE__SHUT && tine__nursery_ended(&pool->nursery, 0)) {
+        pthread_mutex_lock(&pool->mutex);
+        if (status_of(pool) <= TINE__SHUT) {
+            tine__log_error("pool: the nursery died");
+            kill_processes(pool, TINE__BROKEN);
+        }
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    return status_of(pool) == TINE__BROKEN;
+}
+
+int tine_pool_terminate(tine_pool *pool)
+{
+    int rc = tine__pool_check_handle(pool);
+
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&pool->mutex);
+    if (status_of(pool) <= TINE__SHUT)
+        kill_processes(pool, TINE__TERMINATED);
+    pthread_mutex_unlock(&pool->mutex);
+    return 0;
+}
+
+/* A job that is not done yet, or NULL. It stays valid: only this thread or its own closes it. */
+static bool has_unfinished(struct tine_pool *pool)
+{
+    bool unfinished = false;
+
+    pthread_mutex_lock(&pool->mutex);
+    for (struct tine_future *future = pool->jobs; future != NULL && !unfinished;
+         future = future->older)
+        unfinished =
+            atomic_load_explicit(&future->job->state, memory_order_acquire) != TINE__JOB_DONE;
+    pthread_mutex_unlock(&pool->mutex);
+    return unfinished;
+}
+
+/* Waits for all jobs. They are looked at every few milliseconds: the end of a pool is no fast path.
+ */
+static int await_jobs(struct tine_pool *pool, tine__deadline deadline)
+{
+    while (has_unfinished(pool)) {
+        int64_t left = tine__deadline_left(deadline);
+
+        if (tine__pool_is_broken(pool))
+            return TINE_EBROKEN;
+        if (status_of(pool) == TINE__TERMINATED)
+            return 0;
+        if (left == 0)
+            return -ETIMEDOUT;
+        if (tine__nursery_ended(&pool->nursery, left < TINE_MS(2) ? left : TINE_MS(2)))
+            continue;
+    }
+    return 0;
+}
+
+static void ask_to_leave(struct tine_pool *pool)
+{
+    atomic_store_explicit(&pool->shared->state, TINE__POOL_LEAVING, memory_order_seq_cst);
+    tine__stream_wake_all(pool->shared);
+    tine__nursery_nudge(&pool->nursery);
+}
+
+static int leave(struct tine_pool *pool, tine__deadline deadline)
+{
+    ask_to_leave(pool);
+    if (!tine__nursery_ended(&pool->nursery,
+                             deadline == TINE__NEVER ? -1 : tine__deadline_left(deadline)))
+        return -ETIMEDOUT;
+    pthread_mutex_lock(&pool->mutex);
+    if (status_of(pool) <= TINE__SHUT) {
+        pool->quiet_end = true;
+        set_status(pool, TINE__ENDED);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return 0;
+}
+
+int tine_pool_join(tine_pool *pool, int64_t timeout_ns)
+{
+    tine__deadline deadline = tine__deadline_after(timeout_ns);
+    int rc = tine__pool_check_handle(pool);
+
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&pool->mutex);
+    if (status_of(pool) == TINE__OPEN)
+        set_status(pool, TINE__SHUT);
+    pthread_mutex_unlock(&pool->mutex);
+    if (status_of(pool) == TINE__SHUT)
+        rc = await_jobs(pool, deadline);
+    if (rc == 0 && status_of(pool) == TINE__SHUT)
+        rc = leave(pool, deadline);
+    if (rc == -ETIMEDOUT && timeout_ns == 0)
+        return -EAGAIN;
+    return status_of(pool) == TINE__BROKEN ? TINE_EBROKEN : rc;
+}
+
+/* Futures that the program still holds go on without the pool; the others are freed. */
+static void release_jobs(struct tine_pool *pool)
+{
+    struct tine_future *older;
+
+    for (struct tine_future *future = pool->jobs; future != NULL; future = older) {
+        older = future->older;
+        if (future->closed) {
+            tine__future_free(future, pool->quiet_end);
+            continue;
+        }
+        (void)tine__future_await(future,
+                                 0); /* the pool has ended: takes in results, or -ECANCELED */
+        future->pool = NULL;
+    }
+    for (struct tine_future *future = pool->deferred; future != NULL; future = older) {
+        older = future->older;
+        tine__future_free(future, pool->quiet_end);
+    }
+}
+
+/* In a forked child: frees the copy of what the parent holds, and touches nothing shared. */
+static void close_copy(struct tine_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->nursery.workers; i++)
+        pool->nursery.children[i].pid = 0;
+    pool->nursery.pid = 0;
+    tine__nursery_fini(&pool->nursery);
+    free(pool->tasks.known);
+    keep_handle(pool);
+}
+
+void tine_pool_close(tine_pool *pool)
+{
+    int rc = tine__pool_check_handle(pool);
+
+    if (rc == TINE_EFORKED)
+        close_copy(pool);
+    if (rc < 0)
+        return;
+    if (status_of(pool) == TINE__OPEN && !has_unfinished(pool))
+        (void)leave(pool, tine__deadline_after(LEAVE_NS));
+    (void)tine_pool_terminate(pool);
+    release_jobs(pool);
+    tine__nursery_fini(&pool->nursery);
+    tine__tasks_fini(&pool->tasks);
+    free_shared(pool);
+    pthread_mutex_destroy(&pool->mutex);
+    keep_handle(pool);
+}
+
+/* ---- the rest -------------------------------------------------------------------------------- */
+
+void tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job)
+{
+    uint64_t address = TINE__ADDRESS(job);
+
+    pthread_mutex_lock(&pool->mutex);
+    for (uint32_t i = 0; i < pool->shared->workers; i++) {
+        struct tine__worker_shm *worker = tine__worker_at(pool->shared, i);
+        uint64_t expected = address;
+
+        /* Condemned, it cannot go on to another job before the signal arrives (tine__stream_leave).
+         */
+        if (atomic_compare_exchange_strong(&worker->job, &expected, address | 1) ||
+            expected == (address | 1))
+            tine__nursery_kill_worker(
+                &pool->nursery, i, (pid_t)atomic_load_explicit(&worker->pid, memory_order_relaxed));
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+int tine_pool_stats(tine_pool *pool, tine_pool_counts *counts)
+{
+    int rc = tine__pool_check_handle(pool);
+
+    if (rc < 0)
+        return rc;
+    if (counts == NULL)
+        return -EINVAL;
+    *counts = (tine_pool_counts){
+        .workers = (int32_t)pool->shared->workers,
+        .started = atomic_load_explicit(&pool->shared->started, memory_order_relaxed),
+        .deaths = atomic_load_explicit(&pool->shared->died, memory_order_relaxed)};
+    for (uint32_t i = 0; i < pool->shared->workers && status_of(pool) <= TINE__SHUT; i++)
+        counts->alive +=
+            atomic_load_explicit(&tine__worker_at(pool->shared, i)->pid, memory_order_relaxed) != 0;
+    pthread_mutex_lock(&pool->mutex);
+    counts->submitted = pool->submitted;
+    counts->done = pool->done;
+    pthread_mutex_unlock(&pool->mutex);
+    return 0;
+}

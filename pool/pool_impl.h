@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* The program's private side of a pool: shared by the files of this folder that make and await
+ * jobs. */
+#ifndef TINE_POOL_POOL_IMPL_H
+#define TINE_POOL_POOL_IMPL_H
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <tine/pool.h>
+
+#include "lib/clock.h"
+#include "lib/codec.h"
+#include "pool/layout.h"
+#include "pool/nursery.h"
+#include "pool/stream.h"
+#include "pool/task.h"
+
+/* How a pool stands; only ever moves down this list. Written under the mutex. */
+enum tine__pool_status {
+    TINE__OPEN,
+    TINE__SHUT,       /* joining: no new work, what is there is done */
+    TINE__ENDED,      /* joined: nursery and workers have left */
+    TINE__BROKEN,     /* the nursery died */
+    TINE__TERMINATED, /* killed */
+};
+
+/*
+ * Handles are never given back to malloc but kept for the next pools, so that a call on a closed
+ * one reads a magic number that is not there instead of foreign memory.
+ */
+struct tine_pool {
+    _Atomic uint64_t magic;
+    uint64_t generation; /* of the process that opened it */
+    pthread_mutex_t
+        mutex; /* guards all below but the atomics; never held in a callback or a wait */
+    _Atomic int status;
+    struct tine__pool_shm *shared;
+    struct tine__stream stream;
+    struct tine__tasks tasks;
+    struct tine__nursery nursery;
+    struct tine_future *jobs; /* not yet seen to be done; newest first */
+    struct tine_future
+        *deferred;   /* done and closed, but a worker may still be looking at the job */
+    uint64_t serial; /* of the last job */
+    uint64_t submitted, done;
+    uint64_t closed_jobs; /* in `jobs`, with their handle closed */
+    uint64_t next_sweep;  /* value of `submitted` at which to look for closed ones that are done */
+    uint64_t heard;       /* workers started when the nursery was last listened to */
+    bool quiet_end;       /* all processes are known to be gone: blocks may be freed */
+    struct tine_pool *next; /* among the closed */
+};
+
+/* Memory of a job in the family heap, freed with it. */
+#define TINE__BLOCKS_MAX 5
+
+/* Part of its future, so it lives as long. */
+struct tine_results {
+    struct tine_future *future;
+    size_t count;
+    const struct tine__record **records; /* of a starmap; NULL at an index: never ran */
+    struct tine__texts texts;            /* strings handed out */
+    pthread_mutex_t mutex;               /* guards texts */
+};
+
+enum { TINE__PENDING, TINE__COLLECTING, TINE__COLLECTED };
+
+/* A job as the program holds it: one for each, blocking calls included. */
+struct tine_future {
+    struct tine_pool *pool; /* NULL once the pool was closed */
+    uint64_t generation;
+    struct tine__job_shm *job; /* NULL: nothing was to be done (no items) */
+    _Atomic uint32_t phase;    /* futex: TINE__PENDING … TINE__COLLECTED */
+    int32_t code; /* the job's, from TINE__COLLECTED on; before: why it was cancelled, or 0 */
+    uint64_t first_ticket;
+    uint32_t tickets;
+    bool closed;   /* the handle is gone; freed when the job is done */
+    bool in_place; /* workers write into the caller's own memory */
+    struct tine_future *newer, *older;
+    void *blocks[TINE__BLOCKS_MAX];
+    uint32_t block_count;
+    /* what to do at the end */
+    void *out; /* map: copy here; reduce: the accumulator */
+    size_t out_bytes;
+    tine_combine *combine;
+    tine_failure *failure;
+    tine_progress_cb *progress;
+    void *progress_user;
+    int64_t submitted_ns, next_progress_ns;
+    struct tine_results results;
+};
+
+/* ---- pool.c ---------------------------------------------------------------------------------- */
+
+/* May this process submit to the pool? 0, -EINVAL, -EBADF, TINE_EFORKED, -ESHUTDOWN, TINE_EBROKEN.
+ */
+int tine__pool_check(tine_pool *pool);
+/* The same for calls that are allowed in any status. */
+int tine__pool_check_handle(tine_pool *pool);
+/* Looks whether the nursery lives; if not, the pool is broken from here on. */
+bool tine__pool_is_broken(tine_pool *pool);
+/* Kills the workers that are in this job. */
+void tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job);
+
+/* ---- submit.c -------------------------------------------------------------------------------- */
+
+/* What a kind of job asks for; the rest of tine__job_shm is filled in by its maker. */
+struct tine__plan {
+    enum tine__job_kind kind;
+    const void *function;
+    const tine_job_options *options; /* never NULL */
+    bool async;
+    uint64_t extra; /* bytes behind the job, 64-byte aligned */
+};
+
+/* Options as given, or all defaults. */
+const tine_job_options *tine__job_options(const tine_job_options *options);
+/* Makes a future with its job: pool and options checked, context copied, task described. */
+int tine__future_open(struct tine_future **future, tine_pool *pool, const struct tine__plan *plan);
+/* A future of a job that has nothing to do. */
+int tine__future_open_empty(struct tine_future **future, tine_pool *pool,
+                            const struct tine__plan *plan);
+/* Memory in the family heap that is freed with the future; NULL when there is none. */
+void *tine__future_alloc(struct tine_future *future, uint64_t size);
+/* Gives the job to the workers and the future to *made; frees it on failure. */
+int tine__future_publish(struct tine_future *future, uint32_t tickets, struct tine_future **made);
+
+/* ---- loop.c ---------------------------------------------------------------------------------- */
+
+/* A future whose loop job of n indices is cut into units. */
+int tine__loop_open(struct tine_future **future, tine_pool *pool, struct tine__plan *plan,
+                    uint64_t n);
+int tine__loop_publish(struct tine_future *future, struct tine_future **made);
+
+/* ---- future.c -------------------------------------------------------------------------------- */
+
+/* Waits, and takes in what the job left: 0 once future->code is final, -ETIMEDOUT. */
+int tine__future_await(struct tine_future *future, tine__deadline deadline);
+/*
+ * The wait of a blocking call: as long as the options allow, then the job is stopped. Returns the
+ * job's code and closes the future, unless *results is set to what then owns it.
+ */
+int tine__future_finish(struct tine_future *future, const tine_job_options *options,
+                        tine_results **results);
+/* Frees what is done, closed and no longer looked at. Under the mutex. */
+void tine__pool_sweep(tine_pool *pool);
+/* Frees a future that is in no list; with_blocks false: what workers may write to is left alone. */
+void tine__future_free(struct tine_future *future, bool with_blocks);
+
+/* ---- results.c ------------------------------------------------------------------------------- */
+
+int tine__results_build(struct tine_future *future);
+void tine__results_fini(struct tine_results *results);
+/* One result as bytes, or its code. */
+int tine__results_find(const struct tine_results *results, size_t index, const void **bytes,
+                       size_t *size);
+int tine__results_unpack(struct tine_results *results, const void *bytes, size_t size,
+                         const char *format, va_list args);
+
+/* ---- progress.c ------------------------------------------------------------------------------ */
+
+/* Calls the job's progress callback if it is due; ns until it is due again. */
+int64_t tine__progress_report(struct tine_future *future, bool at_end);
+
+#endif

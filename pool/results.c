@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* Results: what tasks returned, by item. A part of their future, which owns the bytes. */
+#include "pool/pool_impl.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <tine/codec.h>
+#include <tine/error.h>
+
+#include "pool/job.h"
+
+/* Notes where the records of one unit lie. */
+static void index_unit(struct tine_results *results, const struct tine__job_shm *job, uint64_t unit)
+{
+    const struct tine__outcome_shm *outcome = tine__outcome(job, unit);
+    uint64_t index = tine__unit_begin(job, unit), end = tine__unit_end(job, unit);
+    uint64_t used =
+        outcome == NULL ? 0 : atomic_load_explicit(&outcome->used, memory_order_acquire);
+
+    for (uint64_t at = 0; at < used && index < end; index++) {
+        const struct tine__record *record = (const void *)(outcome->bytes + at);
+
+        results->records[index] = record;
+        at += tine__record_size(record->size);
+    }
+}
+
+int tine__results_build(struct tine_future *future)
+{
+    struct tine_results *results = &future->results;
+    const struct tine__job_shm *job = future->job;
+
+    results->count = job->n;
+    if (job->kind == TINE__JOB_CALL)
+        return 0;
+    results->records = calloc(job->n, sizeof(const struct tine__record *));
+    if (results->records == NULL)
+        return -ENOMEM;
+    for (uint64_t unit = 0; unit < job->units; unit++)
+        index_unit(results, job, unit);
+    return 0;
+}
+
+void tine__results_fini(struct tine_results *results)
+{
+    free((void *)results->records);
+    tine__texts_free(&results->texts);
+    pthread_mutex_destroy(&results->mutex);
+}
+
+int tine__results_find(const struct tine_results *results, size_t index, const void **bytes,
+                       size_t *size)
+{
+    const struct tine__job_shm *job = results->future->job;
+    const struct tine__record *record;
+
+    if (index >= results->count)
+        return -EINVAL;
+    if (job->kind == TINE__JOB_CALL) {
+        *bytes = job->result != 0 ? TINE__AT(const void, job->result) : job->small;
+        *size = job->result_size;
+        return results->future->code;
+    }
+    record = results->records[index];
+    if (record == NULL)
+        return -ECANCELED;
+    *bytes = record->bytes;
+    *size = record->size;
+    return record->code;
+}
+
+int tine__results_unpack(struct tine_results *results, const void *bytes, size_t size,
+                         const char *format, va_list args)
+{
+    int rc;
+
+    pthread_mutex_lock(&results->mutex);
+    rc = tine__vunpack(bytes, size, format, false, args, &results->texts);
+    pthread_mutex_unlock(&results->mutex);
+    return rc;
+}
+
+size_t tine_results_count(const tine_results *results)
+{
+    return results == NULL ? 0 : results->count;
+}
+
+int tine_results_packed(const tine_results *results, size_t index, const void **bytes, size_t *size)
+{
+    const void *found;
+    size_t found_size;
+    int rc;
+
+    if (results == NULL || bytes == NULL || size == NULL)
+        return -EINVAL;
+    rc = tine__results_find(results, index, &found, &found_size);
+    if (rc < 0)
+        return rc;
+    *bytes = found;
+    *size = found_size;
+    return 0;
+}
+
+int tine_results_get(const tine_results *results, size_t index, const char *format, ...)
+{
+    const void *bytes;
+    size_t size;
+    va_list args;
+    int rc;
+
+    if (results == NULL || format == NULL)
+        return -EINVAL;
+    rc = tine__results_find(results, index, &bytes, &size);
+    if (rc < 0)
+        return rc;
+    va_start(args, format);
+    rc = tine__results_unpack(&results->future->results, bytes, size, format, args);
+    va_end(args);
+    return rc;
+}
+
+void tine_results_close(tine_results *results)
+{
+    if (results != NULL)
+        tine_future_close(results->future);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Settling a dead worker's account: exactly what it had in hand, once.
+ *
+ * The dead worker writes nothing any more, so its words are final. It may have held
+ *
+ *     a rest    an entry of the redo table, or
+ *     a ticket  and through it a call, or a unit of a loop, or nothing yet,
+ *
+ * and `at` says how far it was: 0, not begun; not running, between items; running, user code had
+ * the item, which then fails or is tried again. A rest is always put up before the claim that it
+ * came from is marked done, so a loop never looks complete in between. When the nursery dies in the
+ * middle of this, the pool is broken and every running job fails, so a half-settled account is
+ * never seen.
+ */
+#include "pool/settle.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <tine/error.h>
+#include <tine/pool.h>
+
+#include "pool/claim.h"
+#include "pool/job.h"
+#include "pool/redo.h"
+#include "pool/stream.h"
+
+struct account {
+    struct tine__pool_shm *pool;
+    uint32_t worker;
+    uint64_t at;
+    const struct tine__death *death;
+};
+
+static void blame(const struct account *account, struct tine__job_shm *job, uint64_t index,
+                  uint64_t count)
+{
+    const struct tine__death *death = account->death;
+    tine_failure failure = tine__job_failure(job, TINE_EWORKER, index, count);
+
+    failure.pid = death->pid;
+    failure.worker = (int32_t)account->worker;
+    failure.signal = death->signal;
+    failure.exit_status = death->exit_status;
+    if (death->signal != 0)
+        snprintf(failure.message, sizeof failure.message,
+                 "worker %u (pid %d) was killed by signal %d (%s)", account->worker, death->pid,
+                 death->signal, strsignal(death->signal));
+    else
+        snprintf(failure.message, sizeof failure.message,
+                 "worker %u (pid %d) exited with status %d", account->worker, death->pid,
+                 death->exit_status);
+    tine__job_fail(account->pool, job, &failure);
+}
+
+/* An item took its worker down: may it run again? */
+static bool may_retry(const struct tine__job_shm *job, struct tine__rest *rest)
+{
+    if (job->retries >= 0 && rest->attempts >= (uint64_t)job->retries)
+        return false;
+    rest->attempts++;
+    return true;
+}
+
+/* The first item of the range that has no outcome yet. */
+static uint64_t next_item(const struct account *account, const struct tine__job_shm *job,
+                          const struct tine__rest *rest)
+{
+    if (job->kind == TINE__JOB_STARMAP) /* the outcome is the truth: it may be one ahead of `at` */
+        return tine__unit_begin(job, rest->unit) + tine__outcome_count(job, rest->unit);
+    return account->at >> 2;
+}
+
+/* Cuts what is finished, and an item that failed for good, off the front of the range. */
+static void cut_finished(const struct account *account, struct tine__job_shm *job,
+                         struct tine__rest *rest)
+{
+    uint64_t next, count;
+
+    if (account->at == 0 || rest->begin == rest->end)
+        return;
+    next = next_item(account, job, rest);
+    if (next != rest->begin)
+        rest->attempts = 0;
+    rest->begin = next;
+    if ((account->at & 1) == 0 || account->at >> 2 != next)
+        return;
+    atomic_fetch_add_explicit(&job->deaths, 1, memory_order_relaxed);
+    if (may_retry(job, rest))
+        return;
+    count = job->kind == TINE__JOB_FOR || job->kind == TINE__JOB_REDUCE ? rest->end - next : 1;
+    blame(account, job, next, count);
+    if (job->kind == TINE__JOB_STARMAP &&
+        tine__outcome_add(job, rest->unit, TINE_EWORKER, NULL, 0) < 0)
+        count = rest->end - next; /* no memory for the gap: the rest of the range cannot run */
+    rest->begin = next + count;
+    rest->attempts = 0;
+}
+
+/* Should a worker come and look at this loop, for the rest or for units that nobody has claimed? */
+static bool needs_help(const struct tine__job_shm *job, const struct tine__rest *rest)
+{
+    return !tine__job_stopped(job) &&
+           (rest->begin < rest->end || !tine__claims_exhausted(tine__job_claims(job), job->units));
+}
+
+static void put_up(const struct account *account, struct tine__job_shm *job,
+                   const struct tine__rest *rest)
+{
+    /* before the entry: whoever completes the job then looks into the table (tine__job_check) */
+    atomic_store_explicit(&job->had_death, 1, memory_order_release);
+    if (tine__redo_put(account->pool, job, rest) < 0)
+        blame(account, job, rest->begin, rest->end - rest->begin);
+}
+
+/* A loop, entered by a ticket or a rest that is done: settles the unit in hand. */
+static void settle_loop(const struct account *account, struct tine__job_shm *job)
+{
+    struct tine__claims_shm *claims = tine__job_claims(job);
+    struct tine__rest rest = {0};
+    uint64_t unit;
+    bool held = tine__claim_held(claims, account->worker, &unit);
+
+    if (held) {
+        rest = (struct tine__rest){
+            .begin = tine__unit_begin(job, unit), .end = tine__unit_end(job, unit), .unit = unit};
+        cut_finished(account, job, &rest);
+    }
+    if (needs_help(job, &rest))
+        put_up(account, job, &rest);
+    if (held)
+        tine__claim_done(claims, account->worker, unit);
+    tine__job_check(account->pool, job);
+}
+
+static void settle_rest(const struct account *account, struct tine__redo_shm *redo)
+{
+    struct tine__job_shm *job = TINE__AT(struct tine__job_shm, redo->job);
+    struct tine__rest rest = {
+        .begin = redo->begin, .end = redo->end, .unit = redo->unit, .attempts = redo->attempts};
+
+    cut_finished(account, job, &rest);
+    if (needs_help(job, &rest))
+        tine__redo_again(account->pool, redo, &rest);
+    else
+        tine__redo_free(redo);
+    tine__job_check(account->pool, job);
+}
+
+/* A call that did not end: redo is its entry when it was a second try, else NULL. */
+static void settle_call(const struct account *account, struct tine__job_shm *job,
+                        struct tine__redo_shm *redo)
+{
+    struct tine__rest rest = {.begin = 0, .end = 1, .attempts = redo == NULL ? 0 : redo->attempts};
+    bool running = (account->at & 1) != 0, again = !tine__job_stopped(job);
+
+    if (atomic_load_explicit(&job->state, memory_order_acquire) == TINE__JOB_DONE) {
+        again = false;
+    } else if (running) {
+        atomic_fetch_add_explicit(&job->deaths, 1, memory_order_relaxed);
+        again = again && may_retry(job, &rest);
+        if (!again)
+            blame(account, job, 0, 1);
+    }
+    if (again && redo == NULL)
+        put_up(account, job, &rest);
+    else if (again)
+        tine__redo_again(account->pool, redo, &rest);
+    else if (atomic_load_explicit(&job->state, memory_order_relaxed) != TINE__JOB_DONE)
+        tine__job_complete(job);
+    if (!again && redo != NULL)
+        tine__redo_free(redo);
+}
+
+static void settle_job(const struct account *account, struct tine__job_shm *job)
+{
+    if (job->kind == TINE__JOB_CALL)
+        settle_call(account, job, NULL);
+    else
+        settle_loop(account, job);
+}
+
+/* Finds what was in hand. `nursery` announces the job meanwhile, so that it is not freed. */
+static void settle_hands(const struct account *account, struct tine__worker_shm *nursery)
+{
+    struct tine__pool_shm *pool = account->pool;
+    struct tine__redo_shm *redo = tine__redo_held(pool, account->worker);
+    uint64_t ticket,
+        left_in = atomic_load(&tine__worker_at(pool, account->worker)->job) & ~UINT64_C(1);
+    bool has_ticket = tine__claim_held(tine__stream_claims(pool), account->worker, &ticket);
+    struct tine__job_shm *job;
+
+    if (redo != NULL) {
+        job = TINE__AT(struct tine__job_shm, redo->job); /* alive: the entry is taken */
+        tine__stream_announce(nursery, job);
+        if (job->kind == TINE__JOB_CALL)
+            settle_call(account, job, redo);
+        else
+            settle_rest(account, redo);
+    } else if (has_ticket) {
+        job = tine__stream_enter(pool, nursery, ticket);
+        if (job != NULL)
+            settle_job(account, job);
+        tine__claim_done(tine__stream_claims(pool), account->worker, ticket);
+    } else if (left_in != 0) {
+        /* it had come by a rest and worked on: the dead worker's own announcement keeps the job */
+        job = TINE__AT(struct tine__job_shm, left_in);
+        tine__stream_announce(nursery, job);
+        if (job->kind != TINE__JOB_CALL) /* a call is over once its entry is free */
+            settle_loop(account, job);
+    }
+    tine__stream_leave(nursery);
+}
+
+void tine__settle(struct tine__pool_shm *pool, uint32_t worker, const struct tine__death *death)
+{
+    struct tine__worker_shm *dead = tine__worker_at(pool, worker);
+    struct account account = {.pool = pool,
+                              .worker = worker,
+                              .at = atomic_load_explicit(&dead->at, memory_order_acquire),
+                              .death = death};
+    uint64_t bit = UINT64_C(1) << worker % 64;
+
+    atomic_store_explicit(&dead->pid, 0, memory_order_relaxed);
+    settle_hands(&account, tine__worker_at(pool, pool->workers));
+    atomic_store_explicit(&dead->at, 0, memory_order_relaxed);
+    atomic_store_explicit(&dead->job, 0, memory_order_release);
+    atomic_fetch_and_explicit(&pool->spinning[worker / 64], ~bit, memory_order_relaxed);
+    atomic_fetch_and_explicit(&pool->sleeping[worker / 64], ~bit, memory_order_relaxed);
+    /* A wake-up that the dead worker had been given, or was about to give, is given again. */
+    tine__stream_wake_all(pool);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_POOL_SETTLE_H
+#define TINE_POOL_SETTLE_H
+
+#include <stdint.h>
+
+#include "pool/layout.h"
+
+struct tine__death {
+    int32_t pid;
+    int32_t signal;      /* 0 when it exited by itself */
+    int32_t exit_status; /* -1 when a signal ended it */
+};
+
+/*
+ * Settles the account of a worker that is dead and reaped: what it was running fails or is put up
+ * to run again, what it had claimed and not begun is put up again. By the nursery only, before
+ * another process takes the worker's place.
+ */
+void tine__settle(struct tine__pool_shm *pool, uint32_t worker, const struct tine__death *death);
+
+#endif

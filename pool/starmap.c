@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tasks with packed arguments: starmap over many tuples, apply and submit for one.
+ *
+ * A starmap is a loop over its tuples; each unit collects its results, in item order, in a block of
+ * its own (tine__outcome_shm), so nothing is shared between workers. A call has no claims table:
+ * its one ticket is the claim.
+ */
+#include "pool/pool_impl.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <tine/codec.h>
+#include <tine/error.h>
+
+#include "lib/checked.h"
+#include "pool/job.h"
+#include "shm/heap.h"
+
+/* ---- starmap --------------------------------------------------------------------------------- */
+
+static bool is_array(uint8_t head)
+{
+    return (head & 0xf0) == 0x90 || head == 0xdc || head == 0xdd;
+}
+
+/* Where each tuple begins, and the end: n + 1 offsets. */
+static int find_tuples(const tine_buffer *args, uint64_t *offsets, size_t n)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t size;
+
+        if (!is_array(args->data[at]))
+            return TINE_EFORMAT;
+        if (tine__value_size(args->data + at, args->size - at, &tine__limits_depth_only, &size) < 0)
+            return TINE_EFORMAT;
+        offsets[i] = at;
+        at += size;
+    }
+    offsets[n] = at;
+    return 0;
+}
+
+static int add_tuples(struct tine_future *future, const tine_buffer *args, size_t n)
+{
+    struct tine__job_shm *job = future->job;
+    uint64_t *offsets = tine__future_alloc(future, (n + 1) * sizeof *offsets);
+    void *copy, *outcomes = tine__future_alloc(future, job->units * sizeof(uint64_t));
+
+    job->offsets = TINE__ADDRESS(offsets);
+    job->out = TINE__ADDRESS(outcomes);
+    if (offsets == NULL || outcomes == NULL)
+        return -ENOMEM;
+    memset(outcomes, 0, job->units * sizeof(uint64_t));
+    if (tine__heap_contains(args->data, args->size)) {
+        job->in = TINE__ADDRESS(args->data);
+    } else {
+        copy = tine__future_alloc(future, args->size);
+        if (copy == NULL)
+            return -ENOMEM;
+        job->in = TINE__ADDRESS(memcpy(copy, args->data, args->size));
+    }
+    return find_tuples(args, offsets, n);
+}
+
+static int start_starmap(struct tine_future **future, tine_pool *pool, const tine_buffer *args,
+                         struct tine__plan *plan)
+{
+    struct tine_future *made;
+    size_t n = 0;
+    int rc = tine__pool_check(pool);
+
+    if (rc < 0)
+        return rc;
+    if (args == NULL || (args->data == NULL && args->size > 0))
+        return -EINVAL;
+    rc = args->size == 0 ? 0 : tine__prescan(args->data, args->size, &tine__limits_depth_only, &n);
+    if (rc < 0)
+        return rc;
+    if (n == 0)
+        return tine__future_open_empty(future, pool, plan);
+    rc = tine__loop_open(&made, pool, plan, n);
+    if (rc < 0)
+        return rc;
+    rc = add_tuples(made, args, n);
+    if (rc < 0) {
+        tine__future_free(made, true);
+        return rc;
+    }
+    return tine__loop_publish(made, future);
+}
+
+static struct tine__plan plan_tasks(enum tine__job_kind kind, tine_function *function,
+                                    const tine_job_options *options, bool async)
+{
+    return (struct tine__plan){.kind = kind,
+                               .function = TINE__AT(const void, (uintptr_t)function),
+                               .options = tine__job_options(options),
+                               .async = async};
+}
+
+int tine_pool_starmap_async(tine_future **future, tine_pool *pool, tine_function *function,
+                            const tine_buffer *args, const tine_job_options *options)
+{
+    struct tine__plan plan = plan_tasks(TINE__JOB_STARMAP, function, options, true);
+
+    return future == NULL ? -EINVAL : start_starmap(future, pool, args, &plan);
+}
+
+int tine_pool_starmap(tine_results **results, tine_pool *pool, tine_function *function,
+                      const tine_buffer *args, const tine_job_options *options)
+{
+    struct tine__plan plan = plan_tasks(TINE__JOB_STARMAP, function, options, false);
+    struct tine_future *future;
+    int rc = results == NULL ? -EINVAL : start_starmap(&future, pool, args, &plan);
+
+    return rc < 0 ? rc : tine__future_finish(future, plan.options, results);
+}
+
+/* ---- apply and submit ------------------------------------------------------------------------ */
+
+static int open_call(struct tine_future **future, tine_pool *pool, struct tine__plan *plan,
+                     const tine_buffer *args)
+{
+    struct tine__job_shm *job;
+    int rc;
+
+    plan->extra = args->size;
+    rc = tine__future_open(future, pool, plan);
+    if (rc < 0)
+        return rc;
+    job = (*future)->job;
+    job->n = 1;
+    job->args = TINE__ADDRESS(job + 1);
+    job->args_size = args->size;
+    memcpy(job + 1, args->data, args->size);
+    return 0;
+}
+
+static int start_call(struct tine_future **future, tine_pool *pool, struct tine__plan *plan,
+                      const char *format, va_list args)
+{
+    tine_buffer packed = {0};
+    struct tine_future *made;
+    int rc = tine__pool_check(pool);
+
+    if (rc == 0)
+        rc = format == NULL ? -EINVAL : tine__vpack(&packed, format, true, args);
+    if (rc == 0)
+        rc = open_call(&made, pool, plan, &packed);
+    tine_buffer_free(&packed);
+    return rc < 0 ? rc : tine__future_publish(made, 1, future);
+}
+
+int tine_pool_submit(tine_future **future, tine_pool *pool, tine_function *function,
+                     const tine_job_options *options, const char *format, ...)
+{
+    struct tine__plan plan = plan_tasks(TINE__JOB_CALL, function, options, true);
+    va_list args;
+    int rc;
+
+    if (future == NULL)
+        return -EINVAL;
+    va_start(args, format);
+    rc = start_call(future, pool, &plan, format, args);
+    va_end(args);
+    return rc;
+}
+
+int tine_pool_apply(tine_results **results, tine_pool *pool, tine_function *function,
+                    const tine_job_options *options, const char *format, ...)
+{
+    struct tine__plan plan = plan_tasks(TINE__JOB_CALL, function, options, false);
+    struct tine_future *future;
+    va_list args;
+    int rc;
+
+    if (results == NULL)
+        return -EINVAL;
+    va_start(args, format);
+    rc = start_call(&future, pool, &plan, format, args);
+    va_end(args);
+    return rc < 0 ? rc : tine__future_finish(future, plan.options, results);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_POOL_STREAM_H
+#define TINE_POOL_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pool/layout.h"
+
+static inline struct tine__claims_shm *tine__stream_claims(const struct tine__pool_shm *pool)
+{
+    return TINE__AT(struct tine__claims_shm, pool->stream);
+}
+
+/* ---- the program's side: under the pool's mutex ---------------------------------------------- */
+
+struct tine__stream {
+    struct tine__pool_shm *pool;
+    uint64_t tail;                  /* tickets published */
+    uint32_t live[TINE__SEGMENTS];  /* tickets in each segment that are not retired */
+    uint64_t spare[TINE__SEGMENTS]; /* segments whose tickets are all retired, for use again */
+    uint32_t spares;
+};
+
+/* Can `count` tickets be published? 0, -ENOMEM, -EAGAIN (millions are waiting). */
+int tine__stream_reserve(struct tine__stream *stream, uint32_t count);
+/* Publishes tickets for a job, after tine__stream_reserve(); their numbers follow from the first.
+ */
+uint64_t tine__stream_publish(struct tine__stream *stream, struct tine__job_shm *job,
+                              uint32_t count);
+/* After this no worker begins to look at the job through these tickets. */
+void tine__stream_retire(struct tine__stream *stream, uint64_t first, uint32_t count);
+void tine__stream_fini(struct tine__stream *stream);
+
+/* ---- a worker's or the nursery's side -------------------------------------------------------- */
+
+/*
+ * The job of a claimed ticket, or NULL when it was retired. It is announced in self->job, so that
+ * the program does not free it; the caller takes that back with tine__stream_leave().
+ */
+struct tine__job_shm *tine__stream_enter(const struct tine__pool_shm *pool,
+                                         struct tine__worker_shm *self, uint64_t ticket);
+/* Announces a job that is known to be alive. */
+void tine__stream_announce(struct tine__worker_shm *self, struct tine__job_shm *job);
+void tine__stream_leave(struct tine__worker_shm *self);
+
+/* Wakes up to `count` sleeping workers; those that spin see new work by themselves. */
+void tine__stream_wake(struct tine__pool_shm *pool, uint32_t count);
+/* Wakes every worker, asleep or about to be. */
+void tine__stream_wake_all(struct tine__pool_shm *pool);
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making jobs: options, memory, publication. The kinds of job are made by pool/loop.c and
+ * pool/starmap.c from what stands here.
+ */
+#include "pool/pool_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <tine/error.h>
+#include <tine/heap.h>
+
+#include "lib/checked.h"
+#include "lib/fork.h"
+
+#define RESULT_BYTES_MAX (UINT64_C(1) << 30)
+#define WAKES            2  /* by the program; woken workers wake the others */
+#define SWEEP_EVERY      64 /* submissions, at least */
+
+const tine_job_options *tine__job_options(const tine_job_options *options)
+{
+    static const tine_job_options defaults;
+
+    return options != NULL ? options : &defaults;
+}
+
+static int check_options(const tine_job_options *options, bool async)
+{
+    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
+        if (options->reserved[i] != 0)
+            return -E2BIG;
+    if (options->reserved0 != 0)
+        return -E2BIG;
+    if (options->flags != 0 || options->retries < TINE_UNLIMITED || options->fail_fast < 0 ||
+        options->fail_fast > 1 || options->timeout_ns < 0 || (async && options->timeout_ns != 0))
+        return -EINVAL;
+    return (options->context == NULL) == (options->context_size == 0) ? 0 : -EINVAL;
+}
+
+void *tine__future_alloc(struct tine_future *future, uint64_t size)
+{
+    void *block = tine_aligned_alloc(TINE__LINE, size);
+
+    if (block != NULL)
+        future->blocks[future->block_count++] = block;
+    return block;
+}
+
+static void fill_future(struct tine_future *future, const tine_job_options *options)
+{
+    future->failure = options->failure;
+    future->progress = options->progress;
+    future->progress_user = options->progress_user;
+    future->submitted_ns = tine__now_ns();
+    future->next_progress_ns = future->submitted_ns;
+}
+
+/* The job, then `extra` bytes, then the context, in one block. */
+static int make_job(struct tine_future *future, const struct tine__plan *plan)
+{
+    const tine_job_options *options = plan->options;
+    struct tine__job_shm *job;
+    size_t extra, size;
+
+    if (!tine__round_up(plan->extra, TINE__LINE, &extra) ||
+        !tine__add_size(sizeof *job + extra, options->context_size, &size))
+        return -EOVERFLOW;
+    job = tine__future_alloc(future, size);
+    if (job == NULL)
+        return -ENOMEM;
+    memset(job, 0, sizeof *job);
+    job->kind = plan->kind;
+    job->retries = options->retries;
+    job->fail_fast = options->fail_fast;
+    job->result_bytes_max =
+        options->result_bytes_max != 0 ? options->result_bytes_max : RESULT_BYTES_MAX;
+    job->workers = future->pool->shared->workers;
+    if (options->context_size > 0) {
+        job->context = TINE__ADDRESS(job + 1) + extra;
+        job->context_size = options->context_size;
+        memcpy(TINE__AT(void, job->context), options->context, options->context_size);
+    }
+    future->job = job;
+    return 0;
+}
+
+static int describe_task(struct tine_future *future, const void *function)
+{
+    struct tine__task_shm *task;
+    int rc;
+
+    pthread_mutex_lock(&future->pool->mutex);
+    rc = tine__task_describe(&future->pool->tasks, function, &task);
+    pthread_mutex_unlock(&future->pool->mutex);
+    if (rc == 0)
+        future->job->task = TINE__ADDRESS(task);
+    return rc;
+}
+
+int tine__future_open_empty(struct tine_future **future, tine_pool *pool,
+                            const struct tine__plan *plan)
+{
+    struct tine_future *made;
+    int rc = tine__pool_check(pool);
+
+    if (rc == 0)
+        rc = plan->function == NULL ? -EINVAL : check_options(plan->options, plan->async);
+    if (rc < 0)
+        return rc;
+    made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return -ENOMEM;
+    made->pool = pool;
+    made->generation = tine__fork_generation();
+    pthread_mutex_init(&made->results.mutex, NULL);
+    made->results.future = made;
+    fill_future(made, plan->options);
+    atomic_init(&made->phase, TINE__COLLECTED);
+    *future = made;
+    return 0;
+}
+
+int tine__future_open(struct tine_future **future, tine_pool *pool, const struct tine__plan *plan)
+{
+    int rc = tine__future_open_empty(future, pool, plan);
+
+    if (rc < 0)
+        return rc;
+    atomic_init(&(*future)->phase, TINE__PENDING);
+    rc = make_job(*future, plan);
+    if (rc == 0)
+        rc = describe_task(*future, plan->function);
+    if (rc < 0)
+        tine__future_free(*future, true);
+    return rc;
+}
+
+static void link_future(struct tine_pool *pool, struct tine_future *future)
+{
+    future->older = pool->jobs;
+    if (pool->jobs != NULL)
+        pool->jobs->newer = future;
+    pool->jobs = future;
+}
+
+static void sweep_now_and_then(struct tine_pool *pool)
+{
+    if (pool->submitted < pool->next_sweep)
+        return;
+    tine__pool_sweep(pool);
+    /* as many submissions again as there was to look at: the walk costs each a constant */
+    pool->next_sweep = pool->submitted + SWEEP_EVERY + pool->closed_jobs;
+}
+
+/* Under the mutex. */
+static int publish(struct tine_future *future, uint32_t tickets)
+{
+    struct tine_pool *pool = future->pool;
+    int rc = tine__pool_check(pool);
+
+    if (rc == 0)
+        rc = tine__stream_reserve(&pool->stream, tickets);
+    if (rc < 0)
+        return rc;
+    sweep_now_and_then(pool);
+    future->job->serial = ++pool->serial;
+    future->tickets = tickets;
+    link_future(pool, future);
+    pool->submitted++;
+    future->first_ticket = tine__stream_publish(&pool->stream, future->job, tickets);
+    return 0;
+}
+
+int tine__future_publish(struct tine_future *future, uint32_t tickets, struct tine_future **made)
+{
+    struct tine_pool *pool = future->pool;
+    bool idle;
+    int rc;
+
+    pthread_mutex_lock(&pool->mutex);
+    idle = pool->jobs == NULL;
+    pthread_mutex_unlock(&pool->mutex);
+    /* Nobody waits in an idle pool, so nobody else has looked. */
+    if (idle && tine__pool_is_broken(pool)) {
+        tine__future_free(future, true);
+        return TINE_EBROKEN;
+    }
+    pthread_mutex_lock(&pool->mutex);
+    rc = publish(future, tickets);
+    pthread_mutex_unlock(&pool->mutex);
+    if (rc < 0) {
+        tine__future_free(future, true);
+        return rc;
+    }
+    tine__stream_wake(pool->shared, tickets < WAKES ? tickets : WAKES);
+    *made = future;
+    return 0;
+}

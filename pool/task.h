@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_POOL_TASK_H
+#define TINE_POOL_TASK_H
+
+#include <stdbool.h>
+
+#include <tine/codec.h>
+#include <tine/task.h>
+
+#include "lib/codec.h"
+#include "pool/layout.h"
+
+/* A running task, in its worker. Reused from task to task so that its buffers stay warm. */
+struct tine_call {
+    struct tine__job_shm *job;
+    uint64_t index;
+    const void *args;
+    uint64_t args_size;
+    tine_buffer result;       /* what tine_return packed */
+    struct tine__texts texts; /* strings that tine_args handed out */
+    int32_t failed;           /* code of tine_fail, or 0 */
+    char message[sizeof((tine_failure *)0)->message];
+};
+
+/* Calls the job's task on one tuple: 0 (call->result holds one value) or a negative code. */
+int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t index,
+                   const void *args, uint64_t args_size);
+void tine__call_fini(struct tine_call *call);
+
+/* ---- which function is it? ------------------------------------------------------------------- */
+
+/* The program's notes of the functions that it has sent to one pool. Guarded by the pool's mutex.
+ */
+struct tine__tasks {
+    struct tine__known_task {
+        const void
+            *function; /* NULL with a task: its object file is gone, but jobs may refer to it */
+        struct tine__task_shm *task;
+    } * known; /* open addressing by function */
+    size_t room, count;
+    unsigned long long
+        objects; /* changes of the set of loaded objects, when `known` was last right */
+};
+
+/* Describes a function for the workers; *task stays valid until tine__tasks_fini. */
+int tine__task_describe(struct tine__tasks *tasks, const void *function,
+                        struct tine__task_shm **task);
+void tine__tasks_fini(struct tine__tasks *tasks);
+/* Is the described function the one that this process has at that address? */
+bool tine__task_present(const struct tine__task_shm *task);
+
+#endif

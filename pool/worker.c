@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker: takes what the dead left, then tickets; runs units; spins a little, then sleeps.
+ *
+ * What a worker has in hand is always written down before it has it (pool/claim.h, pool/redo.h),
+ * and `at` says how far it is, so the nursery can settle its account exactly whenever it dies. The
+ * order at the end of a unit is: results, then done, then at = 0, so that a unit is never finished
+ * twice.
+ *
+ * Single-threaded as far as tine is concerned: tasks may have threads, the loop has one.
+ */
+#include "pool/worker.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <tine/error.h>
+#include <tine/heap.h>
+#include <tine/pool.h>
+
+#include "lib/clock.h"
+#include "lib/sys.h"
+#include "pool/claim.h"
+#include "pool/job.h"
+#include "pool/redo.h"
+#include "pool/stream.h"
+#include "pool/task.h"
+
+#define SPIN_LOOKS_A_CLOCK 16
+#define FULL_SPIN_EVERY    64 /* sleeps: now and then see whether spinning pays again */
+
+struct self {
+    struct tine__pool_shm *pool;
+    struct tine__worker_shm *shared;
+    uint32_t index;
+    uint32_t redo_seen;
+    int64_t spin_ns; /* the present budget */
+    uint32_t sleeps;
+    const struct tine__task_shm *task; /* the last one found present, or */
+    bool task_present;                 /* absent */
+    struct tine_call call;
+};
+
+static int worker_index = -1;
+static int worker_count;
+
+int tine_worker_index(void)
+{
+    return worker_index;
+}
+
+int tine_worker_count(void)
+{
+    return worker_count;
+}
+
+/* ---- where we are ---------------------------------------------------------------------------- */
+
+static void at_item(struct self *self, uint64_t index, bool running)
+{
+    atomic_store_explicit(&self->shared->at, index << 2 | 2 | running, memory_order_release);
+}
+
+static void at_nothing(struct self *self)
+{
+    atomic_store_explicit(&self->shared->at, 0, memory_order_release);
+}
+
+static void count_finished(struct self *self)
+{
+    uint64_t finished = atomic_load_explicit(&self->shared->finished, memory_order_relaxed);
+
+    atomic_store_explicit(&self->shared->finished, finished + 1, memory_order_relaxed);
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+static void fail(struct self *self, struct tine__job_shm *job, int rc,
+                 const struct tine__rest *range, const char *message)
+{
+    bool ours = rc == TINE_ELIMIT || rc == TINE_EFORMAT;
+    tine_failure failure =
+        tine__job_failure(job, ours ? rc : TINE_EREMOTE, range->begin, range->end - range->begin);
+
+    failure.error = ours ? 0 : rc;
+    failure.pid = getpid();
+    failure.worker = (int32_t)self->index;
+    snprintf(failure.message, sizeof failure.message, "%s",
+             message[0] != '\0' ? message : tine_strerror(rc));
+    tine__job_fail(self->pool, job, &failure);
+}
+
+/* A plugin loaded after the pool was opened is not in its workers. */
+static bool has_task(struct self *self, const struct tine__job_shm *job)
+{
+    const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, job->task);
+
+    if (self->task != task) {
+        self->task_present = tine__task_present(task);
+        self->task = task;
+    }
+    return self->task_present;
+}
+
+static const char not_loaded[] = "the function's object file is not loaded in the worker";
+
+/* ---- units of the four kinds of loop --------------------------------------------------------- */
+
+static int call_body(struct tine__job_shm *job, uint64_t unit, const struct tine__rest *range)
+{
+    uint64_t function = TINE__AT(struct tine__task_shm, job->task)->function;
+    void *partial;
+
+    if (job->kind == TINE__JOB_FOR)
+        return TINE__AT(tine_body, function)(range->begin, range->end,
+                                             TINE__AT(void, job->context));
+    partial = TINE__AT(char, job->out) + unit * job->out_size;
+    memcpy(partial, TINE__AT(const void, job->in), job->in_size);
+    return TINE__AT(tine_reduce_body, function)(range->begin, range->end, partial,
+                                                TINE__AT(void, job->context));
+}
+
+static void run_range(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
+{
+    int rc;
+
+    if (range->begin == range->end || tine__job_stopped(job))
+        return;
+    at_item(self, range->begin, true);
+    rc = call_body(job, range->unit, range);
+    at_item(self, range->end, false);
+    if (rc < 0)
+        fail(self, job, rc, range, "");
+}
+
+static void run_map_items(struct self *self, struct tine__job_shm *job,
+                          const struct tine__rest *range)
+{
+    tine_item *item = TINE__AT(tine_item, TINE__AT(struct tine__task_shm, job->task)->function);
+    const char *in = TINE__AT(const char, job->in) + range->begin * job->in_size;
+    char *out = TINE__AT(char, job->out) + range->begin * job->out_size;
+    void *context = TINE__AT(void, job->context);
+
+    for (uint64_t i = range->begin; i < range->end && !tine__job_stopped(job); i++) {
+        int rc;
+
+        at_item(self, i, true);
+        rc = item(in, out, context);
+        if (rc < 0)
+            fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, "");
+        in += job->in_size;
+        out += job->out_size;
+    }
+    at_item(self, range->end, false);
+}
+
+static void run_tuples(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
+{
+    const uint64_t *offsets = TINE__AT(const uint64_t, job->offsets);
+    const char *args = TINE__AT(const char, job->in);
+    struct tine_call *call = &self->call;
+
+    for (uint64_t i = range->begin; i < range->end && !tine__job_stopped(job); i++) {
+        int rc;
+
+        at_item(self, i, true);
+        rc = tine__call_run(call, job, i, args + offsets[i], offsets[i + 1] - offsets[i]);
+        if (tine__outcome_add(job, range->unit, rc < 0 ? TINE_EREMOTE : 0, call->result.data,
+                              rc < 0 ? 0 : call->result.size) < 0) {
+            /* Records follow each other without gaps, so the rest of the range cannot run either.
+             */
+            fail(self, job, -ENOMEM, &(struct tine__rest){.begin = i, .end = range->end},
+                 "no memory for the result");
+            break;
+        }
+        if (rc < 0)
+            fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, call->message);
+    }
+    at_item(self, range->end, false);
+}
+
+/* Runs a unit or a rest of one. `at` stays valid: the caller marks the range done, then calls
+ * at_nothing. */
+static void run_unit(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
+{
+    struct tine__slot_shm *slot = &tine__job_claims(job)->slots[self->index];
+    uint64_t items = atomic_load_explicit(&slot->items, memory_order_relaxed);
+
+    at_item(self, range->begin, false);
+    if (!has_task(self, job))
+        fail(self, job, -ENOENT, range, not_loaded);
+    else if (job->kind == TINE__JOB_MAP)
+        run_map_items(self, job, range);
+    else if (job->kind == TINE__JOB_STARMAP)
+        run_tuples(self, job, range);
+    else
+        run_range(self, job, range);
+    atomic_store_explicit(&slot->items, items + (range->end - range->begin), memory_order_relaxed);
+    count_finished(self);
+}
+
+/* Claims and runs units until none is left, then says so if it was the last to notice. */
+static void work_on_loop(struct self *self, struct tine__job_shm *job)
+{
+    struct tine__claims_shm *claims = tine__job_claims(job);
+    uint64_t unit;
+
+    while (!tine__job_stopped(job) && tine__claim(claims, self->index, job->units, &unit)) {
+        run_unit(self, job,
+                 &(struct tine__rest){.begin = tine__unit_begin(job, unit),
+                                      .end = tine__unit_end(job, unit),
+                                      .unit = unit});
+        tine__claim_done(claims, self->index, unit);
+        at_nothing(self);
+    }
+    tine__job_check(self->pool, job);
+}
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+static int keep_result(struct tine__job_shm *job, const tine_buffer *result)
+{
+    void *copy = job->small;
+
+    if (result->size > sizeof job->small) {
+        copy = tine_alloc(result->size);
+        if (copy == NULL)
+            return -ENOMEM;
+        job->result = TINE__ADDRESS(copy);
+    }
+    memcpy(copy, result->data, result->size);
+    job->result_size = result->size;
+    return 0;
+}
+
+static void run_call(struct self *self, struct tine__job_shm *job)
+{
+    static const struct tine__rest whole = {.begin = 0, .end = 1};
+    int rc;
+
+    if (tine__job_stopped(job)) {
+        tine__job_complete(job);
+        return;
+    }
+    at_item(self, 0, false);
+    if (!has_task(self, job)) {
+        fail(self, job, -ENOENT, &whole, not_loaded);
+    } else {
+        at_item(self, 0, true);
+        rc = tine__call_run(&self->call, job, 0, TINE__AT(const void, job->args), job->args_size);
+        if (rc >= 0) {
+            rc = keep_result(job, &self->call.result);
+            if (rc < 0)
+                snprintf(self->call.message, sizeof self->call.message, "no memory for the result");
+        }
+        if (rc < 0)
+            fail(self, job, rc, &whole, self->call.message);
+    }
+    tine__job_complete(job);
+    count_finished(self);
+}
+
+/* ---- taking work ----------------------------------------------------------------------------- */
+
+static bool work_on_rest(struct self *self)
+{
+    struct tine__redo_shm *redo = tine__redo_take(self->pool, self->index, &self->redo_seen);
+    struct tine__job_shm *job;
+
+    if (redo == NULL)
+        return false;
+    job = TINE__AT(struct tine__job_shm, redo->job); /* not complete while the entry is taken */
+    tine__stream_announce(self->shared, job);
+    if (job->kind == TINE__JOB_CALL) {
+        run_call(self, job);
+        tine__redo_free(redo);
+        at_nothing(self);
+    } else {
+        run_unit(self, job,
+                 &(struct tine__rest){.begin = redo->begin, .end = redo->end, .unit = redo->unit});
+        tine__redo_free(redo);
+        at_nothing(self);
+        work_on_loop(self, job);
+    }
+    tine__stream_leave(self->shared);
+    return true;
+}
+
+static bool work_on_ticket(struct self *self)
+{
+    struct tine__pool_shm *pool = self->pool;
+    struct tine__claims_shm *stream = tine__stream_claims(pool);
+    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_acquire), ticket;
+    struct tine__job_shm *job;
+
+    if (!tine__claim(stream, self->index, tail, &ticket))
+        return false;
+    if (ticket + 1 < tail) /* more to do than this: the wake-ups spread from worker to worker */
+        tine__stream_wake(pool, 1);
+    job = tine__stream_enter(pool, self->shared, ticket);
+    if (job != NULL) {
+        if (job->kind == TINE__JOB_CALL) {
+            run_call(self, job);
+            at_nothing(self);
+        } else {
+            work_on_loop(self, job);
+        }
+        tine__stream_leave(self->shared);
+    }
+    tine__claim_done(stream, self->index, ticket);
+    return true;
+}
+
+/* ---- waiting for work ------------------------------------------------------------------------ */
+
+static bool sees_work(const struct self *self)
+{
+    const struct tine__pool_shm *pool = self->pool;
+    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_seq_cst);
+
+    return !tine__claims_exhausted(tine__stream_claims(pool), tail) ||
+           atomic_load_explicit(&pool->redo_sequence, memory_order_seq_cst) != self->redo_seen ||
+           atomic_load_explicit(&pool->state, memory_order_seq_cst) != TINE__POOL_RUNNING;
+}
+
+static bool spin(struct self *self)
+{
+    _Atomic uint64_t *word = &self->pool->spinning[self->index / 64];
+    uint64_t bit = UINT64_C(1) << self->index % 64;
+    int64_t end;
+    bool seen = false;
+
+    if (self->spin_ns == 0)
+        return false;
+    atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
+    end = tine__now_ns() + self->spin_ns;
+    do
+        for (int i = 0; i < SPIN_LOOKS_A_CLOCK && !seen; i++) {
+            seen = sees_work(self);
+            tine__cpu_relax();
+        }
+    while (!seen && tine__now_ns() < end);
+    /* seq_cst: no longer counted on before the last look, in sleep_once, at what there is */
+    atomic_fetch_and_explicit(word, ~bit, memory_order_seq_cst);
+    return seen;
+}
+
+static void sleep_once(struct self *self)
+{
+    _Atomic uint64_t *word = &self->pool->sleeping[self->index / 64];
+    uint64_t bit = UINT64_C(1) << self->index % 64;
+    uint32_t bell = atomic_load_explicit(&self->shared->doorbell, memory_order_acquire);
+
+    /* seq_cst: the bit is set before the last look; a publisher publishes before it reads the bits
+     */
+    atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
+    if (!sees_work(self))
+        tine__sys_futex_wait(&self->shared->doorbell, bell, -1);
+    atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
+}
+
+/* Spins while that has paid lately; every 64th time tries again whether it does. */
+static void wait_for_work(struct self *self)
+{
+    if (self->sleeps % FULL_SPIN_EVERY == 0)
+        self->spin_ns = self->pool->spin_ns;
+    if (spin(self)) {
+        self->spin_ns = self->pool->spin_ns;
+        return;
+    }
+    self->spin_ns = self->spin_ns < 200 ? 0 : self->spin_ns * 3 / 4;
+    self->sleeps++;
+    sleep_once(self);
+}
+
+void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index)
+{
+    struct self self = {.pool = pool, .shared = tine__worker_at(pool, index), .index = index};
+
+    worker_index = (int)index;
+    worker_count = (int)pool->workers;
+    for (;;) {
+        if (work_on_rest(&self) || work_on_ticket(&self))
+            continue;
+        if (atomic_load_explicit(&pool->state, memory_order_acquire) == TINE__POOL_LEAVING)
+            break;
+        wait_for_work(&self);
+    }
+    tine__call_fini(&self.call);
+}
