@@ -7,7 +7,7 @@
  * plain copy to a cursor (1 ns). So this is the only file that includes msgpack-c. Reading is not
  * through msgpack-c, see lib/prescan.c; tests/lib/test_codec_msgpack.c holds both against it.
  *
- * Room for the largest head is made before each letter, so a store needs no check of its own. A
+ * Room for whatever has a bound is made before each letter, so a store needs no check of its own. A
  * container's head is one byte until its bracket closes; only a container of more than 15 items has
  * its bytes moved up for a longer head.
  */
@@ -49,7 +49,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "`a` borrows arrays from the bytes, which are little-endian");
 
 enum {
-    HEAD_MAX = 16, /* bytes of the longest head, or of a whole number or pointer */
+    SHORT_MAX = 31, /* the longest string whose head is one byte */
+    ROOM = 40,      /* bytes always there for a head, a number, a pointer or a short string */
 };
 
 /* A bracket that is still open; the outermost one is not written. */
@@ -79,10 +80,10 @@ static int grow(struct writer *writer, size_t more)
     size_t before = out->size, size = written(writer);
     int rc;
 
-    if (more > SIZE_MAX - HEAD_MAX)
+    if (more > SIZE_MAX - ROOM)
         return -ENOMEM;
     out->size = size; /* what reserve has to keep */
-    rc = tine__buffer_reserve(out, more + HEAD_MAX);
+    rc = tine__buffer_reserve(out, more + ROOM);
     out->size = before;
     writer->at = out->data + size;
     writer->end = out->data + out->capacity;
@@ -93,7 +94,7 @@ static inline int room(struct writer *writer, size_t more)
 {
     size_t left = (size_t)(writer->end - writer->at);
 
-    if (left >= HEAD_MAX && left - HEAD_MAX >= more)
+    if (left >= ROOM && left - ROOM >= more)
         return 0;
     return grow(writer, more);
 }
@@ -114,7 +115,15 @@ static int put_string(struct writer *writer, const char *text)
 
     if (text == NULL)
         return -EINVAL;
-    size = strlen(text);
+    /* Most strings are keys and names: copied while their end is looked for, without a call. */
+    for (size = 0; size <= SHORT_MAX && text[size] != '\0'; size++)
+        writer->at[1 + size] = (uint8_t)text[size];
+    if (size <= SHORT_MAX) {
+        msgpack_pack_str(writer, size); /* the one byte left free */
+        writer->at += size;
+        return 0;
+    }
+    size += strlen(text + size);
     if (size > UINT32_MAX)
         return -EOVERFLOW;
     msgpack_pack_str(writer, size);
@@ -325,7 +334,7 @@ int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args)
 
     if (format == NULL)
         return -EINVAL;
-    rc = tine__buffer_reserve(out, HEAD_MAX);
+    rc = tine__buffer_reserve(out, ROOM);
     if (rc < 0)
         return rc;
     packer.writer =

@@ -308,6 +308,12 @@ static int get_letter(struct walk *walk, char letter, const struct tine__head *h
     }
 }
 
+/* There is no value for this letter: the bytes are at fault, unless it is no letter at all. */
+static int no_value(char letter)
+{
+    return strchr("?bBhHiIqQfdsyvnap[{", letter) != NULL ? TINE_EFORMAT : -EINVAL;
+}
+
 /* One letter other than a closing bracket. */
 static int get_item(struct walk *walk, char letter)
 {
@@ -315,15 +321,13 @@ static int get_item(struct walk *walk, char letter)
     struct tine__head head;
     int rc;
 
-    if (strchr("?bBhHiIqQfdsyvnap[{", letter) == NULL)
-        return -EINVAL;
     if (frame->left == 0)
-        return TINE_EFORMAT;
+        return no_value(letter);
     frame->left--;
     if (letter == 'v')
         return get_value(walk);
     if (!tine__head_read(walk->at, (size_t)(walk->end - walk->at), &head))
-        return TINE_EFORMAT;
+        return no_value(letter);
     walk->at += head.size;
     rc = get_letter(walk, letter, &head);
     walk->at += tine__head_payload(&head);

@@ -4,6 +4,7 @@ tests_lib = \
 	%D%/test_checked \
 	%D%/test_clock \
 	%D%/test_codec \
+	%D%/test_codec_errors \
 	%D%/test_cpu \
 	%D%/test_error \
 	%D%/test_fork \
@@ -18,6 +19,7 @@ endif
 %C%_test_checked_LDADD = libtinetest.la
 %C%_test_clock_LDADD = libtinetest.la
 %C%_test_codec_LDADD = libtinetest.la
+%C%_test_codec_errors_LDADD = libtinetest.la
 %C%_test_cpu_LDADD = libtinetest.la
 %C%_test_error_LDADD = libtinetest.la
 %C%_test_fork_LDADD = libtinetest.la
