@@ -1,1 +1,4 @@
-# doc: filled in below
+# Normative documents.
+EXTRA_DIST += \
+	%D%/process-model.md \
+	%D%/states.md

@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -343,10 +344,20 @@ static void drop_keeper(struct keeper *keeper)
     free(keeper->wards);
 }
 
+/* Another thread may hold a lock of some library at this moment; the workers' copies stay locked. */
+static void warn_of_threads(void)
+{
+    struct stat tasks;
+
+    if (tine__log_wanted(TINE_LOG_WARNING) && stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 3)
+        tine__log_warning("pool: forking a program with %u threads", (unsigned)tasks.st_nlink - 2);
+}
+
 static pid_t fork_keeper(struct keeper *keeper, const int sockets[2])
 {
     pid_t pid;
 
+    warn_of_threads();
     flush_standard_streams();
     tine__sig_block(&keeper->worker_mask); /* no handler of the program's runs in the child */
     pid = fork();
