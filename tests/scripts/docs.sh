@@ -1,0 +1,17 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Every exported prototype has a complete doc block; and the check itself finds what is missing.
+scripts=${srcdir:-.}/tests/scripts
+headers=${srcdir:-.}/lib/include/tine
+
+awk -f "$scripts/docs.awk" "$headers"/*.h "$headers"/version.h.in || exit 1
+
+# A block without Death, and with a parameter that nobody explains, must be refused.
+broken=$(sed -e '/Death:/d' -e 's/int code/int kode/' "$headers/error.h" |
+    awk -f "$scripts/docs.awk") && { echo "docs.awk accepts a block without Death"; exit 1; }
+for text in 'no text for Death' 'parameter kode'; do
+    case $broken in
+    *"$text"*) ;;
+    *) echo "docs.awk does not say '$text':"; printf '%s\n' "$broken"; exit 1 ;;
+    esac
+done
