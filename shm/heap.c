@@ -68,68 +68,84 @@ static inline bool locate(const void *pointer, struct place *place)
     return heap_kind(state) == HEAP_LARGE && offset == 0;
 }
 
+static inline bool bit_set(const struct place *place)
+{
+    uint64_t bits = atomic_load_explicit(&heap_page(place->index)->bits[place->block / 64],
+                                         memory_order_relaxed);
+
+    return (bits >> (place->block % 64) & 1) != 0;
+}
+
 /* Is the block given out? (Its bit is set, and it is not in its owner's hand.) */
 static inline bool in_use(const struct place *place)
 {
-    struct heap_page_shm *page = heap_page(place->index);
-    uint64_t mask = (uint64_t)1 << (place->block % 64);
-    uint64_t hand = atomic_load_explicit(&page->hand, memory_order_acquire);
+    uint64_t hand = atomic_load_explicit(&heap_page(place->index)->hand, memory_order_acquire);
 
-    if (hand_word(hand) == place->block / 64 && (hand_bits(hand) & mask) != 0)
+    if (hand >> 32 == place->block / 32 && (hand >> (place->block % 32) & 1) != 0)
         return false;
-    return (atomic_load_explicit(&page->bits[place->block / 64], memory_order_relaxed) & mask) != 0;
+    return bit_set(place);
 }
 
-static void bad_free(void)
+static __attribute__((cold, noinline)) void bad_free(void)
 {
     if (tine__heap.shared != NULL)
         atomic_fetch_add_explicit(&tine__heap.shared->bad_frees, 1, memory_order_relaxed);
 }
 
-/* The thread's own slab, and the half word that is in hand: back into the hand, no atomics needed.
+/*
+ * A block of the thread's own slab, from the half word that is in its hand: back into the hand with
+ * a plain store, for only this thread writes the hand.
  */
 static inline bool free_to_hand(const struct place *place)
 {
     struct heap_cache *cache = tine__heap_thread;
     struct heap_page_shm *page = heap_page(place->index);
     uint64_t hand = atomic_load_explicit(&page->hand, memory_order_relaxed);
+    uint64_t bit = (uint64_t)1 << (place->block % 32);
 
-    if (cache == NULL || hand >> 32 != place->block / 32 ||
+    if (cache == NULL || hand >> 32 != place->block / 32 || (hand & bit) != 0 ||
         cache->current[place->class - tine__heap_classes].page != page ||
-        cache->generation != tine__fork_generation_fast())
+        cache->generation != tine__fork_generation_fast() || !bit_set(place))
         return false;
-    atomic_store_explicit(&page->hand, hand | (uint64_t)1 << (place->block % 32),
-                          memory_order_release);
+    atomic_store_explicit(&page->hand, hand | bit, memory_order_release);
     return true;
 }
 
-static inline bool free_small(const struct place *place)
+/* Any other small block. */
+static __attribute__((noinline)) void free_shared(struct place place)
 {
-    struct heap_page_shm *page = heap_page(place->index);
-    uint64_t mask = (uint64_t)1 << (place->block % 64), before;
+    struct heap_page_shm *page = heap_page(place.index);
+    uint64_t mask = (uint64_t)1 << (place.block % 64), before;
 
-    if (!in_use(place))
-        return false;
-    if (free_to_hand(place))
-        return true;
+    if (!in_use(&place)) {
+        bad_free();
+        return;
+    }
     /* pairs with the claim in heap_slab.c; ordered before the look at the mode */
-    before = atomic_fetch_and_explicit(&page->bits[place->block / 64], ~mask, memory_order_seq_cst);
+    before = atomic_fetch_and_explicit(&page->bits[place.block / 64], ~mask, memory_order_seq_cst);
     if ((before & mask) == 0)
-        return false;
-    if (heap_mode(place->index) == HEAP_FULL)
-        tine__heap_slab_freed(place->index);
-    return true;
+        bad_free();
+    else if (heap_mode(place.index) == HEAP_FULL)
+        tine__heap_slab_freed(place.index);
+}
+
+static __attribute__((noinline)) void free_large(uint32_t index)
+{
+    if (!tine__heap_large_free(index))
+        bad_free();
 }
 
 static inline void *small_alloc(unsigned class)
 {
-    struct heap_cache *cache = heap_cache();
-    void *block;
+    struct heap_cache *cache = tine__heap_thread;
 
-    if (cache == NULL)
-        return NULL;
-    block = tine__heap_small_take(&cache->current[class], &tine__heap_classes[class]);
-    return block != NULL ? block : tine__heap_small_slow(cache, class);
+    if (cache != NULL && cache->generation == tine__fork_generation_fast()) {
+        void *block = tine__heap_small_take(&cache->current[class], &tine__heap_classes[class]);
+
+        if (block != NULL)
+            return block;
+    }
+    return tine__heap_small_slow(class);
 }
 
 static void *large_alloc(size_t size, size_t alignment, bool *zero)
@@ -215,7 +231,10 @@ void tine_free(void *block)
 
     if (block == NULL)
         return;
-    if (!locate(block, &place) ||
-        !(place.class != NULL ? free_small(&place) : tine__heap_large_free(place.index)))
+    if (!locate(block, &place))
         bad_free();
+    else if (place.class == NULL)
+        free_large(place.index);
+    else if (!free_to_hand(&place))
+        free_shared(place);
 }

@@ -267,7 +267,7 @@ static uint32_t count_processes(void)
     return count;
 }
 
-int tine_heap_usage(tine_heap_stats *stats)
+int tine_heap_stats(tine_heap_counts *stats)
 {
     struct walk walk = {.listed = 0};
     struct heap_shm *shared;
@@ -279,7 +279,7 @@ int tine_heap_usage(tine_heap_stats *stats)
         return rc;
     shared = tine__heap.shared;
     walk_all(&walk, heap_page_count());
-    *stats = (tine_heap_stats){
+    *stats = (tine_heap_counts){
         .reserved_bytes = shared->size,
         .mapped_bytes = walk.report.mapped_bytes,
         .used_bytes = walk.report.used_bytes,

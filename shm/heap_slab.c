@@ -274,17 +274,6 @@ static bool claim(struct heap_current *current, const struct heap_class *class)
     return false;
 }
 
-void *tine__heap_small_slow(struct heap_cache *cache, unsigned class)
-{
-    struct heap_current *current = &cache->current[class];
-    const struct heap_class *info = &tine__heap_classes[class];
-
-    while (!claim(current, info))
-        if (!change_slab(cache, class))
-            return NULL;
-    return tine__heap_small_take(current, info);
-}
-
 /* ---- caches of threads --------------------------------------------------------------------------
  */
 
@@ -317,10 +306,13 @@ static void make_exit_key(void)
     have_exit_key = pthread_key_create(&exit_key, at_thread_exit) == 0;
 }
 
-struct heap_cache *tine__heap_cache_slow(void)
+/* This thread's cache, up to date; NULL when there is no heap or no memory. */
+static struct heap_cache *own_cache(void)
 {
     struct heap_cache *cache = tine__heap_thread;
 
+    if (cache != NULL && cache->generation == tine__fork_generation())
+        return cache;
     if (tine__heap_open() < 0)
         return NULL;
     if (cache == NULL) {
@@ -338,4 +330,17 @@ struct heap_cache *tine__heap_cache_slow(void)
     forget_slabs(cache);
     cache->generation = tine__fork_generation();
     return cache;
+}
+
+void *tine__heap_small_slow(unsigned class)
+{
+    const struct heap_class *info = &tine__heap_classes[class];
+    struct heap_cache *cache = own_cache();
+
+    if (cache == NULL)
+        return NULL;
+    while (!claim(&cache->current[class], info))
+        if (!change_slab(cache, class))
+            return NULL;
+    return tine__heap_small_take(&cache->current[class], info);
 }

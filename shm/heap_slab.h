@@ -35,20 +35,9 @@ static inline uint64_t hand_bits(uint64_t hand)
     return (hand & UINT32_MAX) << (hand >> 32 & 1) * 32;
 }
 
-struct heap_cache *tine__heap_cache_slow(void);
-void *tine__heap_small_slow(struct heap_cache *cache, unsigned class);
+void *tine__heap_small_slow(unsigned class); /* when this thread has nothing in hand */
 void tine__heap_slab_freed(uint32_t index);  /* a block of a full slab was freed */
 void tine__heap_slab_relist(uint32_t index); /* under the lock, for one that is in no list */
-
-/* This thread's cache, NULL when there is no heap. */
-static inline struct heap_cache *heap_cache(void)
-{
-    struct heap_cache *cache = tine__heap_thread;
-
-    if (cache != NULL && cache->generation == tine__fork_generation_fast())
-        return cache;
-    return tine__heap_cache_slow();
-}
 
 /* Gives out the next block in hand; NULL when the hand is empty. */
 static inline void *tine__heap_small_take(struct heap_current *current,

@@ -1,6 +1,7 @@
 # Checks of the source tree; and, after all other tests, of what the run has left.
 tests_scripts = \
 	%D%/docs.sh \
+	%D%/exports.sh \
 	%D%/headers.sh \
 	%D%/layers.sh \
 	%D%/leftovers.sh \

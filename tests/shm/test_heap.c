@@ -30,11 +30,11 @@ static void assert_consistent(void)
     ck_assert_uint_eq(report.lost_bytes, 0);
 }
 
-static tine_heap_stats usage(void)
+static tine_heap_counts usage(void)
 {
-    tine_heap_stats stats;
+    tine_heap_counts stats;
 
-    ck_assert_ok(tine_heap_usage(&stats));
+    ck_assert_ok(tine_heap_stats(&stats));
     return stats;
 }
 

@@ -30,4 +30,25 @@ export TINE_TEST_PATIENCE
 catches leaves_an_orphan 'still runs'
 catches leaves_a_thread 'never came true: proc_threads'
 rm -f "/dev/shm/tine-test-${TINE_TEST_TAG:-run}-"*-left
+
+# What a run leaves is found by its tag.
+leaves() # REGEX
+{
+    output=$(TINE_TEST_TAG=planted$$ sh "${srcdir:-.}/tests/scripts/leftovers.sh") &&
+        { echo "leftovers.sh does not find '$1'"; missed=1; return; }
+    printf '%s\n' "$output" | grep -Eq "$1" && return
+    echo "leftovers.sh does not say '$1': $output"
+    missed=1
+}
+
+: >"${TMPDIR:-/tmp}/tine-test-planted$$-file"
+leaves 'file is left: .*planted'
+rm -f "${TMPDIR:-/tmp}/tine-test-planted$$-file"
+mkfifo "${TMPDIR:-/tmp}/tine-test-gate$$"
+TINE_TEST_TAG=planted$$ cat "${TMPDIR:-/tmp}/tine-test-gate$$" &
+exec 3>"${TMPDIR:-/tmp}/tine-test-gate$$" # returns when cat has opened the other end
+leaves "process $! is left: cat"
+exec 3>&-
+wait
+rm -f "${TMPDIR:-/tmp}/tine-test-gate$$"
 exit $missed

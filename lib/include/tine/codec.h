@@ -116,13 +116,20 @@ TINE_API void tine_buffer_clear(tine_buffer *buffer);
  *          ...     what the letters take; nothing may point into the buffer itself
  * Out:     out     the values appended; on failure the bytes are as before
  * Shape:   any number of values, each in msgpack's shortest form; `aT` is one bin of count *
- * sizeof(T) bytes, little-endian Units:   sizes in bytes, counts of `aT` in elements Returns: 0, or
- * a negative code Handle:  -ERANGE (a number too large for its letter) Give up: -EINVAL (bad
- * format; NULL for `s`, or for `y v a` with a size; `p` outside the family heap; buffer not
- * initialised), -EOVERFLOW (one string, bytes or array beyond 4 GiB), -ENOMEM, TINE_EFORMAT (`v` is
- * not exactly one msgpack value), -ELOOP (brackets nested deeper than 32) Blocks:  no Safety:
- * thread one | process owner | fork child may call | signal no Death:   none Source:  lib/pack.c;
- * letters follow Python's struct and array; bytes follow the msgpack specification Since:   0.1
+ *          sizeof(T) bytes, little-endian
+ * Units:   sizes in bytes, counts of `aT` in elements
+ * Returns: 0, or a negative code
+ * Handle:  -ERANGE (a number too large for its letter)
+ * Give up: -EINVAL (bad format; NULL for `s`, or for `y v a` with a size; `p` outside the family
+ *          heap; buffer not initialised), -EOVERFLOW (one string, bytes or array beyond 4 GiB),
+ *          -ENOMEM, TINE_EFORMAT (`v` is not exactly one msgpack value), -ELOOP (brackets nested
+ *          deeper than 32)
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  lib/pack.c; letters follow Python's struct and array; bytes follow the msgpack
+ *          specification
+ * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_pack(tine_buffer *out, const char *format, ...);
 
@@ -154,10 +161,12 @@ TINE_API TINE_CHECKED int tine_vpack(tine_buffer *out, const char *format, va_li
  *          format  letters, see the top of this header
  * Out:     ...     pointers that the letters name, or NULL; written only when the call returns 0
  * Shape:   outputs in the order of the letters; `y v a p` borrowed from bytes, `s` the caller's to
- * free() Units:   sizes in bytes, counts of `aT` in elements Returns: 0, or a negative code: that
- * of the first letter that does not fit Handle:  TINE_EFORMAT (no msgpack, another type or count
- * than the format's, bytes left over or too few, a NUL inside an `s`, an array whose size is no
- * multiple of its element's, a `p` outside the heap), -ERANGE (a number too large for its letter)
+ *          free()
+ * Units:   sizes in bytes, counts of `aT` in elements
+ * Returns: 0, or a negative code: that of the first letter that does not fit
+ * Handle:  TINE_EFORMAT (no msgpack, another type or count than the format's, bytes left over or
+ *          too few, a NUL inside an `s`, an array whose size is no multiple of its element's, a `p`
+ *          outside the heap), -ERANGE (a number too large for its letter)
  * Give up: -EINVAL (bad format), -ENOMEM (copies of `s`), -ELOOP (brackets nested deeper than 32)
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no
@@ -196,10 +205,16 @@ TINE_API TINE_CHECKED int tine_vunpack(const void *bytes, size_t size, const cha
  *          size   its size
  * Out:     out    48 bytes and the value appended; on failure the bytes are as before
  * Shape:   envelope as doc/wire.md has it: magic, version, length, BLAKE2b-256 over all of it and
- * the value Units:   size in bytes Returns: 0, or a negative code Handle:  none Give up:
- * TINE_EFORMAT (not exactly one msgpack value), -ENOMEM, -EINVAL (buffer not initialised) Blocks:
- * no Safety:  thread one | process owner | fork child may call | signal no Death:   none Source:
- * lib/pickle.c; the place of Python's pickle.dumps; differs: data only, never code Since:   0.1
+ *          the value
+ * Units:   size in bytes
+ * Returns: 0, or a negative code
+ * Handle:  none
+ * Give up: TINE_EFORMAT (not exactly one msgpack value), -ENOMEM, -EINVAL (buffer not initialised)
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  lib/pickle.c; the place of Python's pickle.dumps; differs: data only, never code
+ * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_pickle(tine_buffer *out, const void *value, size_t size);
 
@@ -215,10 +230,13 @@ TINE_API TINE_CHECKED int tine_pickle(tine_buffer *out, const void *value, size_
  * Units:   sizes in bytes
  * Returns: 0, or a negative code
  * Handle:  -EBADMSG (cut short), TINE_ECHECKSUM (damaged), TINE_EFORMAT (no pickle, more bytes than
- * it has, value malformed or beyond a limit), -EPROTO (made by another version) Give up: -EINVAL
- * (NULL, depth beyond TINE_DEPTH_MAX), -E2BIG (limits newer than this library) Blocks:  no Safety:
- * thread any | process shared | fork child may call | signal no Death:   none Source: lib/pickle.c;
- * the place of Python's pickle.loads; differs: hostile bytes are harmless Since:   0.1
+ *          it has, value malformed or beyond a limit), -EPROTO (made by another version)
+ * Give up: -EINVAL (NULL, depth beyond TINE_DEPTH_MAX), -E2BIG (limits newer than this library)
+ * Blocks:  no
+ * Safety:  thread any | process shared | fork child may call | signal no
+ * Death:   none
+ * Source:  lib/pickle.c; the place of Python's pickle.loads; differs: hostile bytes are harmless
+ * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_unpickle(const void *bytes, size_t size, const tine_limits *limits,
                                         const void **value, size_t *value_size);
@@ -269,13 +287,21 @@ typedef struct tine_reader {
  * tine_reader_init - start to read values from bytes
  *
  * In:      bytes   values behind one another, from anywhere; nothing is trusted; kept while the
- * reader is used size    their size; 0 is no value limits  for all values together, or NULL for the
- * defaults Out:     reader  stands before the first value; on failure only tine_reader_error and
- * the like may be called Shape:   memory of the caller's, at any address; nothing to release Units:
- * size in bytes Returns: 0, or a negative code, which sticks Handle:  TINE_EFORMAT (no msgpack, cut
- * short, beyond a limit) Give up: -EINVAL (NULL, depth beyond TINE_DEPTH_MAX), -E2BIG (limits newer
- * than this library) Blocks:  no Safety:  thread one | process owner | fork child may call | signal
- * yes Death:   none Source:  lib/reader.c; all bytes are checked here, once Since:   0.1
+ *                  reader is used
+ *          size    their size; 0 is no value
+ *          limits  for all values together, or NULL for the defaults
+ * Out:     reader  stands before the first value; on failure only tine_reader_error and the like
+ *                  may be called
+ * Shape:   memory of the caller's, at any address; nothing to release
+ * Units:   size in bytes
+ * Returns: 0, or a negative code, which sticks
+ * Handle:  TINE_EFORMAT (no msgpack, cut short, beyond a limit)
+ * Give up: -EINVAL (NULL, depth beyond TINE_DEPTH_MAX), -E2BIG (limits newer than this library)
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  lib/reader.c; all bytes are checked here, once
+ * Since:   0.1
  */
 TINE_API int tine_reader_init(tine_reader *reader, const void *bytes, size_t size,
                               const tine_limits *limits);

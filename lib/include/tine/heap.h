@@ -26,7 +26,7 @@
 
 TINE_BEGIN_DECLS
 
-typedef struct tine_heap_stats {
+typedef struct tine_heap_counts {
     uint64_t reserved_bytes;  /* addresses set aside: the heap can grow up to about this */
     uint64_t mapped_bytes;    /* committed memory of pages, used or kept for use */
     uint64_t used_bytes;      /* blocks given out, with their rounding */
@@ -40,7 +40,7 @@ typedef struct tine_heap_stats {
     uint32_t processes;       /* registered with the heap */
     uint32_t reserved32;
     uint64_t reserved[5];
-} tine_heap_stats;
+} tine_heap_counts;
 
 typedef struct tine_heap_report {
     uint64_t pages;           /* looked at, 64 KiB each */
@@ -137,7 +137,7 @@ TINE_API TINE_CHECKED void *tine_realloc(void *block, size_t size);
  * Shape:   none
  * Units:   none
  * Returns: none; a pointer that is foreign, points inside a block, or whose block is free already is
- *          logged and counted in tine_heap_stats, and nothing changes
+ *          logged and counted in tine_heap_stats(), and nothing changes
  * Handle:  none
  * Give up: none
  * Blocks:  only for the heap's own short lock, never for a dead holder
@@ -149,7 +149,7 @@ TINE_API TINE_CHECKED void *tine_realloc(void *block, size_t size);
 TINE_API void tine_free(void *block);
 
 /**
- * tine_heap_usage - how much of the family heap is used
+ * tine_heap_stats - how much of the family heap is used
  *
  * In:      none
  * Out:     stats  the figures, at one instant for pages, within one walk for blocks
@@ -164,7 +164,7 @@ TINE_API void tine_free(void *block);
  * Source:  shm/heap_check.c
  * Since:   0.1
  */
-TINE_API TINE_CHECKED int tine_heap_usage(tine_heap_stats *stats);
+TINE_API TINE_CHECKED int tine_heap_stats(tine_heap_counts *stats);
 
 /**
  * tine_heap_check - walk every page of the family heap and verify it

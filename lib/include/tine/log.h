@@ -51,7 +51,8 @@ typedef void tine_log_sink(int level, const char *text, void *context);
  * Safety:  thread one | process owner | fork child may call | signal no
  * Death:   none
  * Source:  lib/log.c; follows the log sinks of libnbd and nng; differs: a sink runs in forked
- * workers too, so it may use only what is safe there Since:   0.1
+ *          workers too, so it may use only what is safe there
+ * Since:   0.1
  */
 TINE_API void tine_log_set_sink(tine_log_sink *sink, void *context);
 
@@ -59,7 +60,12 @@ TINE_API void tine_log_set_sink(tine_log_sink *sink, void *context);
  * tine_log_set_level - choose how much is logged, in place of the environment's TINE_LOG
  *
  * In:      level  TINE_LOG_OFF … TINE_LOG_DEBUG; a lower number is taken for off, a higher for
- * debug Out:     none Shape:   none Units:   none Returns: the level before the call Handle:  none
+ *                 debug
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the level before the call
+ * Handle:  none
  * Give up: none
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
