@@ -1,1 +1,27 @@
-# examples: filled in below
+# The examples: whole programs, each of them also a test.
+#
+# They see nothing of the library but its public headers and exported symbols.
+noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme
+
+%C%_treehash_SOURCES = %D%/treehash.c
+%C%_treehash_LDADD = libtine.la $(SODIUM_LIBS)
+
+%C%_primes_SOURCES = %D%/primes.c
+%C%_primes_LDADD = libtine.la
+
+# The program in README.md, so that it and its output cannot go stale.
+nodist_%C%_readme_SOURCES = %D%/readme.c
+%C%_readme_LDADD = libtine.la
+%D%/readme.c: $(top_srcdir)/README.md
+	$(AM_V_at)$(MKDIR_P) %D%
+	$(AM_V_GEN)$(AWK) '/^```c$$/ { on = 1; next } on && /^```/ { exit } on' $(top_srcdir)/README.md >$@
+CLEANFILES += %D%/readme.c
+
+if HAVE_PNG
+noinst_PROGRAMS += %D%/mandelbrot
+%C%_mandelbrot_SOURCES = %D%/mandelbrot.c
+%C%_mandelbrot_CFLAGS = $(AM_CFLAGS) $(PNG_CFLAGS)
+%C%_mandelbrot_LDADD = libtine.la $(PNG_LIBS) -lm
+endif
+
+EXTRA_DIST += %D%/demo.sh

@@ -48,19 +48,19 @@ static int collect(struct tree *tree, char *directory)
     FTS *walk = fts_open((char *[]){directory, NULL}, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
     FTSENT *entry;
 
-    while (walk && (entry = fts_read(walk))) {
+    tree->paths = malloc(sizeof *tree->paths); /* always room for one more */
+    while (walk && tree->paths && (entry = fts_read(walk))) {
         if (entry->fts_info == FTS_F) {
+            if (!(tree->paths[tree->count++] = strdup(entry->fts_path)))
+                return -errno;
             tree->paths = reallocarray(tree->paths, tree->count + 1, sizeof *tree->paths);
-            if (!tree->paths || !(tree->paths[tree->count++] = strdup(entry->fts_path)))
-                return -ENOMEM;
         } else if (entry->fts_errno) {
             tree->status = complain(entry->fts_path, strerror(entry->fts_errno));
         }
     }
-    if (!walk || errno || fts_close(walk) < 0)
+    if (!walk || !tree->paths || errno || fts_close(walk) < 0)
         return -errno;
-    if (tree->count)
-        qsort(tree->paths, tree->count, sizeof *tree->paths, by_bytes);
+    qsort(tree->paths, tree->count, sizeof *tree->paths, by_bytes);
     tree->hashes = tine_calloc(tree->count + 1, sizeof *tree->hashes);
     return tree->hashes ? 0 : -ENOMEM;
 }

@@ -32,4 +32,5 @@ include %D%/shm/module.mk
 include %D%/pool/module.mk
 include %D%/kill/module.mk
 include %D%/fuzz/module.mk
+include %D%/examples/module.mk
 include %D%/scripts/module.mk

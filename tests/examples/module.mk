@@ -1,0 +1,9 @@
+# The examples as tests: what they print, and that deaths do not change it.
+example_tests = \
+	%D%/mandelbrot.sh \
+	%D%/primes.sh \
+	%D%/readme.sh \
+	%D%/treehash.sh \
+	%D%/treehash_kill.sh
+dist_check_SCRIPTS += $(example_tests)
+TESTS += $(example_tests)
