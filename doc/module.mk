@@ -1,4 +1,5 @@
 # Normative documents.
 EXTRA_DIST += \
 	%D%/process-model.md \
-	%D%/states.md
+	%D%/states.md \
+	%D%/wire.md

@@ -2,13 +2,20 @@
 if TESTS_WITH_CHECK
 tests_lib = \
 	%D%/test_checked \
+	%D%/test_checksum \
 	%D%/test_clock \
 	%D%/test_codec \
 	%D%/test_codec_errors \
+	%D%/test_codec_memory \
+	%D%/test_codec_msgpack \
 	%D%/test_cpu \
 	%D%/test_error \
 	%D%/test_fork \
 	%D%/test_log \
+	%D%/test_pickle \
+	%D%/test_prescan \
+	%D%/test_random \
+	%D%/test_reader \
 	%D%/test_sig \
 	%D%/test_sys \
 	%D%/test_version
@@ -17,13 +24,21 @@ TESTS += $(tests_lib)
 endif
 
 %C%_test_checked_LDADD = libtinetest.la
+%C%_test_checksum_LDADD = libtinetest.la
 %C%_test_clock_LDADD = libtinetest.la
 %C%_test_codec_LDADD = libtinetest.la
 %C%_test_codec_errors_LDADD = libtinetest.la
+%C%_test_codec_memory_LDADD = libtinetest.la
+%C%_test_codec_msgpack_LDADD = libtinetest.la
 %C%_test_cpu_LDADD = libtinetest.la
 %C%_test_error_LDADD = libtinetest.la
 %C%_test_fork_LDADD = libtinetest.la
 %C%_test_log_LDADD = libtinetest.la
+%C%_test_pickle_LDADD = libtinetest.la
+%C%_test_prescan_LDADD = libtinetest.la
+%C%_test_random_LDADD = libtinetest.la
+%C%_test_reader_LDADD = libtinetest.la
 %C%_test_sig_LDADD = libtinetest.la
 %C%_test_sys_LDADD = libtinetest.la
 %C%_test_version_LDADD = libtinetest.la
+%C%_test_codec_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=realloc
