@@ -47,7 +47,8 @@ owned() # REGEX OWNER…
 }
 owned 'sodium.*' lib/checksum.c lib/random.c ipc/auth.c ipc/encrypt.c
 owned 'msgpack.*' lib/pack.c
-owned 'pthread.h' lib/fork.c 'shm/[a-z_]*.[ch]'
+# (pool_impl.h: the mutex between the threads of one program, private to a handle.)
+owned 'pthread.h' lib/fork.c 'shm/[a-z_]*.[ch]' pool/pool_impl.h
 
 fault "public headers include C's basic headers and each other only" \
     "$(angled lib/include | grep -vE ':(std(int|def|bool|arg)\.h|sys/types\.h|tine/[a-z]+\.h)$')"
