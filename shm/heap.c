@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/checked.h"
+#include "lib/log.h"
 #include "shm/heap.h"
 #include "shm/heap_impl.h"
 #include "shm/heap_slab.h"
@@ -86,8 +87,9 @@ static inline bool in_use(const struct place *place)
     return bit_set(place);
 }
 
-static __attribute__((cold, noinline)) void bad_free(void)
+static __attribute__((cold, noinline)) void bad_free(const void *pointer)
 {
+    tine__log_warning("heap: free of %p, which is no block in use", pointer);
     if (tine__heap.shared != NULL)
         atomic_fetch_add_explicit(&tine__heap.shared->bad_frees, 1, memory_order_relaxed);
 }
@@ -112,27 +114,27 @@ static inline bool free_to_hand(const struct place *place)
 }
 
 /* Any other small block. */
-static __attribute__((noinline)) void free_shared(struct place place)
+static __attribute__((noinline)) void free_shared(const void *block, struct place place)
 {
     struct heap_page_shm *page = heap_page(place.index);
     uint64_t mask = (uint64_t)1 << (place.block % 64), before;
 
     if (!in_use(&place)) {
-        bad_free();
+        bad_free(block);
         return;
     }
     /* pairs with the claim in heap_slab.c; ordered before the look at the mode */
     before = atomic_fetch_and_explicit(&page->bits[place.block / 64], ~mask, memory_order_seq_cst);
     if ((before & mask) == 0)
-        bad_free();
+        bad_free(block);
     else if (heap_mode(place.index) == HEAP_FULL)
         tine__heap_slab_freed(place.index);
 }
 
-static __attribute__((noinline)) void free_large(uint32_t index)
+static __attribute__((noinline)) void free_large(const void *block, uint32_t index)
 {
     if (!tine__heap_large_free(index))
-        bad_free();
+        bad_free(block);
 }
 
 static inline void *small_alloc(unsigned class)
@@ -211,7 +213,7 @@ void *tine_realloc(void *block, size_t size)
     if (block == NULL)
         return tine_alloc(size);
     if (!locate(block, &place) || (place.class != NULL && !in_use(&place))) {
-        bad_free();
+        bad_free(block);
         return NULL;
     }
     old = capacity(&place);
@@ -232,9 +234,9 @@ void tine_free(void *block)
     if (block == NULL)
         return;
     if (!locate(block, &place))
-        bad_free();
+        bad_free(block);
     else if (place.class == NULL)
-        free_large(place.index);
+        free_large(block, place.index);
     else if (!free_to_hand(&place))
-        free_shared(place);
+        free_shared(block, place);
 }

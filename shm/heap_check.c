@@ -34,12 +34,29 @@ static void expect(struct walk *walk, bool right, uint64_t page, const char *tex
         finding(walk, page, text);
 }
 
+/* What holds for every page: nothing stale is left in the words that it does not use. */
+static void walk_record(struct walk *walk, uint32_t index, uint64_t state, bool linked)
+{
+    struct heap_page_shm *page = heap_page(index);
+    bool owned = heap_kind(state) == HEAP_SLAB && heap_mode(index) == HEAP_OWNED;
+
+    expect(walk, heap_state_valid(state, index), index, "state word");
+    expect(walk, heap_use_valid(index), index, "use word");
+    expect(walk, linked || (page->next == 0 && page->prev == 0), index,
+           "links of a page in no list");
+    expect(walk, owned || atomic_load_explicit(&page->hand, memory_order_acquire) == 0, index,
+           "hand of a page that nobody owns");
+    expect(walk,
+           (page->reserved[0] | page->reserved[1] | page->reserved[2] | page->reserved[3]) == 0,
+           index, "reserved word");
+}
+
 static void walk_tails(struct walk *walk, uint32_t index, uint32_t length, bool any_cold)
 {
     for (uint32_t i = 1; i < length; i++) {
         uint64_t state = heap_load(index + i);
 
-        expect(walk, heap_state_valid(state, index + i), index + i, "state word");
+        walk_record(walk, index + i, state, false);
         expect(walk, heap_kind(state) == HEAP_TAIL && heap_length(state) == i, index + i,
                "tail of another head");
         expect(walk, any_cold || !heap_cold(state), index + i, "cold page in use");
@@ -47,24 +64,30 @@ static void walk_tails(struct walk *walk, uint32_t index, uint32_t length, bool 
     }
 }
 
-static void walk_slab(struct walk *walk, uint32_t index, uint64_t state)
+static bool owner_is_known(uint32_t index)
 {
+    struct tine__owner owner;
+    uint32_t row = heap_owner(index);
+
+    return row < tine__heap.shared->owner_count &&
+           tine__owner_read(&tine__heap.owners[row], &owner);
+}
+
+static void walk_slab(struct walk *walk, uint32_t index, uint64_t state, uint32_t end)
+{
+    unsigned c = heap_class(state), mode = heap_mode(index);
     const struct heap_class *class;
-    unsigned mode = heap_mode(index);
     uint32_t used;
 
-    if (heap_class(state) >= HEAP_CLASSES ||
-        heap_length(state) != tine__heap_classes[heap_class(state)].pages) {
+    if (c >= HEAP_CLASSES || heap_length(state) != tine__heap_classes[c].pages ||
+        heap_length(state) > end - index) {
         finding(walk, index, "slab of no class");
         return;
     }
-    class = &tine__heap_classes[heap_class(state)];
+    class = &tine__heap_classes[c];
     expect(walk, mode >= HEAP_OWNED && mode <= HEAP_FULL, index, "mode of slab");
-    expect(walk,
-           mode == HEAP_OWNED ? heap_owner(index) < tine__heap.shared->owner_count
-                              : heap_owner(index) == 0,
-           index, "owner of slab");
-    expect(walk, tine__heap_slab_padded(index, class), index, "bits beyond the blocks");
+    expect(walk, mode != HEAP_OWNED || owner_is_known(index), index, "owner of slab");
+    expect(walk, tine__heap_slab_sound(index, class), index, "allocation bits");
     used = tine__heap_slab_used(index, class);
     walk->report.used_blocks += used;
     walk->report.used_bytes += (uint64_t)used * class->size;
@@ -92,12 +115,20 @@ static void walk_large(struct walk *walk, uint32_t index, uint64_t state, uint32
 
 static void walk_free(struct walk *walk, uint64_t state)
 {
-    if (heap_cold(state)) {
-        walk->cold++;
-    } else {
-        walk->warm++;
-        walk->committed++;
-    }
+    walk->cold += heap_cold(state);
+    walk->warm += !heap_cold(state);
+    walk->committed += !heap_cold(state);
+}
+
+/* Is it the first page of a free run? Then it is in a bin. */
+static bool begins_run(uint32_t index)
+{
+    uint64_t before;
+
+    if (index == 0)
+        return true;
+    before = heap_load(index - 1);
+    return heap_kind(before) != HEAP_FREE || heap_cold(before) != heap_cold(heap_load(index));
 }
 
 /* Looks at one page and all that belong to it; how many. */
@@ -105,34 +136,31 @@ static uint32_t walk_page(struct walk *walk, uint32_t index, uint32_t end)
 {
     uint64_t state = heap_load(index);
     uint32_t span = heap_span(state);
+    bool linked = false;
 
-    if (!heap_state_valid(state, index)) {
-        finding(walk, index, "state word");
-        return 1;
-    }
     switch ((enum heap_kind)heap_kind(state)) {
     case HEAP_FREE:
         walk_free(walk, state);
-        return 1;
+        linked = begins_run(index);
+        break;
     case HEAP_SLAB:
-        walk_slab(walk, index, state);
+        walk_slab(walk, index, state, end);
+        linked = heap_mode(index) == HEAP_PARTIAL;
         break;
     case HEAP_LARGE:
     case HEAP_TRANSIT:
         walk_large(walk, index, state, end);
         break;
-    case HEAP_TAIL:
-        finding(walk, index, "tail without head");
-        walk->committed += !heap_cold(state);
-        return 1;
     case HEAP_LOST:
         walk->lost_pages++;
         walk->committed++;
-        return 1;
+        break;
+    case HEAP_TAIL:
     default:
-        finding(walk, index, "kind of page");
-        return 1;
+        finding(walk, index, "tail without head, or no kind of page");
+        break;
     }
+    walk_record(walk, index, state, linked);
     return span > 0 && span <= end - index ? span : 1;
 }
 
@@ -209,16 +237,18 @@ static void check_lists(struct walk *walk, uint32_t end)
     expect(walk, warm == walk->warm && cold == walk->cold, UINT64_MAX, "free page in no bin");
 }
 
-static void check_header(struct walk *walk, uint32_t end)
+static void check_header(struct walk *walk)
 {
-    struct heap_shm *shared = tine__heap.shared;
+    const struct heap_shm *shared = tine__heap.shared;
 
     expect(walk, shared->magic == HEAP_MAGIC && shared->format == HEAP_FORMAT, UINT64_MAX, "magic");
-    expect(walk, (char *)shared + shared->data_offset == tine__heap.data, UINT64_MAX,
+    expect(walk, shared->size == tine__heap.size && shared->page_limit == tine__heap.page_limit,
+           UINT64_MAX, "size");
+    expect(walk, (const char *)shared + shared->data_offset == tine__heap.data, UINT64_MAX,
            "offset of the pages");
-    expect(walk, end <= shared->page_limit && end <= shared->record_pages, UINT64_MAX,
-           "number of pages");
-    expect(walk, shared->owner_count <= HEAP_OWNERS, UINT64_MAX, "number of owners");
+    expect(walk, shared->owner_count > 0 && shared->owner_count <= HEAP_OWNERS, UINT64_MAX,
+           "number of owners");
+    expect(walk, shared->piece > 0 && shared->piece <= HEAP_PIECE_MAX, UINT64_MAX, "next growth");
     expect(walk, shared->committed == walk->committed, UINT64_MAX, "number of committed pages");
     expect(walk, shared->warm == walk->warm, UINT64_MAX, "number of warm pages");
 }
@@ -228,9 +258,13 @@ static void walk_all(struct walk *walk, uint32_t end)
     tine_heap_report *report = &walk->report;
 
     report->first_page = UINT64_MAX;
+    report->pages = end;
+    if (end > tine__heap.page_limit || end != tine__heap.shared->record_pages) {
+        finding(walk, UINT64_MAX, "number of pages");
+        return; /* what lies there may not exist */
+    }
     for (uint32_t i = 0; i < end;)
         i += walk_page(walk, i, end);
-    report->pages = end;
     report->lost_bytes = walk->lost_pages << HEAP_PAGE_SHIFT;
     report->mapped_bytes = (uint64_t)tine__heap.shared->committed << HEAP_PAGE_SHIFT;
     report->free_bytes =
@@ -249,8 +283,9 @@ int tine_heap_check(tine_heap_report *report)
         return rc;
     end = heap_page_count();
     walk_all(&walk, end);
-    check_lists(&walk, end);
-    check_header(&walk, end);
+    check_header(&walk);
+    if (walk.report.broken == 0) /* lists of broken pages may lead anywhere */
+        check_lists(&walk, end);
     tine__heap_unlock();
     if (report != NULL)
         *report = walk.report;

@@ -93,7 +93,7 @@ struct heap_shm {
     uint64_t data_offset;
     uint64_t reserved[4];
     _Atomic uint32_t page_count; /* pages that have a record; grows only */
-    uint32_t record_pages;       /* pages for whose records memory is committed */
+    uint32_t record_pages;       /* derived: pages for whose records memory is committed */
     uint32_t owner_count;        /* owner rows that are committed */
     uint32_t piece;              /* next growth, in pages */
     uint32_t committed;          /* derived: pages not cold */
@@ -113,6 +113,8 @@ struct heap_local {
     struct tine__owner_shm *owners;
     char *data;
     int fd;
+    size_t size; /* of the mapping; with the limit, what the header must still say */
+    uint32_t page_limit;
     dev_t device; /* of fd: programs close descriptors that they do not know */
     ino_t inode;
 };
@@ -195,21 +197,37 @@ static inline void heap_store(uint32_t index, uint64_t state)
     atomic_store_explicit(&heap_page(index)->state, state, memory_order_release);
 }
 
-static inline unsigned heap_mode(uint32_t index)
+/* `use`: 0-3 mode, 4-19 owner row + 1 or 0 for none, 20-31 check. 0: never used. */
+static inline uint32_t heap_use_word(enum heap_mode mode, uint32_t owner, uint32_t index)
 {
-    return atomic_load_explicit(&heap_page(index)->use, memory_order_seq_cst) & 255;
-}
+    uint32_t payload = (uint32_t)mode | owner << 4;
 
-static inline uint32_t heap_owner(uint32_t index)
-{
-    return atomic_load_explicit(&heap_page(index)->use, memory_order_acquire) >> 8;
+    return payload | (((payload + index) * 0x9e3779b1u) & 0xfff00000u);
 }
 
 static inline void heap_set_use(uint32_t index, enum heap_mode mode, uint32_t owner)
 {
-    /* The store comes before our next look at the bits; pairs with heap_mode in tine_free. */
-    atomic_store_explicit(&heap_page(index)->use, (uint32_t)mode | owner << 8,
+    /* The store comes before our next look at the bits; pairs with heap_mode in shm/heap.c. */
+    atomic_store_explicit(&heap_page(index)->use, heap_use_word(mode, owner, index),
                           memory_order_seq_cst);
+}
+
+static inline unsigned heap_mode(uint32_t index)
+{
+    return atomic_load_explicit(&heap_page(index)->use, memory_order_seq_cst) & 15;
+}
+
+/* The row of an OWNED page's owner. */
+static inline uint32_t heap_owner(uint32_t index)
+{
+    return (atomic_load_explicit(&heap_page(index)->use, memory_order_acquire) >> 4 & 0xffff) - 1;
+}
+
+static inline bool heap_use_valid(uint32_t index)
+{
+    uint32_t use = atomic_load_explicit(&heap_page(index)->use, memory_order_acquire);
+
+    return use == 0 || use == heap_use_word((enum heap_mode)(use & 15), use >> 4 & 0xffff, index);
 }
 
 /* How many pages a page's state speaks for: a walk from head to head adds these. */
@@ -279,7 +297,7 @@ uint32_t tine__heap_reclaim(void);
 /* Settles a slab whose owner is gone: listed, or full. Under the lock. */
 void tine__heap_disown(uint32_t index);
 uint32_t tine__heap_slab_used(uint32_t index, const struct heap_class *class);
-bool tine__heap_slab_padded(uint32_t index, const struct heap_class *class);
+bool tine__heap_slab_sound(uint32_t index, const struct heap_class *class);
 
 /* ---- deaths (heap_sweep.c), under the heap lock -------------------------------------------------
  */

@@ -166,14 +166,12 @@ static uint32_t cold_run(uint32_t count, uint32_t align)
 
     if (index != HEAP_NONE)
         return index;
-    if (end > 0 && align == 1) {
+    if (end > 0 && align == 1) { /* the last pages may be the beginning of it */
         uint64_t last = heap_load(end - 1);
 
         if (heap_kind(last) == HEAP_FREE && heap_cold(last) && heap_page(end - 1)->run < count)
             more = count - heap_page(end - 1)->run;
     }
-    if (more < count && align > 1)
-        return HEAP_NONE;
     return extend(more) < 0 ? HEAP_NONE : tine__heap_take_run(count, align, true);
 }
 
@@ -231,7 +229,7 @@ void tine__heap_transit(uint32_t index, uint32_t count, uint32_t owner)
     for (uint32_t i = count - 1; i > 0; i--)
         heap_store(index + i, heap_state_cold(heap_state(HEAP_TAIL, 0, i, index + i),
                                               heap_cold(heap_load(index + i)), index + i));
-    heap_set_use(index, HEAP_OWNED, owner);
+    heap_set_use(index, HEAP_OWNED, owner + 1);
     heap_store(index, heap_state_cold(heap_state(HEAP_TRANSIT, 0, count, index), true, index));
     /* Only now: a tail without its head must not be called cold unless it reads as zero. */
     for (uint32_t i = index + 1; i < index + count; i++)

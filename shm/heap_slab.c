@@ -84,12 +84,14 @@ static bool is_empty(uint32_t index, const struct heap_class *class)
     return true;
 }
 
-bool tine__heap_slab_padded(uint32_t index, const struct heap_class *class)
+bool tine__heap_slab_sound(uint32_t index, const struct heap_class *class)
 {
+    struct heap_page_shm *page = heap_page(index);
     uint32_t last = class->words - 1;
     uint64_t pad = padding(class, last);
 
-    return (atomic_load_explicit(&heap_page(index)->bits[last], memory_order_acquire) & pad) == pad;
+    return (atomic_load_explicit(&page->bits[last], memory_order_acquire) & pad) == pad &&
+           hand_word(atomic_load_explicit(&page->hand, memory_order_acquire)) <= last;
 }
 
 uint32_t tine__heap_slab_used(uint32_t index, const struct heap_class *class)
@@ -187,7 +189,7 @@ static uint32_t make_slab(uint32_t index, unsigned c, uint32_t owner)
     for (uint32_t i = 0; i < class->words; i++)
         atomic_store_explicit(&page->bits[i], padding(class, i), memory_order_relaxed);
     atomic_store_explicit(&page->hand, 0, memory_order_relaxed);
-    heap_set_use(index, HEAP_OWNED, owner);
+    heap_set_use(index, HEAP_OWNED, owner + 1);
     /* Tails first: without their head they are nobody's, and a rebuild frees them. */
     for (uint32_t i = class->pages - 1; i > 0; i--)
         heap_store(index + i, heap_state(HEAP_TAIL, 0, i, index + i));
@@ -200,7 +202,7 @@ static uint32_t pop_slab(uint32_t *head, uint32_t owner)
     uint32_t index = *head - 1;
 
     tine__heap_list_remove(head, index);
-    heap_set_use(index, HEAP_OWNED, owner);
+    heap_set_use(index, HEAP_OWNED, owner + 1);
     return index;
 }
 

@@ -147,6 +147,7 @@ static uint32_t rebuild_free(uint32_t index, uint32_t end)
     while (index + length < end) {
         uint64_t next = heap_load(index + length);
 
+        heap_page(index + length)->next = heap_page(index + length)->prev = 0;
         if (heap_kind(next) != HEAP_FREE || heap_cold(next) != cold)
             break;
         length++;
@@ -177,12 +178,14 @@ void tine__heap_rebuild(void *unused)
     memset(shared->partial, 0, sizeof shared->partial);
     memset(shared->bins, 0, sizeof shared->bins);
     shared->warm = 0;
+    shared->record_pages = end;
     free_orphans(end);
     shared->committed = end - tine__heap_count_cold(0, end);
     for (uint32_t i = 0; i < end; i += span) {
         uint64_t state = heap_load(i);
 
         span = heap_span(state);
+        heap_page(i)->next = heap_page(i)->prev = 0;
         if (heap_kind(state) == HEAP_FREE)
             span = rebuild_free(i, end);
         else if (heap_kind(state) == HEAP_SLAB && heap_mode(i) != HEAP_OWNED)
