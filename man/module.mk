@@ -23,12 +23,12 @@ CLEANFILES += %D%/man3.stamp
 
 install-data-local: install-man3-pages
 install-man3-pages: %D%/man3.stamp
-	$(MKDIR_P) $(DESTDIR)$(man3dir)
-	$(INSTALL_DATA) %D%/man3/*.3 $(DESTDIR)$(man3dir)
+	$(MKDIR_P) $(DESTDIR)$(mandir)/man3
+	$(INSTALL_DATA) %D%/man3/*.3 $(DESTDIR)$(mandir)/man3
 
 uninstall-local: uninstall-man3-pages
 uninstall-man3-pages: %D%/man3.stamp
-	for page in %D%/man3/*.3; do rm -f $(DESTDIR)$(man3dir)/$${page##*/}; done
+	for page in %D%/man3/*.3; do rm -f $(DESTDIR)$(mandir)/man3/$${page##*/}; done
 
 clean-local: clean-man3-pages
 clean-man3-pages:
