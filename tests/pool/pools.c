@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/pool/pools.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <tine/heap.h>
+
+#include "shm/heap.h"
+#include "tests/support/suite.h"
+
+/* Made before the tests, which the runner forks, so that its descriptor is no leak of theirs. */
+__attribute__((constructor)) static void open_heap(void)
+{
+    if (tine__heap_open() < 0)
+        _exit(99);
+}
+
+tine_pool *pool_of(int32_t workers)
+{
+    tine_pool *pool;
+
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = workers}), 0);
+    return pool;
+}
+
+tine_pool_counts pool_counts(tine_pool *pool)
+{
+    tine_pool_counts counts;
+
+    ck_assert_rc(tine_pool_stats(pool, &counts), 0);
+    return counts;
+}
+
+static tine_heap_counts usage(void)
+{
+    tine_heap_counts counts;
+
+    ck_assert_rc(tine_heap_stats(&counts), 0);
+    return counts;
+}
+
+uint64_t heap_blocks(void)
+{
+    return usage().used_blocks;
+}
+
+uint64_t heap_bytes(void)
+{
+    return usage().used_bytes;
+}
+
+#if defined(__has_feature)
+#define HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define HAS_FEATURE(feature) 0
+#endif
+
+/* Slowness is how the runs under valgrind announce themselves; sanitizers show at compile time. */
+bool is_instrumented(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#endif
+    return HAS_FEATURE(address_sanitizer) || HAS_FEATURE(thread_sanitizer) || suite_slowness() > 1;
+}
+
+bool has_memory(uint64_t bytes)
+{
+    unsigned long long kib = 0;
+    char line[128];
+    FILE *file = fopen("/proc/meminfo", "re");
+
+    if (file == NULL)
+        return false;
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
+            break;
+    fclose(file);
+    return kib * 1024 >= bytes;
+}
