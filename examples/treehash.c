@@ -144,6 +144,14 @@ static uint64_t print_tree(struct tree *tree)
     return bytes;
 }
 
+static void release(struct tree *tree)
+{
+    while (tree->count)
+        free(tree->paths[--tree->count]);
+    free(tree->paths);
+    tine_free(tree->hashes);
+}
+
 int main(int argc, char **argv)
 {
     struct tree tree = {0};
@@ -181,5 +189,6 @@ int main(int argc, char **argv)
         fprintf(stderr, ", %.2f times as fast as one",
                 (double)one.elapsed_ns / (double)all.elapsed_ns);
     fputc('\n', stderr);
+    release(&tree);
     return tree.status;
 }

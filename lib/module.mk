@@ -34,6 +34,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/task.h \
 	%D%/include/tine/time.h
 nodist_tineinclude_HEADERS = %D%/include/tine/version.h
+BUILT_SOURCES += %D%/include/tine/version.h
 
 libtinecore_la_SOURCES += \
 	%D%/auto.h \
