@@ -29,11 +29,11 @@ only lib lib
 only shm shm lib
 only ipc ipc shm lib
 only pool pool ipc shm lib
-only tests/lib tests/support lib
-only tests/shm tests/support shm lib
-only tests/ipc tests/support ipc shm lib
-only tests/pool tests/support pool ipc shm lib
-only tests/kill tests/support
+only tests/lib tests/lib tests/support lib
+only tests/shm tests/shm tests/support shm lib
+only tests/ipc tests/ipc tests/support ipc shm lib
+only tests/pool tests/pool tests/support pool ipc shm lib
+only tests/kill tests/kill tests/support
 only examples examples
 only bench bench
 
