@@ -9,11 +9,15 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +25,10 @@
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
 
 #ifndef MFD_NOEXEC_SEAL
@@ -84,7 +92,8 @@ int tine__sys_populate(void *address, size_t size)
 
 int tine__sys_map_at(void *address, size_t size, int fd)
 {
-    void *got = mmap(address, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+    void *got =
+        mmap(address, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 
     if (got == MAP_FAILED)
         return -errno;
@@ -95,16 +104,116 @@ int tine__sys_map_at(void *address, size_t size, int fd)
     return -EEXIST;
 }
 
+/*
+ * Valgrind 3.19 (Debian 12) has neither pidfd_open nor pidfd_send_signal. There a process makes a
+ * pidfd of itself from a socket that it is its own peer on (Linux 6.5), and signals go to the pid that
+ * the kernel gives for the pidfd: -1 once that process has been reaped.
+ */
+static int pidfd_of_self(void)
+{
+    int sockets[2], pidfd = -1, rc = tine__sys_socketpair(sockets);
+    socklen_t size = sizeof pidfd;
+
+    if (rc < 0)
+        return rc;
+    rc = getsockopt(sockets[0], SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0 ? -ENOSYS : pidfd;
+    close(sockets[0]);
+    close(sockets[1]);
+    return rc;
+}
+
 int tine__sys_pidfd_open(pid_t pid)
 {
     long fd = syscall(SYS_pidfd_open, pid, 0);
 
+    if (fd < 0 && errno == ENOSYS && pid == getpid())
+        return pidfd_of_self();
     return fd < 0 ? -errno : (int)fd;
+}
+
+/* The child sends its own pidfd. */
+static pid_t fork_that_tells(int *pidfd)
+{
+    int sockets[2], count = 1, rc = tine__sys_socketpair(sockets);
+    char byte = 0;
+    pid_t pid;
+
+    if (rc < 0)
+        return rc;
+    pid = fork();
+    if (pid == 0) {
+        int self = pidfd_of_self();
+
+        if (self < 0 || tine__sys_send_fds(sockets[1], &byte, 1, &self, 1, 0) < 0)
+            _exit(1);
+        close(self);
+    }
+    close(sockets[1]);
+    rc = pid < 0 ? -errno : 0;
+    if (pid > 0 &&
+        (tine__sys_recv_fds(sockets[0], &byte, 1, pidfd, &count, 0) != 1 || count != 1)) {
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+        rc = -ENOSYS;
+    }
+    close(sockets[0]);
+    return rc < 0 ? rc : pid;
+}
+
+pid_t tine__sys_fork(int *pidfd)
+{
+    int probe = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    pid_t pid;
+
+    if (probe < 0 && errno == ENOSYS)
+        return fork_that_tells(pidfd);
+    if (probe < 0)
+        return -errno; /* no descriptor is free: say so before there is a child */
+    pid = fork();
+    close(probe);
+    if (pid < 0)
+        return -errno;
+    if (pid == 0)
+        return 0;
+    *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (*pidfd < 0) {
+        int error = errno;
+
+        kill(pid, SIGKILL); /* not reaped, so still that process */
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+        return -error;
+    }
+    return pid;
+}
+
+static pid_t pid_of(int pidfd)
+{
+    char path[64], text[512], *line;
+    FILE *info;
+    size_t size;
+
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    info = fopen(path, "re");
+    if (info == NULL)
+        return -1;
+    size = fread(text, 1, sizeof text - 1, info);
+    fclose(info);
+    text[size] = '\0';
+    line = strstr(text, "Pid:");
+    return line == NULL ? -1 : (pid_t)strtol(line + 4, NULL, 10);
 }
 
 int tine__sys_pidfd_kill(int pidfd, int signal)
 {
-    return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+    pid_t pid;
+
+    if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) == 0)
+        return 0;
+    if (errno != ENOSYS)
+        return -errno;
+    pid = pid_of(pidfd);
+    return pid <= 0 ? -ESRCH : kill(pid, signal) < 0 ? -errno : 0;
 }
 
 int tine__sys_socketpair(int fds[2])

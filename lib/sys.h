@@ -12,16 +12,19 @@
  * caller to read; descriptors are CLOEXEC.
  */
 int tine__sys_memfd(const char *name);
-int tine__sys_resize(int fd, size_t size);            /* -EFBIG at RLIMIT_FSIZE, without SIGXFSZ */
-int tine__sys_seal_size(int fd);                      /* nobody can change its length again */
-int tine__sys_commit(int fd, size_t from, size_t size); /* pages exist afterwards; -ENOSPC, -ENOMEM */
-int tine__sys_punch(int fd, size_t from, size_t size);  /* pages are gone and read as zero */
-int tine__sys_populate(void *address, size_t size); /* the same through a mapping (Linux 5.14) */
+int tine__sys_resize(int fd, size_t size); /* -EFBIG at RLIMIT_FSIZE, without SIGXFSZ */
+int tine__sys_seal_size(int fd);           /* nobody can change its length again */
+int tine__sys_commit(int fd, size_t from,
+                     size_t size); /* pages exist afterwards; -ENOSPC, -ENOMEM */
+int tine__sys_punch(int fd, size_t from, size_t size); /* pages are gone and read as zero */
+int tine__sys_populate(void *address, size_t size);    /* the same through a mapping (Linux 5.14) */
 /* Maps fd shared, readable and writable, at exactly that address; -EEXIST when it is taken. */
 int tine__sys_map_at(void *address, size_t size, int fd);
-int tine__sys_pidfd_open(pid_t pid);
+int tine__sys_pidfd_open(pid_t pid); /* under valgrind: of the calling process only */
+/* fork() that also gives a pidfd of the child: its pid and *pidfd, 0 in the child, or -errno. */
+pid_t tine__sys_fork(int *pidfd);
 int tine__sys_pidfd_kill(int pidfd, int signal);
-int tine__sys_socketpair(int fds[2]); /* AF_UNIX SOCK_SEQPACKET */
+int tine__sys_socketpair(int fds[2]);              /* AF_UNIX SOCK_SEQPACKET */
 int tine__sys_poll_in(int fd, int64_t timeout_ns); /* 1 readable or hung up, 0 timed out */
 int tine__sys_gettid(void);
 

@@ -36,9 +36,15 @@
 #define STOP_NS       TINE_SEC(1) /* a killed worker is settled in well under a millisecond */
 #define LOOKS_A_CLOCK 32
 
+/* Futures may outlive their pool. */
+static bool pool_is_closed(const struct tine_future *future)
+{
+    return atomic_load_explicit(&future->pool->id, memory_order_relaxed) != future->pool_id;
+}
+
 static int status_of(const struct tine_future *future)
 {
-    if (future->pool == NULL)
+    if (pool_is_closed(future))
         return TINE__TERMINATED;
     return atomic_load_explicit(&future->pool->status, memory_order_acquire);
 }
@@ -103,7 +109,7 @@ static int await_job(struct tine_future *future, tine__deadline deadline)
 {
     if (job_is_done(future) || status_of(future) >= TINE__ENDED)
         return 0;
-    if (spin(future))
+    if (!tine__deadline_passed(deadline) && spin(future))
         return 0;
     while (!job_is_done(future) && status_of(future) < TINE__ENDED) {
         int64_t left = tine__deadline_left(deadline);
@@ -348,10 +354,13 @@ static void stop_job(struct tine_future *future)
     tine__job_stop(future->pool->shared, job);
     if (job->kind != TINE__JOB_CALL)
         tine__job_check(future->pool->shared, job);
-    while (is_begun(future) && !job_is_done(future) && status_of(future) < TINE__ENDED &&
+    while (is_begun(future) && status_of(future) < TINE__ENDED &&
            !tine__deadline_passed(deadline)) {
-        tine__pool_kill_job(future->pool, job);
-        sleep_on_job(future, STOP_LOOK_NS);
+        bool killing = tine__pool_kill_job(future->pool, job);
+
+        if (!killing && job_is_done(future))
+            break;
+        tine__sys_futex_wait(&future->job->state, TINE__JOB_WAITED, STOP_LOOK_NS);
         (void)tine__pool_is_broken(future->pool);
     }
 }
@@ -467,7 +476,6 @@ void tine_future_close(tine_future *future)
 
     if (future == NULL)
         return;
-    pool = future->pool;
     if (check_future(future) < 0) {
         tine__future_free(future, false);
         return;
@@ -484,10 +492,11 @@ void tine_future_close(tine_future *future)
         future->code = -ECANCELED; /* nothing is to be brought anywhere */
         (void)tine__future_await(future, 0);
     }
-    if (pool == NULL || future->job == NULL) {
+    if (future->job == NULL || pool_is_closed(future)) {
         tine__future_free(future, true);
         return;
     }
+    pool = future->pool;
     pthread_mutex_lock(&pool->mutex);
     defer(pool, future);
     pthread_mutex_unlock(&pool->mutex);

@@ -150,19 +150,13 @@ static int start_worker(struct keeper *keeper, uint32_t index)
 {
     struct ward *ward = &keeper->wards[index];
     struct tine__worker_shm *shared = tine__worker_at(keeper->pool, index);
-    pid_t pid = fork();
     int pidfd;
+    pid_t pid = tine__sys_fork(&pidfd);
 
     if (pid == 0)
         become_worker(keeper, index);
     if (pid < 0)
-        return -errno;
-    pidfd = tine__sys_pidfd_open(pid);
-    if (pidfd < 0) {
-        kill(pid, SIGKILL); /* not reaped, so still that process */
-        waitpid(pid, NULL, 0);
-        return pidfd;
-    }
+        return pid;
     *ward =
         (struct ward){.pid = pid,
                       .pidfd = pidfd,
@@ -344,23 +338,25 @@ static void drop_keeper(struct keeper *keeper)
     free(keeper->wards);
 }
 
-/* Another thread may hold a lock of some library at this moment; the workers' copies stay locked. */
+/* Another thread may hold a lock of some library at this moment; the workers' copies stay locked.
+ */
 static void warn_of_threads(void)
 {
     struct stat tasks;
 
-    if (tine__log_wanted(TINE_LOG_WARNING) && stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 3)
+    if (tine__log_wanted(TINE_LOG_WARNING) && stat("/proc/self/task", &tasks) == 0 &&
+        tasks.st_nlink > 3)
         tine__log_warning("pool: forking a program with %u threads", (unsigned)tasks.st_nlink - 2);
 }
 
-static pid_t fork_keeper(struct keeper *keeper, const int sockets[2])
+static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd)
 {
     pid_t pid;
 
     warn_of_threads();
     flush_standard_streams();
     tine__sig_block(&keeper->worker_mask); /* no handler of the program's runs in the child */
-    pid = fork();
+    pid = tine__sys_fork(pidfd);
     if (pid == 0) {
         prctl(PR_SET_NAME, "tine-nursery");
         tine__sig_default();
@@ -371,7 +367,7 @@ static pid_t fork_keeper(struct keeper *keeper, const int sockets[2])
         keep(keeper);
     }
     tine__sig_restore(&keeper->worker_mask);
-    return pid < 0 ? -errno : pid;
+    return pid;
 }
 
 int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *pool)
@@ -387,24 +383,16 @@ int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *po
     if (rc == 0)
         rc = tine__sys_socketpair(sockets);
     if (rc == 0) {
-        rc = fork_keeper(&keeper, sockets);
+        rc = fork_keeper(&keeper, sockets, &nursery->pidfd);
         close(sockets[1]);
         nursery->socket = sockets[0];
     }
     drop_keeper(&keeper);
-    if (rc > 0) {
-        nursery->pid = rc;
-        nursery->pidfd = tine__sys_pidfd_open(nursery->pid);
-        rc = nursery->pidfd < 0 ? nursery->pidfd : 0;
-    }
     for (uint32_t i = 0; nursery->children != NULL && i < pool->workers; i++)
         nursery->children[i].pidfd = -1;
-    if (rc < 0) {
-        if (nursery->pid > 0)
-            kill(nursery->pid, SIGKILL);
+    if (rc < 0)
         tine__nursery_fini(nursery);
-    }
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 void tine__nursery_listen(struct tine__nursery *nursery)
@@ -483,10 +471,6 @@ void tine__nursery_fini(struct tine__nursery *nursery)
         while (waitid(P_PIDFD, (id_t)nursery->pidfd, &info, WEXITED) < 0 && errno == EINTR)
             continue;
         close(nursery->pidfd);
-    } else if (nursery->pid > 0) {
-        while (waitpid(nursery->pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
     }
-    nursery->pid = 0;
     nursery->socket = nursery->pidfd = -1;
 }

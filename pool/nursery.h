@@ -10,7 +10,6 @@
 
 /* The program's hold on the nursery and, through it, on the workers. */
 struct tine__nursery {
-    pid_t pid;
     int pidfd;
     int socket;
     uint32_t workers;

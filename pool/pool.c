@@ -35,6 +35,7 @@
 static pthread_mutex_t closed_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct tine_pool *closed_first, *closed_last; /* oldest first */
 static unsigned closed_count;
+static _Atomic uint64_t last_id;
 
 /* ---- handles --------------------------------------------------------------------------------- */
 
@@ -58,6 +59,7 @@ static struct tine_pool *take_handle(void)
 static void keep_handle(struct tine_pool *pool)
 {
     atomic_store_explicit(&pool->magic, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->id, 0, memory_order_relaxed);
     pthread_mutex_lock(&closed_mutex);
     pool->next = NULL;
     if (closed_count++ == 0)
@@ -194,6 +196,7 @@ int tine_pool_open(tine_pool **pool, const tine_pool_options *options)
         keep_handle(made);
         return rc;
     }
+    atomic_store_explicit(&made->id, atomic_fetch_add(&last_id, 1) + 1, memory_order_relaxed);
     atomic_store_explicit(&made->magic, MAGIC, memory_order_release);
     *pool = made;
     return 0;
@@ -324,21 +327,26 @@ int tine_pool_join(tine_pool *pool, int64_t timeout_ns)
     return status_of(pool) == TINE__BROKEN ? TINE_EBROKEN : rc;
 }
 
+static void drop_first_job(struct tine_pool *pool)
+{
+    struct tine_future *first = pool->jobs;
+
+    pool->jobs = first->older;
+    if (pool->jobs != NULL)
+        pool->jobs->newer = NULL;
+    tine__future_free(first, pool->quiet_end);
+}
+
 /* Futures that the program still holds go on without the pool; the others are freed. */
 static void release_jobs(struct tine_pool *pool)
 {
     struct tine_future *older;
 
-    for (struct tine_future *future = pool->jobs; future != NULL; future = older) {
-        older = future->older;
-        if (future->closed) {
-            tine__future_free(future, pool->quiet_end);
-            continue;
-        }
-        (void)tine__future_await(future,
-                                 0); /* the pool has ended: takes in results, or -ECANCELED */
-        future->pool = NULL;
-    }
+    while (pool->jobs != NULL)
+        if (pool->jobs->closed)
+            drop_first_job(pool);
+        else /* the pool has ended: takes in results, or -ECANCELED, and leaves the list */
+            (void)tine__future_await(pool->jobs, 0);
     for (struct tine_future *future = pool->deferred; future != NULL; future = older) {
         older = future->older;
         tine__future_free(future, pool->quiet_end);
@@ -350,7 +358,6 @@ static void close_copy(struct tine_pool *pool)
 {
     for (uint32_t i = 0; i < pool->nursery.workers; i++)
         pool->nursery.children[i].pid = 0;
-    pool->nursery.pid = 0;
     tine__nursery_fini(&pool->nursery);
     free(pool->tasks.known);
     keep_handle(pool);
@@ -377,23 +384,33 @@ void tine_pool_close(tine_pool *pool)
 
 /* ---- the rest -------------------------------------------------------------------------------- */
 
-void tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job)
+/* Condemned, a worker cannot go on to another job before the signal arrives (tine__stream_leave).
+ */
+static bool condemn(struct tine__worker_shm *worker, const struct tine__job_shm *job)
 {
-    uint64_t address = TINE__ADDRESS(job);
+    uint64_t expected = TINE__ADDRESS(job), condemned = expected | 1;
+
+    return atomic_compare_exchange_strong(&worker->job, &expected, condemned) ||
+           expected == condemned;
+}
+
+bool tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job)
+{
+    bool found = false;
 
     pthread_mutex_lock(&pool->mutex);
     for (uint32_t i = 0; i < pool->shared->workers; i++) {
         struct tine__worker_shm *worker = tine__worker_at(pool->shared, i);
-        uint64_t expected = address;
 
-        /* Condemned, it cannot go on to another job before the signal arrives (tine__stream_leave).
-         */
-        if (atomic_compare_exchange_strong(&worker->job, &expected, address | 1) ||
-            expected == (address | 1))
-            tine__nursery_kill_worker(
-                &pool->nursery, i, (pid_t)atomic_load_explicit(&worker->pid, memory_order_relaxed));
+        if (!condemn(worker, job))
+            continue;
+        found = true;
+        /* Read after the mark was set: whoever carries the mark has this pid, or is dead. */
+        tine__nursery_kill_worker(&pool->nursery, i,
+                                  (pid_t)atomic_load_explicit(&worker->pid, memory_order_acquire));
     }
     pthread_mutex_unlock(&pool->mutex);
+    return found;
 }
 
 int tine_pool_stats(tine_pool *pool, tine_pool_counts *counts)

@@ -34,6 +34,7 @@ enum tine__pool_status {
  */
 struct tine_pool {
     _Atomic uint64_t magic;
+    _Atomic uint64_t id; /* of this opening; 0 when closed */
     uint64_t generation; /* of the process that opened it */
     pthread_mutex_t
         mutex; /* guards all below but the atomics; never held in a callback or a wait */
@@ -70,7 +71,8 @@ enum { TINE__PENDING, TINE__COLLECTING, TINE__COLLECTED };
 
 /* A job as the program holds it: one for each, blocking calls included. */
 struct tine_future {
-    struct tine_pool *pool; /* NULL once the pool was closed */
+    struct tine_pool *pool; /* its own as long as the ids are equal; then it was closed */
+    uint64_t pool_id;
     uint64_t generation;
     struct tine__job_shm *job; /* NULL: nothing was to be done (no items) */
     _Atomic uint32_t phase;    /* futex: TINE__PENDING … TINE__COLLECTED */
@@ -102,8 +104,8 @@ int tine__pool_check(tine_pool *pool);
 int tine__pool_check_handle(tine_pool *pool);
 /* Looks whether the nursery lives; if not, the pool is broken from here on. */
 bool tine__pool_is_broken(tine_pool *pool);
-/* Kills the workers that are in this job. */
-void tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job);
+/* Kills the workers that are in this job. Were there any? */
+bool tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job);
 
 /* ---- submit.c -------------------------------------------------------------------------------- */
 

@@ -175,13 +175,15 @@ struct tine__job_shm *tine__stream_enter(const struct tine__pool_shm *pool,
 
 void tine__stream_leave(struct tine__worker_shm *self)
 {
-    /* release: the job is not touched after this (the program frees it when it reads 0) */
-    uint64_t before = atomic_exchange_explicit(&self->job, 0, memory_order_acq_rel);
+    uint64_t job = atomic_load_explicit(&self->job, memory_order_relaxed);
 
-    if ((before & CONDEMNED) == 0)
+    /* release: the job is not touched after this (the program frees it when it reads 0) */
+    if ((job & CONDEMNED) == 0 &&
+        atomic_compare_exchange_strong_explicit(&self->job, &job, 0, memory_order_release,
+                                                memory_order_relaxed))
         return;
     /* The program is about to kill this worker for the job that it has just left; were it to take
-       other work now, that work would be lost with it. */
+       other work now, that work would be lost with it. The mark stays, for the program to see. */
     for (;;)
         tine__sys_futex_wait(&self->doorbell, atomic_load(&self->doorbell), -1);
 }

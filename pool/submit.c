@@ -113,6 +113,7 @@ int tine__future_open_empty(struct tine_future **future, tine_pool *pool,
     if (made == NULL)
         return -ENOMEM;
     made->pool = pool;
+    made->pool_id = atomic_load_explicit(&pool->id, memory_order_relaxed);
     made->generation = tine__fork_generation();
     pthread_mutex_init(&made->results.mutex, NULL);
     made->results.future = made;

@@ -23,6 +23,7 @@
 #include <tine/pool.h>
 
 #include "lib/clock.h"
+#include "lib/fork.h"
 #include "lib/sys.h"
 #include "pool/claim.h"
 #include "pool/job.h"
@@ -42,6 +43,7 @@ struct self {
     uint32_t sleeps;
     const struct tine__task_shm *task; /* the last one found present, or */
     bool task_present;                 /* absent */
+    uint64_t generation;               /* of this process */
     struct tine_call call;
 };
 
@@ -77,16 +79,29 @@ static void count_finished(struct self *self)
     atomic_store_explicit(&self->shared->finished, finished + 1, memory_order_relaxed);
 }
 
+/* A task that forked, and whose child has returned from it: there is one worker, and this is not
+ * it. */
+static void leave_if_forked(const struct self *self)
+{
+    if (tine__fork_generation_fast() != self->generation)
+        _exit(0);
+}
+
 /* ---- failures -------------------------------------------------------------------------------- */
+
+/* What the caller gets for a task that returned rc. */
+static int public_code(int rc)
+{
+    return rc == TINE_ELIMIT || rc == TINE_EFORMAT ? rc : TINE_EREMOTE;
+}
 
 static void fail(struct self *self, struct tine__job_shm *job, int rc,
                  const struct tine__rest *range, const char *message)
 {
-    bool ours = rc == TINE_ELIMIT || rc == TINE_EFORMAT;
     tine_failure failure =
-        tine__job_failure(job, ours ? rc : TINE_EREMOTE, range->begin, range->end - range->begin);
+        tine__job_failure(job, public_code(rc), range->begin, range->end - range->begin);
 
-    failure.error = ours ? 0 : rc;
+    failure.error = failure.code == TINE_EREMOTE ? rc : 0;
     failure.pid = getpid();
     failure.worker = (int32_t)self->index;
     snprintf(failure.message, sizeof failure.message, "%s",
@@ -132,6 +147,7 @@ static void run_range(struct self *self, struct tine__job_shm *job, const struct
         return;
     at_item(self, range->begin, true);
     rc = call_body(job, range->unit, range);
+    leave_if_forked(self);
     at_item(self, range->end, false);
     if (rc < 0)
         fail(self, job, rc, range, "");
@@ -150,6 +166,7 @@ static void run_map_items(struct self *self, struct tine__job_shm *job,
 
         at_item(self, i, true);
         rc = item(in, out, context);
+        leave_if_forked(self);
         if (rc < 0)
             fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, "");
         in += job->in_size;
@@ -169,7 +186,8 @@ static void run_tuples(struct self *self, struct tine__job_shm *job, const struc
 
         at_item(self, i, true);
         rc = tine__call_run(call, job, i, args + offsets[i], offsets[i + 1] - offsets[i]);
-        if (tine__outcome_add(job, range->unit, rc < 0 ? TINE_EREMOTE : 0, call->result.data,
+        leave_if_forked(self);
+        if (tine__outcome_add(job, range->unit, rc < 0 ? public_code(rc) : 0, call->result.data,
                               rc < 0 ? 0 : call->result.size) < 0) {
             /* Records follow each other without gaps, so the rest of the range cannot run either.
              */
@@ -252,6 +270,7 @@ static void run_call(struct self *self, struct tine__job_shm *job)
     } else {
         at_item(self, 0, true);
         rc = tine__call_run(&self->call, job, 0, TINE__AT(const void, job->args), job->args_size);
+        leave_if_forked(self);
         if (rc >= 0) {
             rc = keep_result(job, &self->call.result);
             if (rc < 0)
@@ -379,8 +398,13 @@ static void wait_for_work(struct self *self)
 
 void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index)
 {
-    struct self self = {.pool = pool, .shared = tine__worker_at(pool, index), .index = index};
+    struct self self = {.pool = pool,
+                        .shared = tine__worker_at(pool, index),
+                        .index = index,
+                        .generation = tine__fork_generation()};
 
+    /* before anything is announced: see tine__pool_kill_job */
+    atomic_store_explicit(&self.shared->pid, (uint32_t)getpid(), memory_order_release);
     worker_index = (int)index;
     worker_count = (int)pool->workers;
     for (;;) {
