@@ -2,7 +2,12 @@
 if TESTS_WITH_CHECK
 tests_pool = \
 	%D%/test_claim \
+	%D%/test_loop \
+	%D%/test_loop_errors \
+	%D%/test_map \
+	%D%/test_progress \
 	%D%/test_redo \
+	%D%/test_reduce \
 	%D%/test_stream
 check_PROGRAMS += $(tests_pool)
 TESTS += $(tests_pool)
@@ -10,6 +15,16 @@ endif
 
 tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_claim_LDADD = libtinetest.la
+%C%_test_loop_SOURCES = %D%/test_loop.c $(tests_pool_shared)
+%C%_test_loop_LDADD = libtinetest.la
+%C%_test_loop_errors_SOURCES = %D%/test_loop_errors.c $(tests_pool_shared)
+%C%_test_loop_errors_LDADD = libtinetest.la
+%C%_test_map_SOURCES = %D%/test_map.c $(tests_pool_shared)
+%C%_test_map_LDADD = libtinetest.la
+%C%_test_progress_SOURCES = %D%/test_progress.c $(tests_pool_shared)
+%C%_test_progress_LDADD = libtinetest.la
 %C%_test_redo_LDADD = libtinetest.la
+%C%_test_reduce_SOURCES = %D%/test_reduce.c $(tests_pool_shared)
+%C%_test_reduce_LDADD = libtinetest.la
 %C%_test_stream_SOURCES = %D%/test_stream.c $(tests_pool_shared)
 %C%_test_stream_LDADD = libtinetest.la

@@ -33,6 +33,36 @@ tine_pool_counts pool_counts(tine_pool *pool)
     return counts;
 }
 
+struct tally *tally_new(size_t n)
+{
+    struct tally *tally = tine_calloc(1, sizeof *tally + n);
+
+    ck_assert_ptr_nonnull(tally);
+    tally->n = n;
+    return tally;
+}
+
+int tally_count(size_t begin, size_t end, void *context)
+{
+    struct tally *tally = *(struct tally **)context;
+
+    ck_assert_uint_lt(begin, end);
+    ck_assert_uint_le(end, tally->n);
+    for (size_t i = begin; i < end; i++)
+        atomic_fetch_add_explicit(&tally->times[i], 1, memory_order_relaxed);
+    atomic_fetch_add(&tally->calls, 1);
+    atomic_fetch_add(&tally->indices, end - begin);
+    if (end - begin > atomic_load(&tally->longest))
+        atomic_store(&tally->longest, end - begin);
+    return 0;
+}
+
+void tally_assert_once(const struct tally *tally)
+{
+    for (size_t i = 0; i < tally->n; i++)
+        ck_assert_msg(tally->times[i] == 1, "index %zu was run %d times", i, tally->times[i]);
+}
+
 static tine_heap_counts usage(void)
 {
     tine_heap_counts counts;

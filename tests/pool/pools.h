@@ -3,6 +3,7 @@
 #ifndef TINE_TESTS_POOLS_H
 #define TINE_TESTS_POOLS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -11,6 +12,18 @@
 /* A pool of this many workers. */
 tine_pool *pool_of(int32_t workers);
 tine_pool_counts pool_counts(tine_pool *pool);
+
+/* Where the bodies leave what they did; in the heap. */
+struct tally {
+    size_t n;
+    _Atomic uint64_t calls, indices, longest;
+    _Atomic uint8_t times[]; /* that each index was run */
+};
+
+struct tally *tally_new(size_t n);
+/* A body whose context is the address of a tally. */
+int tally_count(size_t begin, size_t end, void *context);
+void tally_assert_once(const struct tally *tally);
 
 /* Blocks that are given out in the family heap. */
 uint64_t heap_blocks(void);
