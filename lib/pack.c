@@ -7,9 +7,10 @@
  * plain copy to a cursor (1 ns). So this is the only file that includes msgpack-c. Reading is not
  * through msgpack-c, see lib/prescan.c; tests/lib/test_codec_msgpack.c holds both against it.
  *
- * Room for whatever has a bound is made before each letter, so a store needs no check of its own. A
- * container's head is one byte until its bracket closes; only a container of more than 15 items has
- * its bytes moved up for a longer head.
+ * Letters whose bytes have a bound are packed in runs: room for one is looked for before it, so the
+ * stores need no checks, and the cursor is a local that stays in a register. A container's head is one
+ * byte until its bracket closes; only one of more than 15 items has its bytes moved up for a longer
+ * head.
  */
 #include "lib/codec.h"
 
@@ -22,16 +23,11 @@
 #include <stdint.h>
 #include <string.h>
 
-struct writer {
-    uint8_t *at;
-    uint8_t *end;
-    tine_buffer *out;
-};
-
-static inline int append(struct writer *writer, const void *bytes, size_t size)
+/* What msgpack-c writes to: a cursor with room behind it. */
+static inline int append(uint8_t **at, const void *bytes, size_t size)
 {
-    memcpy(writer->at, bytes, size);
-    writer->at += size;
+    memcpy(*at, bytes, size);
+    *at += size;
     return 0;
 }
 
@@ -41,7 +37,7 @@ static inline int append(struct writer *writer, const void *bytes, size_t size)
 #define msgpack_pack_inline_func(name)                static inline int msgpack_pack##name
 #define msgpack_pack_inline_func_cint(name)           static inline int msgpack_pack##name
 #define msgpack_pack_inline_func_fixint(name)         static inline int msgpack_pack_fix##name
-#define msgpack_pack_user                             struct writer *
+#define msgpack_pack_user                             uint8_t **
 #define msgpack_pack_append_buffer(user, bytes, size) return append(user, bytes, size)
 #include <msgpack/pack_template.h>
 
@@ -51,6 +47,13 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 enum {
     SHORT_MAX = 31, /* the longest string whose head is one byte */
     ROOM = 40,      /* bytes always there for a head, a number, a pointer or a short string */
+    OTHER = 1,      /* put_simple: not a letter of mine */
+};
+
+struct writer {
+    uint8_t *at;
+    uint8_t *end;
+    tine_buffer *out;
 };
 
 /* A bracket that is still open; the outermost one is not written. */
@@ -63,6 +66,7 @@ struct frame {
 struct packer {
     struct writer writer;
     const char *format;
+    const char *text; /* taken from the arguments, but too long for put_simple */
     struct frame frames[1 + TINE__FORMAT_DEPTH];
     unsigned depth;
     va_list args;
@@ -99,34 +103,25 @@ static inline int room(struct writer *writer, size_t more)
     return grow(writer, more);
 }
 
+/* ---- letters whose size has no bound -------------------------------------------------------------- */
+
 /* Bytes behind their head. */
 static int put_body(struct writer *writer, const void *bytes, size_t size)
 {
     int rc = room(writer, size);
 
     if (rc == 0 && size > 0)
-        append(writer, bytes, size);
+        append(&writer->at, bytes, size);
     return rc;
 }
 
 static int put_string(struct writer *writer, const char *text)
 {
-    size_t size;
+    size_t size = strlen(text);
 
-    if (text == NULL)
-        return -EINVAL;
-    /* Most strings are keys and names: copied while their end is looked for, without a call. */
-    for (size = 0; size <= SHORT_MAX && text[size] != '\0'; size++)
-        writer->at[1 + size] = (uint8_t)text[size];
-    if (size <= SHORT_MAX) {
-        msgpack_pack_str(writer, size); /* the one byte left free */
-        writer->at += size;
-        return 0;
-    }
-    size += strlen(text + size);
     if (size > UINT32_MAX)
         return -EOVERFLOW;
-    msgpack_pack_str(writer, size);
+    msgpack_pack_str(&writer->at, size);
     return put_body(writer, text, size);
 }
 
@@ -136,7 +131,7 @@ static int put_bytes(struct writer *writer, const void *bytes, size_t size)
         return -EINVAL;
     if (size > UINT32_MAX)
         return -EOVERFLOW;
-    msgpack_pack_bin(writer, size);
+    msgpack_pack_bin(&writer->at, size);
     return put_body(writer, bytes, size);
 }
 
@@ -152,20 +147,6 @@ static int put_value(struct writer *writer, const void *bytes, size_t size)
     return put_body(writer, bytes, size);
 }
 
-static int put_pointer(struct writer *writer, const void *pointer)
-{
-    const struct tine__pointers *hooks = tine__codec_pointers();
-    uint64_t offset;
-
-    if (pointer == NULL)
-        return msgpack_pack_nil(writer);
-    if (hooks == NULL || hooks->offset_of(pointer, &offset) < 0)
-        return -EINVAL;
-    offset = htole64(offset);
-    msgpack_pack_ext(writer, sizeof offset, TINE__EXT_POINTER);
-    return append(writer, &offset, sizeof offset);
-}
-
 static int put_array(struct writer *writer, char letter, const void *elements, size_t count)
 {
     size_t width = tine__letter_width(letter);
@@ -177,19 +158,21 @@ static int put_array(struct writer *writer, char letter, const void *elements, s
     return put_bytes(writer, elements, count * width);
 }
 
-static inline int put_narrow(struct writer *writer, int value, int min, int max)
+static int put_pointer(struct writer *writer, const void *pointer)
 {
-    if (value < min || value > max)
-        return -ERANGE;
-    return msgpack_pack_int32(writer, value);
+    const struct tine__pointers *hooks = tine__codec_pointers();
+    uint64_t offset;
+
+    if (pointer == NULL)
+        return msgpack_pack_nil(&writer->at);
+    if (hooks == NULL || hooks->offset_of(pointer, &offset) < 0)
+        return -EINVAL;
+    offset = htole64(offset);
+    msgpack_pack_ext(&writer->at, sizeof offset, TINE__EXT_POINTER);
+    return append(&writer->at, &offset, sizeof offset);
 }
 
-static int put_float(struct writer *writer, double value)
-{
-    if (isfinite(value) && fabs(value) > FLT_MAX)
-        return -ERANGE;
-    return msgpack_pack_float(writer, (float)value);
-}
+/* ---- brackets ------------------------------------------------------------------------------------ */
 
 static int open_bracket(struct packer *packer, char close)
 {
@@ -207,24 +190,18 @@ static int open_bracket(struct packer *packer, char close)
 static int put_head(struct packer *packer, const struct frame *frame)
 {
     struct writer *writer = &packer->writer;
-    struct writer head = *writer;
-    size_t extra = 0, items_size = written(writer) - frame->head - 1;
+    uint8_t *head = writer->out->data + frame->head;
     uint64_t count = frame->close == '}' ? frame->items / 2 : frame->items;
+    size_t extra = 0;
 
     if (count > UINT32_MAX)
         return -EOVERFLOW;
     if (count > 15) {
         extra = count > UINT16_MAX ? 4 : 2;
-        memmove(writer->out->data + frame->head + 1 + extra, writer->out->data + frame->head + 1,
-                items_size);
+        memmove(head + 1 + extra, head + 1, (size_t)(writer->at - head) - 1);
         writer->at += extra;
     }
-    head.at = head.out->data + frame->head;
-    if (frame->close == '}')
-        msgpack_pack_map(&head, count);
-    else
-        msgpack_pack_array(&head, count);
-    return 0;
+    return frame->close == '}' ? msgpack_pack_map(&head, count) : msgpack_pack_array(&head, count);
 }
 
 static int close_bracket(struct packer *packer, char close)
@@ -239,47 +216,105 @@ static int close_bracket(struct packer *packer, char close)
     return put_head(packer, frame);
 }
 
-static int put_number(struct packer *packer, char letter)
-{
-    struct writer *writer = &packer->writer;
+/* ---- letters of at most ROOM bytes: their cursor is a local of the loop, and so in a register ----- */
 
+static inline int put_narrow(uint8_t **at, int value, int min, int max)
+{
+    if (value < min || value > max)
+        return -ERANGE;
+    return msgpack_pack_int32(at, value);
+}
+
+static inline int put_float(uint8_t **at, double value)
+{
+    if (isfinite(value) && fabs(value) > FLT_MAX)
+        return -ERANGE;
+    return msgpack_pack_float(at, (float)value);
+}
+
+/* Most strings are keys and names: copied while their end is looked for, without a call. */
+static inline bool put_short(uint8_t **at, const char *text)
+{
+    size_t size;
+
+    for (size = 0; size <= SHORT_MAX && text[size] != '\0'; size++)
+        (*at)[1 + size] = (uint8_t)text[size];
+    if (size > SHORT_MAX)
+        return false;
+    msgpack_pack_str(at, size); /* the one byte left free */
+    *at += size;
+    return true;
+}
+
+/* 0 done, OTHER: none of these letters; or a long string, which then stands in packer->text. */
+static inline int put_simple(uint8_t **at, char letter, struct packer *packer)
+{
     switch (letter) {
     case '?':
-        return va_arg(packer->args, int) != 0 ? msgpack_pack_true(writer)
-                                              : msgpack_pack_false(writer);
+        return va_arg(packer->args, int) != 0 ? msgpack_pack_true(at) : msgpack_pack_false(at);
     case 'b':
-        return put_narrow(writer, va_arg(packer->args, int), INT8_MIN, INT8_MAX);
+        return put_narrow(at, va_arg(packer->args, int), INT8_MIN, INT8_MAX);
     case 'B':
-        return put_narrow(writer, va_arg(packer->args, int), 0, UINT8_MAX);
+        return put_narrow(at, va_arg(packer->args, int), 0, UINT8_MAX);
     case 'h':
-        return put_narrow(writer, va_arg(packer->args, int), INT16_MIN, INT16_MAX);
+        return put_narrow(at, va_arg(packer->args, int), INT16_MIN, INT16_MAX);
     case 'H':
-        return put_narrow(writer, va_arg(packer->args, int), 0, UINT16_MAX);
+        return put_narrow(at, va_arg(packer->args, int), 0, UINT16_MAX);
     case 'i':
-        return msgpack_pack_int32(writer, va_arg(packer->args, int32_t));
+        return msgpack_pack_int32(at, va_arg(packer->args, int32_t));
     case 'I':
-        return msgpack_pack_uint32(writer, va_arg(packer->args, uint32_t));
+        return msgpack_pack_uint32(at, va_arg(packer->args, uint32_t));
     case 'q':
-        return msgpack_pack_int64(writer, va_arg(packer->args, int64_t));
+        return msgpack_pack_int64(at, va_arg(packer->args, int64_t));
     case 'Q':
-        return msgpack_pack_uint64(writer, va_arg(packer->args, uint64_t));
+        return msgpack_pack_uint64(at, va_arg(packer->args, uint64_t));
     case 'f':
-        return put_float(writer, va_arg(packer->args, double));
+        return put_float(at, va_arg(packer->args, double));
     case 'd':
-        return msgpack_pack_double(writer, va_arg(packer->args, double));
+        return msgpack_pack_double(at, va_arg(packer->args, double));
+    case 'n':
+        return msgpack_pack_nil(at);
+    case 's':
+        packer->text = va_arg(packer->args, const char *);
+        if (packer->text == NULL)
+            return -EINVAL;
+        return put_short(at, packer->text) ? 0 : OTHER;
     default:
-        return -EINVAL;
+        return OTHER;
     }
 }
 
-static int put_letter(struct packer *packer, char letter)
+/* As many of them as come, and as there is room for. 0 room is needed, OTHER, or negative. */
+static int pack_simple(struct packer *packer)
+{
+    uint8_t *at = packer->writer.at;
+    const char *format = packer->format;
+    uint64_t items = 0;
+    int rc = 0;
+
+    while (packer->writer.end - at >= ROOM) {
+        rc = put_simple(&at, *format, packer);
+        if (rc != 0)
+            break;
+        format++;
+        items++;
+    }
+    packer->writer.at = at;
+    packer->format = format;
+    packer->frames[packer->depth].items += items;
+    return rc;
+}
+
+/* ---- all letters --------------------------------------------------------------------------------- */
+
+static int put_item(struct packer *packer, char letter)
 {
     struct writer *writer = &packer->writer;
     const void *bytes;
 
     switch (letter) {
     case 's':
-        return put_string(writer, va_arg(packer->args, const char *));
+        return put_string(writer, packer->text);
     case 'y':
         bytes = va_arg(packer->args, const void *);
         return put_bytes(writer, bytes, va_arg(packer->args, size_t));
@@ -293,8 +328,6 @@ static int put_letter(struct packer *packer, char letter)
         packer->format++;
         bytes = va_arg(packer->args, const void *);
         return put_array(writer, letter, bytes, va_arg(packer->args, size_t));
-    case 'n':
-        return msgpack_pack_nil(writer);
     case 'p':
         return put_pointer(writer, va_arg(packer->args, const void *));
     case '[':
@@ -302,29 +335,36 @@ static int put_letter(struct packer *packer, char letter)
     case '{':
         return open_bracket(packer, '}');
     default:
-        return put_number(packer, letter);
+        return -EINVAL;
     }
 }
 
 static int pack_letters(struct packer *packer)
 {
-    char letter;
-    int rc = 0;
+    for (;;) {
+        char letter;
+        int rc = room(&packer->writer, 0);
 
-    while (rc == 0 && (letter = *packer->format++) != '\0') {
-        rc = room(&packer->writer, 0);
-        if (rc < 0 || letter == ' ')
+        if (rc == 0)
+            rc = pack_simple(packer);
+        if (rc < 0)
+            return rc;
+        if (rc == 0)
+            continue;
+        letter = *packer->format++;
+        if (letter == '\0')
+            return packer->depth > 0 ? -EINVAL : 0;
+        if (letter == ' ')
             continue;
         if (letter == ']' || letter == '}') {
             rc = close_bracket(packer, letter);
         } else {
             packer->frames[packer->depth].items++;
-            rc = put_letter(packer, letter);
+            rc = put_item(packer, letter);
         }
+        if (rc < 0)
+            return rc;
     }
-    if (rc == 0 && packer->depth > 0)
-        return -EINVAL;
-    return rc;
 }
 
 int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args)
@@ -348,8 +388,6 @@ int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args)
     rc = pack_letters(&packer);
     va_end(packer.args);
     if (rc == 0 && tuple)
-        rc = room(&packer.writer, 0);
-    if (rc == 0 && tuple)
         rc = put_head(&packer, &packer.frames[0]);
     if (rc == 0)
         out->size = written(&packer.writer);
@@ -367,7 +405,7 @@ int tine_pack(tine_buffer *out, const char *format, ...)
     int rc;
 
     va_start(args, format);
-    rc = tine_vpack(out, format, args);
+    rc = tine__vpack(out, format, false, args);
     va_end(args);
     return rc;
 }

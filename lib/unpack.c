@@ -416,7 +416,7 @@ int tine_unpack(const void *bytes, size_t size, const char *format, ...)
     int rc;
 
     va_start(args, format);
-    rc = tine_vunpack(bytes, size, format, args);
+    rc = tine__vunpack(bytes, size, format, false, args, NULL);
     va_end(args);
     return rc;
 }
