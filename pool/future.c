@@ -222,30 +222,40 @@ static void collect(struct tine_future *future)
     pthread_mutex_unlock(&future->pool->mutex);
 }
 
+/* Another thread is taking in the results. */
+static int await_collector(struct tine_future *future, tine__deadline deadline)
+{
+    uint32_t phase = TINE__COLLECTING;
+
+    atomic_compare_exchange_strong_explicit(&future->phase, &phase, TINE__COLLECTING_WAITED,
+                                            memory_order_relaxed, memory_order_relaxed);
+    while (atomic_load_explicit(&future->phase, memory_order_acquire) != TINE__COLLECTED) {
+        int64_t left = tine__deadline_left(deadline);
+
+        if (left == 0)
+            return -ETIMEDOUT;
+        tine__sys_futex_wait(&future->phase, TINE__COLLECTING_WAITED,
+                             left == INT64_MAX ? -1 : left);
+    }
+    return 0;
+}
+
 int tine__future_await(struct tine_future *future, tine__deadline deadline)
 {
     uint32_t phase = atomic_load_explicit(&future->phase, memory_order_acquire);
     int rc = phase == TINE__PENDING ? await_job(future, deadline) : 0;
 
-    if (rc < 0)
+    if (rc < 0 || phase == TINE__COLLECTED)
         return rc;
     phase = TINE__PENDING;
-    if (atomic_compare_exchange_strong_explicit(&future->phase, &phase, TINE__COLLECTING,
-                                                memory_order_acquire, memory_order_acquire)) {
-        collect(future);
-        /* release: code and results are seen by whoever reads COLLECTED */
-        atomic_store_explicit(&future->phase, TINE__COLLECTED, memory_order_release);
+    if (!atomic_compare_exchange_strong_explicit(&future->phase, &phase, TINE__COLLECTING,
+                                                 memory_order_acquire, memory_order_acquire))
+        return await_collector(future, deadline);
+    collect(future);
+    /* release: code and results are seen by whoever reads COLLECTED */
+    if (atomic_exchange_explicit(&future->phase, TINE__COLLECTED, memory_order_acq_rel) ==
+        TINE__COLLECTING_WAITED)
         tine__sys_futex_wake(&future->phase, INT_MAX);
-        return 0;
-    }
-    while (phase != TINE__COLLECTED) {
-        int64_t left = tine__deadline_left(deadline);
-
-        if (left == 0)
-            return -ETIMEDOUT;
-        tine__sys_futex_wait(&future->phase, TINE__COLLECTING, left == INT64_MAX ? -1 : left);
-        phase = atomic_load_explicit(&future->phase, memory_order_acquire);
-    }
     return 0;
 }
 

@@ -67,7 +67,8 @@ struct tine_results {
     pthread_mutex_t mutex;               /* guards texts */
 };
 
-enum { TINE__PENDING, TINE__COLLECTING, TINE__COLLECTED };
+/* COLLECTING_WAITED: and another thread sleeps until that is over */
+enum { TINE__PENDING, TINE__COLLECTING, TINE__COLLECTING_WAITED, TINE__COLLECTED };
 
 /* A job as the program holds it: one for each, blocking calls included. */
 struct tine_future {

@@ -53,8 +53,8 @@ static void fill_future(struct tine_future *future, const tine_job_options *opti
     future->failure = options->failure;
     future->progress = options->progress;
     future->progress_user = options->progress_user;
-    future->submitted_ns = tine__now_ns();
-    future->next_progress_ns = future->submitted_ns;
+    if (options->progress != NULL)
+        future->submitted_ns = future->next_progress_ns = tine__now_ns();
 }
 
 /* The job, then `extra` bytes, then the context, in one block. */
@@ -161,6 +161,9 @@ static int publish(struct tine_future *future, uint32_t tickets)
     struct tine_pool *pool = future->pool;
     int rc = tine__pool_check(pool);
 
+    /* Nobody waits in an idle pool, so nobody else has looked. */
+    if (rc == 0 && pool->jobs == NULL && tine__nursery_ended(&pool->nursery, 0))
+        rc = TINE_EBROKEN;
     if (rc == 0)
         rc = tine__stream_reserve(&pool->stream, tickets);
     if (rc < 0)
@@ -177,21 +180,13 @@ static int publish(struct tine_future *future, uint32_t tickets)
 int tine__future_publish(struct tine_future *future, uint32_t tickets, struct tine_future **made)
 {
     struct tine_pool *pool = future->pool;
-    bool idle;
     int rc;
 
-    pthread_mutex_lock(&pool->mutex);
-    idle = pool->jobs == NULL;
-    pthread_mutex_unlock(&pool->mutex);
-    /* Nobody waits in an idle pool, so nobody else has looked. */
-    if (idle && tine__pool_is_broken(pool)) {
-        tine__future_free(future, true);
-        return TINE_EBROKEN;
-    }
     pthread_mutex_lock(&pool->mutex);
     rc = publish(future, tickets);
     pthread_mutex_unlock(&pool->mutex);
     if (rc < 0) {
+        (void)tine__pool_is_broken(pool);
         tine__future_free(future, true);
         return rc;
     }
