@@ -204,8 +204,7 @@ static struct tine__death read_death(const siginfo_t *info)
                                 .exit_status = exited ? info->si_status : -1};
 }
 
-/* A worker that keeps dying before it has finished anything is started again more and more slowly.
- */
+/* Workers that keep dying before anything was finished are started again more and more slowly. */
 static void judge_death(struct keeper *keeper, const struct ward *ward, uint32_t index)
 {
     uint64_t finished =
@@ -233,14 +232,14 @@ static void reap(struct keeper *keeper, uint32_t index)
     close(ward->pidfd);
     ward->pid = 0;
     keeper->alive--;
-    if (!is_leaving(keeper) || death.signal != 0) {
-        tine__log_info("pool: worker %u (pid %d) ended: signal %d, status %d", index, death.pid,
-                       death.signal, death.exit_status);
-        atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_relaxed);
-        judge_death(keeper, ward, index);
-    }
     tine__heap_sweep_process(death.pid);
     tine__settle(keeper->pool, index, &death);
+    if (is_leaving(keeper) && death.signal == 0)
+        return;
+    tine__log_info("pool: worker %u (pid %d) ended: signal %d, status %d", index, death.pid,
+                   death.signal, death.exit_status);
+    atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_relaxed);
+    judge_death(keeper, ward, index);
 }
 
 static _Noreturn void end_all(const struct keeper *keeper)

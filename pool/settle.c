@@ -36,6 +36,14 @@ struct account {
     const struct tine__death *death;
 };
 
+/* What failed for good is over with: a worker that died of it is not one that gets nothing done. */
+static void count_as_finished(struct tine__worker_shm *dead)
+{
+    uint64_t finished = atomic_load_explicit(&dead->finished, memory_order_relaxed);
+
+    atomic_store_explicit(&dead->finished, finished + 1, memory_order_relaxed);
+}
+
 static void blame(const struct account *account, struct tine__job_shm *job, uint64_t index,
                   uint64_t count)
 {
@@ -55,6 +63,7 @@ static void blame(const struct account *account, struct tine__job_shm *job, uint
                  "worker %u (pid %d) exited with status %d", account->worker, death->pid,
                  death->exit_status);
     tine__job_fail(account->pool, job, &failure);
+    count_as_finished(tine__worker_at(account->pool, account->worker));
 }
 
 /* An item took its worker down: may it run again? */

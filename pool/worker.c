@@ -148,9 +148,9 @@ static void run_range(struct self *self, struct tine__job_shm *job, const struct
     at_item(self, range->begin, true);
     rc = call_body(job, range->unit, range);
     leave_if_forked(self);
-    at_item(self, range->end, false);
-    if (rc < 0)
+    if (rc < 0) /* while it is still running: a death in between may not lose the failure */
         fail(self, job, rc, range, "");
+    at_item(self, range->end, false);
 }
 
 static void run_map_items(struct self *self, struct tine__job_shm *job,
@@ -187,6 +187,8 @@ static void run_tuples(struct self *self, struct tine__job_shm *job, const struc
         at_item(self, i, true);
         rc = tine__call_run(call, job, i, args + offsets[i], offsets[i + 1] - offsets[i]);
         leave_if_forked(self);
+        if (rc < 0) /* before the outcome: once that is there, the item is not looked at again */
+            fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, call->message);
         if (tine__outcome_add(job, range->unit, rc < 0 ? public_code(rc) : 0, call->result.data,
                               rc < 0 ? 0 : call->result.size) < 0) {
             /* Records follow each other without gaps, so the rest of the range cannot run either.
@@ -195,8 +197,6 @@ static void run_tuples(struct self *self, struct tine__job_shm *job, const struc
                  "no memory for the result");
             break;
         }
-        if (rc < 0)
-            fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, call->message);
     }
     at_item(self, range->end, false);
 }

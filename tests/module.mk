@@ -17,6 +17,7 @@ libtinetest_la_LIBADD = libtinecore.la $(CHECK_LIBS)
 libtinetest_la_SOURCES = \
 	%D%/support/children.c %D%/support/children.h \
 	%D%/support/files.c %D%/support/files.h \
+	%D%/support/hunt.c %D%/support/hunt.h \
 	%D%/support/leaks.c %D%/support/leaks.h \
 	%D%/support/proc.c %D%/support/proc.h \
 	%D%/support/random.c %D%/support/random.h \

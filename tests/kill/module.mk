@@ -1,1 +1,13 @@
-# Death tests: they link libtine.la, so that the exports are proven too.
+# Death tests: they link libtine.la first, so that the exports are proven too.
+if TESTS_WITH_CHECK
+tests_kill = \
+	%D%/kill_worker
+check_PROGRAMS += $(tests_kill)
+TESTS += $(tests_kill)
+endif
+
+kill_load = %D%/load.c %D%/load.h
+kill_libs = libtine.la libtinetest.la
+
+%C%_kill_worker_SOURCES = %D%/kill_worker.c $(kill_load)
+%C%_kill_worker_LDADD = $(kill_libs)

@@ -12,6 +12,7 @@
 #include "lib/sys.h"
 #include "tests/support/leaks.h"
 #include "tests/support/random.h"
+#include "tests/support/samples.h"
 #include "tests/support/verdict.h"
 #include "tests/support/watchdog.h"
 
@@ -98,7 +99,10 @@ static void reset_signals(void)
 
 static double seconds(const struct test *test)
 {
-    return test->timeout_s == 0 ? TIMEOUT_S : test->timeout_s;
+    double usual = test->timeout_s == 0 ? TIMEOUT_S : test->timeout_s;
+    double more = test->kills == 0 ? 1 : (double)kills_wanted(test->kills) / test->kills;
+
+    return more < 1 ? usual : usual * more;
 }
 
 static void begin(const struct test *test)
