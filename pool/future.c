@@ -261,22 +261,28 @@ int tine__future_await(struct tine_future *future, tine__deadline deadline)
 
 /* ---- freeing --------------------------------------------------------------------------------- */
 
-/* Under the mutex, after the job's tickets were retired. May some process still look at the job? */
+/*
+ * Under the mutex, after the job's tickets were retired. May some process still look at the job?
+ * Only a settlement can hand it from a worker, over the nursery and the redo table, to a worker that
+ * was looked at before; without one a rest is taken first and announced then, so it is looked for in
+ * that order.
+ */
 static bool in_use(const struct tine_pool *pool, const struct tine__job_shm *job)
 {
+    const struct tine__pool_shm *shared = pool->shared;
+    /* acquire: pairs with the ends of tine__settle; odd: one is going on */
+    uint32_t settled = atomic_load_explicit(&shared->settlements, memory_order_acquire);
     bool had_death = atomic_load_explicit(&job->had_death, memory_order_acquire) != 0;
-    /* A call's one worker is through with it; only the nursery can still be looking
-     * (pool/stream.c). */
-    uint32_t first = job->kind == TINE__JOB_CALL && !had_death ? pool->shared->workers : 0;
+    uint32_t first = job->kind == TINE__JOB_CALL && !had_death ? shared->workers : 0;
 
-    for (uint32_t i = first; i <= pool->shared->workers; i++) {
-        const struct tine__worker_shm *worker = tine__worker_at(pool->shared, i);
-
-        if ((atomic_load_explicit(&worker->job, memory_order_acquire) & ~UINT64_C(1)) ==
-            TINE__ADDRESS(job))
+    if ((settled & 1) != 0 || (had_death && tine__redo_has(shared, job)))
+        return true;
+    /* A call's one worker is through with it once it is done. */
+    for (uint32_t i = first; i < shared->workers; i++)
+        if ((atomic_load_explicit(&tine__worker_at(shared, i)->job, memory_order_acquire) &
+             ~UINT64_C(1)) == TINE__ADDRESS(job))
             return true;
-    }
-    return had_death && tine__redo_has(pool->shared, job);
+    return atomic_load_explicit(&shared->settlements, memory_order_relaxed) != settled;
 }
 
 static void free_blocks(struct tine_future *future)

@@ -1,26 +1,30 @@
 /* SPDX-License-Identifier: MIT */
+/* clang-format off: it takes the table for a paragraph. */
 /*
  * What a pool keeps in the family heap. All of it lies at the same address in every process, so
  * plain heap addresses (uint64_t) link it. doc/process-model.md tells the story; the rules:
  *
- * field group        who writes                 who reads            a stale read costs
- * -----------------  -------------------------  -------------------
- * -------------------------------- pool.state         program                    everyone a late
- * look at the end pool.tail, seg.    program (its pool mutex)   workers, nursery     a late claim
- * claims.cursor      any worker, by CAS         workers, nursery     the CAS fails
- * claims.slots[w]    worker w; for its held     everyone             see pool/claim.h
+ * field group        who writes                 who reads           a stale read costs
+ * -----------------  -------------------------  ------------------  --------------------------------
+ * pool.state         program                    everyone            a late look at the end
+ * pool.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
+ * pool.settlements   nursery                    program             a job is freed a little later
+ * claims.cursor      any worker, by CAS         workers, nursery    the CAS fails
+ * claims.slots[w]    worker w; for its held     everyone            see pool/claim.h
  *                    unit also any claimer
- * redo.word          nursery READY; a worker    everyone             the CAS fails
+ * redo.word          nursery READY; a worker    everyone            the CAS fails
  *                    READY→TAKEN→FREE
- * redo.others        nursery, while no worker   the taker            (cannot be: published by
- * READY) can take the entry worker line 1      worker w; `job` is also    nursery once w is
- * nothing: death orders it condemned by the program   dead; program        (progress: an old count)
- * worker line 2      anyone (doorbell), nursery worker w             a needless look for work
+ * redo.others        nursery, while no worker   the taker           (cannot be: published by READY)
+ *                    can take the entry
+ * worker line 1      worker w; `job` is also    nursery once w is   nothing: death orders it
+ *                    condemned by the program   dead; program       (progress: an old count)
+ * worker line 2      anyone (doorbell), nursery worker w            a needless look for work
  *                    (pid)
- * job, constant part program before publishing  workers, nursery     (cannot be: published by tail)
- * job.state          one CAS to DONE            program              a late wake-up (50 ms look)
- * job.failure        anyone, by CAS to lower    program after DONE   —
+ * job, constant part program before publishing  workers, nursery    (cannot be: published by tail)
+ * job.state          one CAS to DONE            program             a late wake-up (50 ms look)
+ * job.failure        anyone, by CAS to lower    program after DONE  —
  */
+/* clang-format on */
 #ifndef TINE_POOL_LAYOUT_H
 #define TINE_POOL_LAYOUT_H
 
@@ -155,6 +159,7 @@ struct tine__pool_shm {
     uint64_t redo_count;
     uint64_t slots; /* tine__worker_shm[workers + 1]; the last one is the nursery's */
     _Atomic uint64_t started, died;
+    _Atomic uint32_t settlements; /* begun and ended ones together: odd while one goes on */
     alignas(TINE__LINE) _Atomic uint64_t tail; /* tickets published */
     alignas(TINE__LINE) _Atomic uint64_t sleeping[1024 / 64];
     _Atomic uint64_t spinning[1024 / 64];
