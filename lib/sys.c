@@ -84,6 +84,10 @@ int tine__sys_punch(int fd, size_t from, size_t size)
 
 int tine__sys_populate(void *address, size_t size)
 {
+    size_t before = (uintptr_t)address & ((size_t)sysconf(_SC_PAGESIZE) - 1);
+
+    address = (char *)address - before;
+    size += before;
     while (madvise(address, size, MADV_POPULATE_WRITE) < 0)
         if (errno != EINTR)
             return errno == EFAULT ? -ENOMEM : -errno;

@@ -3,10 +3,20 @@ noinst_HEADERS += %D%/heap_help.h
 if TESTS_WITH_CHECK
 tests_shm = \
 	%D%/test_heap \
-	%D%/test_heap_check
-check_PROGRAMS += $(tests_shm)
+	%D%/test_heap_check \
+	%D%/test_heap_death \
+	%D%/test_heap_faults \
+	%D%/test_heap_limits
+check_PROGRAMS += $(tests_shm) %D%/heap_probe
 TESTS += $(tests_shm)
 endif
 
 %C%_test_heap_LDADD = libtinetest.la
 %C%_test_heap_check_LDADD = libtinetest.la
+%C%_test_heap_death_LDADD = libtinetest.la
+%C%_test_heap_faults_LDADD = libtinetest.la
+%C%_test_heap_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__sys_memfd \
+	-Wl,--wrap=tine__sys_resize -Wl,--wrap=tine__sys_map_at \
+	-Wl,--wrap=tine__sys_commit -Wl,--wrap=tine__sys_punch
+%C%_test_heap_limits_LDADD = libtinetest.la
+%C%_heap_probe_LDADD = libtinecore.la

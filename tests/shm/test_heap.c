@@ -16,6 +16,23 @@
 
 HEAP_BEFORE_TESTS
 
+/* Plain comparisons: each ck_assert is a system call. */
+static void assert_filled(const void *block, unsigned char byte, size_t size)
+{
+    const unsigned char *bytes = block;
+
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != byte)
+            ck_abort_msg("byte %zu of %zu is %u, not %u", i, size, bytes[i], byte);
+}
+
+static void assert_counting(const unsigned char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != i % 256)
+            ck_abort_msg("byte %zu of %zu is %u", i, size, bytes[i]);
+}
+
 TEST(every_size_gives_an_aligned_block_of_at_least_that_size)
 {
     uint64_t before = heap_counts().used_blocks;
@@ -70,8 +87,7 @@ TEST(blocks_do_not_overlap)
         memset(blocks[i], (int)(i % 251), sizes[i]);
     }
     for (size_t i = 0; i < COUNT; i++) {
-        for (size_t k = 0; k < sizes[i]; k++)
-            ck_assert_uint_eq(blocks[i][k], i % 251);
+        assert_filled(blocks[i], (unsigned char)(i % 251), sizes[i]);
         tine_free(blocks[i]);
     }
     assert_heap_sound();
@@ -86,8 +102,7 @@ TEST(calloc_clears_recycled_blocks_and_refuses_products_that_overflow)
             char *block = tine_calloc(1, sizes[i]);
 
             ck_assert_ptr_nonnull(block);
-            for (size_t k = 0; k < sizes[i]; k++)
-                ck_assert_int_eq(block[k], 0);
+            assert_filled(block, 0, sizes[i]);
             memset(block, 0x77, sizes[i]);
             tine_free(block);
         }
@@ -135,16 +150,14 @@ TEST(realloc_keeps_the_content_while_growing_and_shrinking)
     for (; size < 1000000; size = size * 3 / 2 + 1) {
         block = tine_realloc(block, size * 3 / 2 + 1);
         ck_assert_ptr_nonnull(block);
-        for (size_t i = 0; i < size; i++)
-            ck_assert_uint_eq(block[i], i % 256);
+        assert_counting(block, size);
         for (size_t i = size; i < size * 3 / 2 + 1; i++)
             block[i] = (unsigned char)i;
     }
     for (; size > 1; size /= 5) {
         block = tine_realloc(block, size / 5);
         ck_assert_ptr_nonnull(block);
-        for (size_t i = 0; i < size / 5; i++)
-            ck_assert_uint_eq(block[i], i % 256);
+        assert_counting(block, size / 5);
     }
     block = tine_realloc(block, 0);
     ck_assert_ptr_nonnull(block);
@@ -325,8 +338,7 @@ static void take_and_give(void *context)
         size_t size = 1 + random_below(700);
 
         if (blocks[k] != NULL) {
-            for (size_t j = 0; j < 8; j++)
-                ck_assert_int_eq(blocks[k][j], (char)getpid());
+            assert_filled(blocks[k], (unsigned char)getpid(), 8);
             tine_free(blocks[k]);
         }
         blocks[k] = tine_alloc(size + 8);
