@@ -8,10 +8,16 @@ tests_pool = \
 	%D%/test_progress \
 	%D%/test_redo \
 	%D%/test_reduce \
-	%D%/test_stream
+	%D%/test_stream \
+	%D%/test_task
 check_PROGRAMS += $(tests_pool)
 TESTS += $(tests_pool)
+check_LTLIBRARIES += %D%/plugin.la
 endif
+
+# A module to be loaded: the rpath, which it will never see, makes it a shared object.
+%C%_plugin_la_SOURCES = %D%/plugin.c
+%C%_plugin_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 
 tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_claim_LDADD = libtinetest.la
@@ -28,3 +34,5 @@ tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_reduce_LDADD = libtinetest.la
 %C%_test_stream_SOURCES = %D%/test_stream.c $(tests_pool_shared)
 %C%_test_stream_LDADD = libtinetest.la
+%C%_test_task_SOURCES = %D%/test_task.c $(tests_pool_shared)
+%C%_test_task_LDADD = libtinetest.la
