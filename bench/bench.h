@@ -11,7 +11,8 @@
  *     pass.c     one pass: the process, its number, what it must leave behind (nothing)
  *     load.c     how much CPU others used meanwhile
  *     measure.c  inside a pass: repeat and take the median
- *     heap.c, …  the cases, one concept a file
+ *     python.c, peer.py, openmp.c      the peers
+ *     for.c, reduce.c, …               the cases, one concept a file
  */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
@@ -61,7 +62,8 @@ struct bench_group {
         (array), sizeof(array) / sizeof((array)[0])                                                \
     }
 
-extern const struct bench_group bench_heap;
+extern const struct bench_group bench_for, bench_heap, bench_job, bench_map, bench_open,
+    bench_primes, bench_reduce, bench_starmap, bench_submit;
 
 /* pass.c: run one side in a process of its own. 0, BENCH_MISSING, or -1 (said on stderr). */
 int bench_pass_run(const struct bench_case *c, bool peer, bool quick, double *value);
@@ -73,8 +75,8 @@ struct bench_load {
     double wall_s, busy_s, own_s;
 };
 void bench_load_read(struct bench_load *load);
-/* CPUs kept busy by others between two readings: 1.0 is one core. */
-double bench_load_foreign(const struct bench_load *from, const struct bench_load *to);
+/* Did others use our CPUs between two readings, more than a measurement can bear? */
+bool bench_load_foreign(const struct bench_load *from, const struct bench_load *to);
 /* Confine this process and its children to BENCH_WORKERS CPUs. */
 void bench_load_confine(void);
 
@@ -95,5 +97,10 @@ int bench_speedup(const struct bench_pass *pass, const struct bench_work *one,
 int bench_await_sleep(pid_t tid);
 /* Private memory of 4 KiB pages, all touched. NULL when there is none. */
 void *bench_ballast(size_t bytes);
+
+/* Peers. */
+bench_side bench_python; /* python.c: the function of peer.py for this case */
+bench_side bench_openmp_chunk64, bench_openmp_guided, bench_openmp_sum, bench_openmp_job_sleep,
+    bench_openmp_job_spin, bench_openmp_primes; /* openmp.c */
 
 #endif

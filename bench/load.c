@@ -12,6 +12,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define FOREIGN_MAX     0.06 /* of a core; above, figures and their ratios are doubtful */
+#define FOREIGN_SLACK_S 0.03 /* /proc/stat counts in ticks of 10 ms, on each CPU */
+
 void bench_load_confine(void)
 {
     cpu_set_t usable, chosen;
@@ -69,9 +72,9 @@ void bench_load_read(struct bench_load *load)
     load->own_s = used_seconds(RUSAGE_SELF) + used_seconds(RUSAGE_CHILDREN);
 }
 
-double bench_load_foreign(const struct bench_load *from, const struct bench_load *to)
+bool bench_load_foreign(const struct bench_load *from, const struct bench_load *to)
 {
-    double busy = to->busy_s - from->busy_s, own = to->own_s - from->own_s;
+    double foreign = (to->busy_s - from->busy_s) - (to->own_s - from->own_s);
 
-    return (busy - own) / (to->wall_s - from->wall_s);
+    return foreign > FOREIGN_MAX * (to->wall_s - from->wall_s) + FOREIGN_SLACK_S;
 }

@@ -1,16 +1,31 @@
 # tine-bench: tine beside its peers. `make bench` runs every case; `make check` a quick one.
+noinst_LTLIBRARIES += %D%/libpeer.la
+%C%_libpeer_la_SOURCES = %D%/openmp.c
+%C%_libpeer_la_CFLAGS = $(AM_CFLAGS) $(OPENMP_CFLAGS)
+
 noinst_PROGRAMS += %D%/tine-bench
 %C%_tine_bench_SOURCES = \
 	%D%/bench.h %D%/work.h \
+	%D%/for.c \
 	%D%/heap.c \
+	%D%/job.c \
 	%D%/load.c \
 	%D%/main.c \
+	%D%/map.c \
 	%D%/measure.c \
-	%D%/pass.c
-%C%_tine_bench_LDADD = libtine.la
+	%D%/open.c \
+	%D%/pass.c \
+	%D%/primes.c \
+	%D%/python.c \
+	%D%/reduce.c \
+	%D%/starmap.c \
+	%D%/submit.c
+%C%_tine_bench_CPPFLAGS = $(AM_CPPFLAGS) -DBENCH_DIR='"$(abs_top_srcdir)/%D%"'
+%C%_tine_bench_LDADD = %D%/libpeer.la libtine.la
 # The program executes itself for each pass, so it must not be libtool's wrapper script.
-%C%_tine_bench_LDFLAGS = $(AM_LDFLAGS) -no-install
+%C%_tine_bench_LDFLAGS = $(AM_LDFLAGS) $(OPENMP_CFLAGS) -no-install
 
+EXTRA_DIST += %D%/peer.py
 dist_check_SCRIPTS += %D%/quick.sh
 TESTS += %D%/quick.sh
 

@@ -35,4 +35,4 @@ rm -f "$output.names"
 status=0
 "$bench" no.such.case >"$output" 2>&1 || status=$?
 [ "$status" -eq 2 ] || die "an unknown case gives exit status $status"
-grep -q '^heap\.64B$' "$output" || die "an unknown case does not list those that exist"
+grep -q '^for\.default$' "$output" || die "an unknown case does not list those that exist"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""The Python side of tine-bench: peer.py CASE N REPETITIONS prints one number in the case's unit.
+
+Each function does what the case of the same name in the C files does, with the tools that a Python
+user would take, and times the same span.
+"""
+import collections
+import multiprocessing
+import statistics
+import sys
+import time
+
+WORKERS = 2
+WINDOW = 64
+fork = multiprocessing.get_context("fork")
+
+
+def square(x):
+    return x * x
+
+
+def multiply(x, y):
+    return x * y
+
+
+def median_seconds(work, repetitions):
+    """As bench_seconds(): one run to warm up, then the median of the others."""
+    times = []
+    for _ in range(repetitions + 1):
+        start = time.monotonic()
+        work()
+        times.append(time.monotonic() - start)
+    return statistics.median(times[1:])
+
+
+def submit_window64(n, repetitions):
+    def work(pool):
+        window = collections.deque()
+        for i in range(n):
+            if len(window) == WINDOW:
+                window.popleft().get()
+            window.append(pool.apply_async(square, (i,)))
+        while window:
+            window.popleft().get()
+
+    with fork.Pool(WORKERS) as pool:
+        return median_seconds(lambda: work(pool), repetitions) / n * 1e6
+
+
+def starmap_default(n, repetitions):
+    pairs = [(i, i) for i in range(n)]
+
+    with fork.Pool(WORKERS) as pool:
+        return median_seconds(lambda: pool.starmap(multiply, pairs), repetitions) / n * 1e9
+
+
+def map_default(n, repetitions):
+    numbers = list(range(n))
+
+    with fork.Pool(WORKERS) as pool:
+        return median_seconds(lambda: pool.map(square, numbers), repetitions) / n * 1e9
+
+
+def pool_open_close(_, repetitions):
+    def work():
+        with fork.Pool(WORKERS) as pool:
+            pool.map(square, range(WORKERS))
+
+    return median_seconds(work, repetitions) * 1e3
+
+
+CASES = {
+    "submit.window64": submit_window64,
+    "starmap.default": starmap_default,
+    "map.default": map_default,
+    "pool.open_close": pool_open_close,
+}
+
+if __name__ == "__main__":
+    print(CASES[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3])))
