@@ -48,13 +48,19 @@ static double now(void)
 
 int main(int argc, char **argv)
 {
-    uint64_t limit = argc > 1 ? strtoull(argv[1], NULL, 10) : 5000000;
+    char *end = "";
+    uint64_t limit = argc > 1 ? strtoull(argv[1], &end, 10) : 5000000;
     uint64_t parallel = 0, serial = 0;
     double start, parallel_seconds, serial_seconds;
     tine_pool_counts counts;
     tine_pool *pool;
-    int rc = tine_pool_open(&pool, NULL);
+    int rc;
 
+    if (argc > 2 || *end) {
+        fputs("usage: primes [N]\n", stderr);
+        return 2;
+    }
+    rc = tine_pool_open(&pool, NULL);
     if (rc == 0)
         rc = tine_pool_stats(pool, &counts);
     start = now();

@@ -152,17 +152,28 @@ static void release(struct tree *tree)
     tine_free(tree->hashes);
 }
 
+/* A number, or 0 for what is none. */
+static long parse(const char *text)
+{
+    char *end;
+    long number = strtol(text, &end, 10);
+
+    return *end ? 0 : number;
+}
+
 int main(int argc, char **argv)
 {
     struct tree tree = {0};
     tine_progress all = {0}, one = {0};
     long workers = tine_cpu_count();
-    int compare = 0;
+    bool compare = false;
     int rc;
 
     for (int option; (option = getopt(argc, argv, "cj:")) != -1;) {
-        compare |= option == 'c';
-        workers = option == 'j' ? strtol(optarg, NULL, 10) : option == '?' ? 0 : workers;
+        if (option == 'c')
+            compare = true;
+        else
+            workers = option == 'j' ? parse(optarg) : 0;
     }
     if (optind != argc - 1 || workers < 1 || workers > TINE_WORKERS_MAX) {
         fputs("usage: treehash [-c] [-j WORKERS] DIRECTORY\n", stderr);

@@ -14,4 +14,7 @@ check 2 0
 check 3 1
 check 100 25
 check 1000000 78498
+if examples/primes 5x; then
+    exit 1
+fi
 [ "$(examples/primes)" = "348513 primes below 5000000" ]

@@ -62,6 +62,7 @@ plant "$tree"
 
 expect 0 "$tree"
 said '^14 files, 30000[0-9]* bytes, .* workers$'
+[ "$(wc -l <"$scratch/said")" -eq 1 ] # no bar where there is no terminal
 expect 0 "$tree/"
 expect 0 "$tree" -j 1
 expect 0 "$tree" -j 7 -c
@@ -89,7 +90,14 @@ fi
 chmod 755 "$tree/plain" "$tree/deep/er"
 as=
 
-for wrong in '' '-j 0' '-j x' '-j 99999999999' '-x' 'a b'; do
+# script(1) gives it a terminal, and thereby the bar.
+if command -v script >/dev/null; then
+    script -qec "'$treehash' '$tree' >'$scratch/printed'" "$scratch/said" </dev/null >/dev/null
+    said ' 14/14 '
+    said '^14 files'
+fi
+
+for wrong in '' '-j 0' '-j x' '-j 5x' '-j 99999999999' '-x' 'a b'; do
     status=0
     # shellcheck disable=SC2086 # words on purpose
     "$treehash" $wrong 2>/dev/null || status=$?
