@@ -94,28 +94,23 @@ static void show_progress(const tine_progress *progress, void *last)
     tine_progress_bar(progress, "treehash");
 }
 
-static int hash_tree(const struct tree *tree, int workers, tine_progress *progress)
+static int hash_tree(const struct tree *tree, int workers, tine_progress *last)
 {
-    tine_map map = {.item = hash_file, .n = tree->count};
-    tine_job_options options = {.retries = TINE_UNLIMITED};
+    tine_map map = {hash_file,    tree->paths,          sizeof *tree->paths,
+                    tree->hashes, sizeof *tree->hashes, tree->count};
+    tine_job_options options = {
+        .retries = TINE_UNLIMITED, .progress = show_progress, .progress_user = last};
     tine_pool *pool;
     int rc = tine_pool_open(&pool, &(tine_pool_options){.workers = workers});
 
-    if (rc < 0)
-        return rc;
-    map.in = tree->paths;
-    map.in_size = sizeof *tree->paths;
-    map.out = tree->hashes;
-    map.out_size = sizeof *tree->hashes;
-    options.progress = show_progress;
-    options.progress_user = progress;
-    rc = tine_pool_map(pool, &map, &options);
-    tine_pool_close(pool);
+    if (rc == 0) {
+        rc = tine_pool_map(pool, &map, &options);
+        tine_pool_close(pool);
+    }
     return rc;
 }
 
-/* As b2sum does: a name that would break its line is escaped, and the line begins with a backslash.
- */
+/* As b2sum: a name that would break its line is escaped, and the line begins with a backslash. */
 static void print_line(const char *path, const struct hash *hash)
 {
     char hex[2 * sizeof hash->digest + 1];
@@ -142,6 +137,25 @@ static uint64_t print_tree(struct tree *tree)
             print_line(tree->paths[i], &tree->hashes[i]);
     }
     return bytes;
+}
+
+/* The lines, then what it took; `one` is the same with one worker, or empty. */
+static int report(struct tree *tree, long workers, const tine_progress *all,
+                  const tine_progress *one)
+{
+    uint64_t bytes = print_tree(tree);
+
+    if (fflush(stdout) || ferror(stdout))
+        tree->status = complain("standard output", strerror(errno));
+    fprintf(stderr, "%zu files, %" PRIu64 " bytes, %.3f s, %ld workers", tree->count, bytes,
+            1e-9 * (double)all->elapsed_ns, workers);
+    if (all->deaths)
+        fprintf(stderr, " (replaced after %" PRIu64 " deaths)", all->deaths);
+    if (one->elapsed_ns)
+        fprintf(stderr, ", %.2f times as fast as one",
+                (double)one->elapsed_ns / (double)all->elapsed_ns);
+    fputc('\n', stderr);
+    return tree->status;
 }
 
 static void release(struct tree *tree)
@@ -188,18 +202,7 @@ int main(int argc, char **argv)
         rc = hash_tree(&tree, (int)workers, &all);
     if (rc < 0)
         return complain(argv[optind], tine_strerror(rc));
-
-    uint64_t bytes = print_tree(&tree);
-    if (fflush(stdout))
-        return complain("standard output", strerror(errno));
-    fprintf(stderr, "%zu files, %" PRIu64 " bytes, %.3f s, %ld workers", tree.count, bytes,
-            1e-9 * (double)all.elapsed_ns, workers);
-    if (all.deaths)
-        fprintf(stderr, " (replaced after %" PRIu64 " deaths)", all.deaths);
-    if (compare)
-        fprintf(stderr, ", %.2f times as fast as one",
-                (double)one.elapsed_ns / (double)all.elapsed_ns);
-    fputc('\n', stderr);
+    rc = report(&tree, workers, &all, &one);
     release(&tree);
-    return tree.status;
+    return rc;
 }

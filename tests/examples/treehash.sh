@@ -90,6 +90,11 @@ fi
 chmod 755 "$tree/plain" "$tree/deep/er"
 as=
 
+if "$treehash" "$tree" >/dev/full 2>/dev/null; then
+    echo "no failure though nothing was written"
+    exit 1
+fi
+
 # script(1) gives it a terminal, and thereby the bar.
 if command -v script >/dev/null; then
     script -qec "'$treehash' '$tree' >'$scratch/printed'" "$scratch/said" </dev/null >/dev/null
