@@ -15,9 +15,10 @@
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
-#define KILLS     200
-#define WORKERS   3
-#define ROUND_MAX 3 /* victims of one job */
+#define KILLS        200
+#define KILLS_A_KIND 80 /* of job */
+#define WORKERS      3
+#define ROUND_MAX    3 /* victims of one job */
 
 #define TURNS_OF_POOL 500 /* what an index costs the pool itself, in turns of load.c */
 
@@ -72,7 +73,7 @@ static void run_under_fire(struct field *field, struct load *load, enum load_kin
 
 static void lose_what_is_in_hand(enum load_kind kind, struct samples *samples)
 {
-    size_t kills = kills_wanted(KILLS), failed = 0, jobs = 0;
+    size_t kills = kills_wanted(KILLS_A_KIND), failed = 0, jobs = 0;
     struct field field;
     struct load load;
 
@@ -93,7 +94,8 @@ static void lose_what_is_in_hand(enum load_kind kind, struct samples *samples)
     samples_end(samples);
 }
 
-TEST(a_killed_worker_loses_only_its_item_or_chunk, .kills = KILLS, .loop_end = LOAD_KINDS)
+TEST(a_killed_worker_loses_only_its_item_or_chunk, .kills = KILLS_A_KIND, .timeout_s = 60,
+     .loop_end = LOAD_KINDS)
 {
     struct samples samples = {.name = "worker.killed.settled", .bound_ns = (uint64_t)TINE_MS(100)};
 
@@ -102,7 +104,7 @@ TEST(a_killed_worker_loses_only_its_item_or_chunk, .kills = KILLS, .loop_end = L
 
 static void lose_nothing(enum load_kind kind)
 {
-    size_t kills = kills_wanted(KILLS);
+    size_t kills = kills_wanted(KILLS_A_KIND);
     uint64_t repeats = 0;
     struct field field;
     struct load load;
@@ -120,7 +122,7 @@ static void lose_nothing(enum load_kind kind)
     field_close(&field);
 }
 
-TEST(with_retries_nothing_is_lost, .kills = KILLS, .loop_end = LOAD_KINDS)
+TEST(with_retries_nothing_is_lost, .kills = KILLS_A_KIND, .timeout_s = 60, .loop_end = LOAD_KINDS)
 {
     lose_nothing((enum load_kind)loop_index);
 }
@@ -136,7 +138,7 @@ static int wait_for_death(tine_call *call)
 }
 
 /* The killed worker runs the only item there is: how long until its caller knows? */
-TEST(the_caller_is_told_within_the_bound, .kills = KILLS)
+TEST(the_caller_is_told_within_the_bound, .kills = KILLS, .timeout_s = 60)
 {
     struct samples samples = {.name = "worker.killed.told", .bound_ns = (uint64_t)TINE_MS(100)};
     struct gate *gate = gate_new();

@@ -365,6 +365,27 @@ void load_check_lost(const struct load *load, const struct hunt *hunt)
         check_failure(&load->failures[0], load, hunt);
 }
 
+bool load_check_broken(const struct load *load)
+{
+    bool failed = false;
+
+    for (size_t i = 0; i < count_futures(load); i++) {
+        failed |= load->codes[i] != 0;
+        if (load->codes[i] != 0)
+            ck_assert_rc(load->codes[i], TINE_EWORKER);
+        else if (load->kind == LOAD_SUBMIT)
+            ck_assert_rc(code_of(load, i), 0);
+    }
+    for (size_t i = 0; i < load->n; i++) {
+        ck_assert_uint_le(begun(load, i), 1);
+        if (ended(load, i) == 1 && has_array(load))
+            ck_assert_int_eq(load->book->out[i], value_of((int64_t)i));
+    }
+    if (!failed)
+        load_check_whole(load);
+    return failed;
+}
+
 uint64_t load_repeats(const struct load *load)
 {
     uint64_t repeats = 0;

@@ -59,6 +59,11 @@ void load_check_whole(const struct load *load);
  * the failure names one of them, and all other results are right.
  */
 void load_check_lost(const struct load *load, const struct hunt *hunt);
+/*
+ * The pool broke under the job: it is whole, or it failed and what did end is right. Returns whether
+ * it failed.
+ */
+bool load_check_broken(const struct load *load);
 /* How often items were run again, summed over all. */
 uint64_t load_repeats(const struct load *load);
 

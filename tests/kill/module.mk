@@ -1,6 +1,9 @@
 # Death tests: they link libtine.la first, so that the exports are proven too.
 if TESTS_WITH_CHECK
 tests_kill = \
+	%D%/kill_idle \
+	%D%/kill_nursery \
+	%D%/kill_program \
 	%D%/kill_worker
 check_PROGRAMS += $(tests_kill)
 TESTS += $(tests_kill)
@@ -9,5 +12,10 @@ endif
 kill_load = %D%/load.c %D%/load.h
 kill_libs = libtine.la libtinetest.la
 
+%C%_kill_idle_SOURCES = %D%/kill_idle.c $(kill_load)
+%C%_kill_idle_LDADD = $(kill_libs)
+%C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
+%C%_kill_nursery_LDADD = $(kill_libs)
+%C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_worker_SOURCES = %D%/kill_worker.c $(kill_load)
 %C%_kill_worker_LDADD = $(kill_libs)

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -165,6 +167,17 @@ unsigned hunt_kill_all(struct hunt *hunt)
     return killed;
 }
 
+int64_t hunt_kill_nursery(struct hunt *hunt)
+{
+    int pidfd = tine__sys_pidfd_open(hunt->nursery);
+
+    ck_assert_int_ge(pidfd, 0);
+    ck_assert_int_eq(tine__sys_pidfd_kill(pidfd, SIGKILL), 0);
+    ck_assert_int_eq(tine__sys_poll_in(pidfd, -1), 1);
+    close(pidfd);
+    return now_ns();
+}
+
 bool hunt_killed(const struct hunt *hunt, pid_t pid)
 {
     for (unsigned i = 0; i < hunt->count; i++)
@@ -176,4 +189,21 @@ bool hunt_killed(const struct hunt *hunt, pid_t pid)
 void hunt_forget(struct hunt *hunt)
 {
     hunt->count = 0;
+}
+
+/* ---- orphans --------------------------------------------------------------------------------- */
+
+void orphans_adopt(void)
+{
+    ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+}
+
+void orphans_reap(void)
+{
+    pid_t pid;
+
+    do
+        pid = waitpid(-1, NULL, 0);
+    while (pid > 0 || errno == EINTR);
+    ck_assert_int_eq(errno, ECHILD);
 }

@@ -32,6 +32,8 @@ void hunt_begin(struct hunt *hunt, pid_t program); /* waits until the pool's nur
 pid_t hunt_kill(struct hunt *hunt, int64_t within_ns);
 /* Kills all workers that there are, and waits; how many they were. */
 unsigned hunt_kill_all(struct hunt *hunt);
+/* Kills the nursery; when it was dead. */
+int64_t hunt_kill_nursery(struct hunt *hunt);
 bool hunt_killed(const struct hunt *hunt, pid_t pid);
 void hunt_forget(struct hunt *hunt);
 
@@ -41,6 +43,11 @@ int hunt_children(pid_t parent, pid_t *pids, int room);
 pid_t hunt_worker(const struct hunt *hunt);
 /* Sends a signal to a process if it still lives and is still a child of that parent. */
 bool hunt_signal(pid_t parent, pid_t pid, int signal);
+
+/* Makes the caller the parent of all orphans among its descendants … */
+void orphans_adopt(void);
+/* … and waits until the last of its children, adopted ones included, is dead and reaped. */
+void orphans_reap(void);
 
 /* Lets up to max_ns pass: the random instant of a kill. */
 void pause_randomly(int64_t max_ns);
