@@ -384,8 +384,10 @@ static void stop_job(struct tine_future *future)
 /* Some items of a starmap may have failed; the others' results are there all the same. */
 static bool has_results(const struct tine_future *future, int rc)
 {
-    return rc == 0 || ((rc == TINE_EREMOTE || rc == TINE_EWORKER || rc == TINE_ELIMIT) &&
-                       (future->job == NULL || future->job->kind == TINE__JOB_STARMAP));
+    bool of_items =
+        rc == TINE_EREMOTE || rc == TINE_EWORKER || rc == TINE_ELIMIT || rc == TINE_EFORMAT;
+
+    return rc == 0 || (of_items && future->job->kind == TINE__JOB_STARMAP);
 }
 
 int tine__future_finish(struct tine_future *future, const tine_job_options *options,

@@ -2,12 +2,14 @@
 if TESTS_WITH_CHECK
 tests_pool = \
 	%D%/test_claim \
+	%D%/test_future \
 	%D%/test_loop \
 	%D%/test_loop_errors \
 	%D%/test_map \
 	%D%/test_progress \
 	%D%/test_redo \
 	%D%/test_reduce \
+	%D%/test_starmap \
 	%D%/test_stream \
 	%D%/test_task
 check_PROGRAMS += $(tests_pool)
@@ -21,6 +23,8 @@ endif
 
 tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_claim_LDADD = libtinetest.la
+%C%_test_future_SOURCES = %D%/test_future.c $(tests_pool_shared)
+%C%_test_future_LDADD = libtinetest.la
 %C%_test_loop_SOURCES = %D%/test_loop.c $(tests_pool_shared)
 %C%_test_loop_LDADD = libtinetest.la
 %C%_test_loop_errors_SOURCES = %D%/test_loop_errors.c $(tests_pool_shared)
@@ -32,6 +36,8 @@ tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_redo_LDADD = libtinetest.la
 %C%_test_reduce_SOURCES = %D%/test_reduce.c $(tests_pool_shared)
 %C%_test_reduce_LDADD = libtinetest.la
+%C%_test_starmap_SOURCES = %D%/test_starmap.c $(tests_pool_shared)
+%C%_test_starmap_LDADD = libtinetest.la
 %C%_test_stream_SOURCES = %D%/test_stream.c $(tests_pool_shared)
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_task_SOURCES = %D%/test_task.c $(tests_pool_shared)

@@ -156,7 +156,7 @@ TINE_API size_t tine_results_count(const tine_results *results);
  * Units:   none
  * Returns: 0, or a negative code
  * Handle:  the item's own code when it failed: TINE_EREMOTE, TINE_EWORKER, TINE_ELIMIT; -ECANCELED (never ran)
- * Give up: TINE_EFORMAT (another shape), -ERANGE, -EINVAL (index too large, bad format)
+ * Give up: TINE_EFORMAT (another shape, or the item gave none), -ERANGE, -EINVAL (index too large, bad format)
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   none

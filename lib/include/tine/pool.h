@@ -147,7 +147,8 @@ TINE_API TINE_CHECKED int tine_pool_open(tine_pool **pool, const tine_pool_optio
  * Returns: 0, or a negative code
  * Handle:  TINE_EREMOTE (body returned a negative code), TINE_EWORKER (a worker died in body), -ETIMEDOUT,
  *          -ESHUTDOWN (joined or terminated before), -ECANCELED (terminated meanwhile)
- * Give up: -EINVAL, -EBADF (pool closed), -E2BIG, -ENOMEM, TINE_EBROKEN, TINE_EFORKED
+ * Give up: -EINVAL, -EBADF (pool closed), -E2BIG, -EOVERFLOW (more than 2^60 indices or 2^50 chunks),
+ *          -ENOMEM, TINE_EBROKEN, TINE_EFORKED
  * Blocks:  until every chunk has ended, at most options.timeout_ns; runs the progress callback
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   the chunk in a dying worker fails, its indices are named; all others are run
@@ -218,9 +219,11 @@ TINE_API TINE_CHECKED int tine_pool_map(tine_pool *pool, const tine_map *map,
  *                    code); to be freed with tine_results_close(); not set when nothing was run
  * Shape:   n tuples give n results; result i belongs to tuple i
  * Units:   options.chunk tuples, options.timeout_ns nanoseconds
- * Returns: 0, or a negative code; *results is written for 0, TINE_EREMOTE, TINE_EWORKER and TINE_ELIMIT
+ * Returns: 0, or a negative code; *results is written for 0 and for the failure of an item: TINE_EREMOTE,
+ *          TINE_EWORKER, TINE_ELIMIT, TINE_EFORMAT
  * Handle:  as tine_pool_for(), TINE_ELIMIT (a result is larger than options.result_bytes_max)
- * Give up: as tine_pool_for(), TINE_EFORMAT (args are not arrays)
+ * Give up: as tine_pool_for(), TINE_EFORMAT (args are not arrays: *results is left alone; or a task gave
+ *          what is no value, or could not read its arguments)
  * Blocks:  as tine_pool_for()
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   the tuple in a dying worker fails, finished ones stand, the rest is run
