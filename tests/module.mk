@@ -4,7 +4,10 @@
 # scripts/leftovers.sh, the last test, can find what was left.
 AM_TESTS_ENVIRONMENT = \
 	TINE_TEST_TAG=run$$PPID; export TINE_TEST_TAG; \
-	CC='$(CC)'; CXX='$(CXX)'; export CC CXX;
+	CC='$(CC)'; CXX='$(CXX)'; export CC CXX; $(TESTS_SLOWNESS)
+if SANITIZED
+TESTS_SLOWNESS = CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5}; export CK_TIMEOUT_MULTIPLIER;
+endif
 
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = $(SHELL)

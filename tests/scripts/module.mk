@@ -4,6 +4,7 @@ tests_scripts = \
 	%D%/exports.sh \
 	%D%/headers.sh \
 	%D%/layers.sh \
+	%D%/layouts.sh \
 	%D%/leftovers.sh \
 	%D%/manpages.sh \
 	%D%/nosleep.sh
