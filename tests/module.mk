@@ -4,9 +4,13 @@
 # scripts/leftovers.sh, the last test, can find what was left.
 AM_TESTS_ENVIRONMENT = \
 	TINE_TEST_TAG=run$$PPID; export TINE_TEST_TAG; \
-	CC='$(CC)'; CXX='$(CXX)'; export CC CXX; $(TESTS_SLOWNESS)
+	CC='$(CC)'; CXX='$(CXX)'; export CC CXX; $(SANITIZER_ENVIRONMENT)
 if SANITIZED
-TESTS_SLOWNESS = CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5}; export CK_TIMEOUT_MULTIPLIER;
+# Memory that is not there is to be NULL under ASan too, as the tests of -ENOMEM want it.
+SANITIZER_ENVIRONMENT = \
+	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5}; export CK_TIMEOUT_MULTIPLIER; \
+	ASAN_OPTIONS=allocator_may_return_null=1:$$ASAN_OPTIONS; export ASAN_OPTIONS; \
+	TSAN_OPTIONS=allocator_may_return_null=1:$$TSAN_OPTIONS; export TSAN_OPTIONS;
 endif
 
 TEST_EXTENSIONS = .sh
