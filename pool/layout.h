@@ -169,6 +169,7 @@ struct tine__pool_shm {
 enum tine__pool_state {
     TINE__POOL_RUNNING,
     TINE__POOL_LEAVING, /* workers leave when they find no work */
+    TINE__POOL_ENDING,  /* the nursery kills and reaps the workers */
 };
 
 /* A heap address as a pointer. */

@@ -170,14 +170,15 @@ static int start_worker(struct keeper *keeper, uint32_t index)
     return 0;
 }
 
-static bool is_leaving(const struct keeper *keeper)
+static bool is_in(const struct keeper *keeper, uint32_t state)
 {
-    return atomic_load_explicit(&keeper->pool->state, memory_order_acquire) == TINE__POOL_LEAVING;
+    return atomic_load_explicit(&keeper->pool->state, memory_order_acquire) == state;
 }
 
 static void start_missing(struct keeper *keeper)
 {
-    if (is_leaving(keeper) || (keeper->delay_ns > 0 && tine__now_ns() < keeper->next_start))
+    if (!is_in(keeper, TINE__POOL_RUNNING) ||
+        (keeper->delay_ns > 0 && tine__now_ns() < keeper->next_start))
         return;
     for (uint32_t i = 0; i < keeper->pool->workers; i++) {
         int rc;
@@ -233,8 +234,11 @@ static void reap(struct keeper *keeper, uint32_t index)
     ward->pid = 0;
     keeper->alive--;
     tine__heap_sweep_process(death.pid);
+    /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to them. */
+    if (is_in(keeper, TINE__POOL_ENDING))
+        return;
     tine__settle(keeper->pool, index, &death);
-    if (is_leaving(keeper) && death.signal == 0)
+    if (is_in(keeper, TINE__POOL_LEAVING) && death.signal == 0)
         return;
     tine__log_info("pool: worker %u (pid %d) ended: signal %d, status %d", index, death.pid,
                    death.signal, death.exit_status);
@@ -242,12 +246,11 @@ static void reap(struct keeper *keeper, uint32_t index)
     judge_death(keeper, ward, index);
 }
 
-static _Noreturn void end_all(const struct keeper *keeper)
+static void kill_all(const struct keeper *keeper)
 {
     for (uint32_t i = 0; i < keeper->pool->workers; i++)
         if (keeper->wards[i].pid != 0)
             tine__sys_pidfd_kill(keeper->wards[i].pidfd, SIGKILL);
-    _exit(0);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -264,7 +267,7 @@ static void fill_polled(struct keeper *keeper)
 
 static void wait_for_events(struct keeper *keeper)
 {
-    bool missing = keeper->alive < keeper->pool->workers && !is_leaving(keeper);
+    bool missing = keeper->alive < keeper->pool->workers && is_in(keeper, TINE__POOL_RUNNING);
     struct timespec until = tine__timespec(tine__deadline_left(keeper->next_start));
 
     fill_polled(keeper);
@@ -290,12 +293,16 @@ static _Noreturn void keep(struct keeper *keeper)
 {
     for (;;) {
         start_missing(keeper);
-        if (is_leaving(keeper) && keeper->alive == 0)
+        if (!is_in(keeper, TINE__POOL_RUNNING) && keeper->alive == 0)
             _exit(0);
         wait_for_events(keeper);
-        if (keeper->polled[0].revents != 0)
-            end_all(keeper);
+        if (keeper->polled[0].revents != 0) { /* the program has ended */
+            kill_all(keeper);
+            _exit(0);
+        }
         handle_socket(keeper);
+        if (is_in(keeper, TINE__POOL_ENDING))
+            kill_all(keeper);
         for (uint32_t i = 0; i < keeper->pool->workers; i++)
             if (keeper->polled[i + 2].revents != 0)
                 reap(keeper, i);
@@ -424,24 +431,42 @@ void tine__nursery_nudge(struct tine__nursery *nursery)
     send(nursery->socket, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-bool tine__nursery_kill(struct tine__nursery *nursery, int64_t timeout_ns)
+static void kill_children(struct tine__nursery *nursery)
 {
-    tine__deadline deadline = tine__deadline_after(timeout_ns);
-    bool gone;
-
-    if (nursery->pidfd >= 0)
-        tine__sys_pidfd_kill(nursery->pidfd, SIGKILL);
     tine__nursery_listen(nursery);
     for (uint32_t i = 0; i < nursery->workers; i++)
         if (nursery->children[i].pidfd >= 0)
             tine__sys_pidfd_kill(nursery->children[i].pidfd, SIGKILL);
-    gone = tine__nursery_ended(nursery, tine__deadline_left(deadline));
+}
+
+static bool children_are_gone(struct tine__nursery *nursery, tine__deadline deadline)
+{
+    bool gone = true;
+
     for (uint32_t i = 0; i < nursery->workers; i++)
         if (nursery->children[i].pidfd >= 0)
             gone =
                 tine__sys_poll_in(nursery->children[i].pidfd, tine__deadline_left(deadline)) > 0 &&
                 gone;
     return gone;
+}
+
+bool tine__nursery_kill(struct tine__nursery *nursery, struct tine__pool_shm *pool,
+                        int64_t timeout_ns)
+{
+    tine__deadline deadline = tine__deadline_after(timeout_ns);
+
+    /* The nursery reaps the workers if it can: orphans would go to the next subreaper, which the
+       program itself may be. If it is stopped, or cannot be told, it dies after them. */
+    atomic_store_explicit(&pool->state, TINE__POOL_ENDING, memory_order_seq_cst);
+    tine__nursery_nudge(nursery);
+    kill_children(nursery);
+    if (!tine__nursery_ended(nursery, timeout_ns / 2)) {
+        tine__sys_pidfd_kill(nursery->pidfd, SIGKILL);
+        kill_children(nursery);
+    }
+    return tine__nursery_ended(nursery, tine__deadline_left(deadline)) &&
+           children_are_gone(nursery, deadline);
 }
 
 void tine__nursery_kill_worker(struct tine__nursery *nursery, uint32_t worker, pid_t pid)

@@ -27,8 +27,9 @@ void tine__nursery_listen(struct tine__nursery *nursery);
 bool tine__nursery_ended(struct tine__nursery *nursery, int64_t timeout_ns);
 /* The pool is leaving: the nursery ends when the last worker has. */
 void tine__nursery_nudge(struct tine__nursery *nursery);
-/* SIGKILLs nursery and workers, waits at most timeout_ns; true when all are known to be gone. */
-bool tine__nursery_kill(struct tine__nursery *nursery, int64_t timeout_ns);
+/* Kills the workers and ends the nursery, waits at most timeout_ns; true when all are known to be gone. */
+bool tine__nursery_kill(struct tine__nursery *nursery, struct tine__pool_shm *pool,
+                        int64_t timeout_ns);
 /* Kills the worker if it is still the process `pid`. */
 void tine__nursery_kill_worker(struct tine__nursery *nursery, uint32_t worker, pid_t pid);
 /* Reaps an ended nursery and frees what this process holds of it. */

@@ -108,11 +108,11 @@ static int check_options(const tine_pool_options *options)
     return 0;
 }
 
-static uint32_t spin_time(uint32_t workers, uint32_t flags)
+static uint32_t spin_time(int workers, int cpus, uint32_t flags)
 {
     if ((flags & TINE_POOL_NO_SPIN) != 0)
         return 0;
-    return workers + 1 > (uint32_t)tine_cpu_count() ? SPIN_CROWDED_NS : SPIN_NS;
+    return workers + 1 > cpus ? SPIN_CROWDED_NS : SPIN_NS;
 }
 
 static void *zeroed(size_t size)
@@ -124,7 +124,7 @@ static void *zeroed(size_t size)
     return memory == NULL ? NULL : memset(memory, 0, size);
 }
 
-static int make_shared(struct tine_pool *pool, uint32_t workers, uint32_t flags)
+static int make_shared(struct tine_pool *pool, uint32_t workers, uint32_t spin_ns)
 {
     struct tine__pool_shm *shared = zeroed(sizeof *shared);
 
@@ -133,7 +133,7 @@ static int make_shared(struct tine_pool *pool, uint32_t workers, uint32_t flags)
     pool->shared = shared;
     pool->stream.pool = shared;
     shared->workers = workers;
-    shared->spin_ns = spin_time(workers, flags);
+    shared->spin_ns = spin_ns;
     shared->redo_count = (uint64_t)workers * TINE__REDOS_A_WORKER;
     shared->stream = TINE__ADDRESS(zeroed(tine__claims_size(workers)));
     shared->redos = TINE__ADDRESS(zeroed(shared->redo_count * sizeof(struct tine__redo_shm)));
@@ -157,7 +157,7 @@ static void free_shared(struct tine_pool *pool)
 
 static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
 {
-    int workers = options->workers != 0 ? options->workers : tine_cpu_count();
+    int cpus = tine_cpu_count(), workers = options->workers != 0 ? options->workers : cpus;
     int rc;
 
     if (workers > TINE_WORKERS_MAX)
@@ -165,7 +165,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     pool->generation = tine__fork_generation();
     if (pool->generation == 0)
         return -ENOMEM;
-    rc = make_shared(pool, (uint32_t)workers, options->flags);
+    rc = make_shared(pool, (uint32_t)workers, spin_time(workers, cpus, options->flags));
     if (rc == 0)
         rc = tine__nursery_start(&pool->nursery, pool->shared);
     if (rc < 0)
@@ -220,7 +220,7 @@ static void set_status(struct tine_pool *pool, int status)
 /* Under the mutex. */
 static void kill_processes(struct tine_pool *pool, int status)
 {
-    pool->quiet_end = tine__nursery_kill(&pool->nursery, TERMINATE_NS);
+    pool->quiet_end = tine__nursery_kill(&pool->nursery, pool->shared, TERMINATE_NS);
     if (!pool->quiet_end)
         tine__log_warning("pool: killed processes are still exiting");
     set_status(pool, status);

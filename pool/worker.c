@@ -410,7 +410,7 @@ void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index)
     for (;;) {
         if (work_on_rest(&self) || work_on_ticket(&self))
             continue;
-        if (atomic_load_explicit(&pool->state, memory_order_acquire) == TINE__POOL_LEAVING)
+        if (atomic_load_explicit(&pool->state, memory_order_acquire) != TINE__POOL_RUNNING)
             break;
         wait_for_work(&self);
     }
