@@ -290,8 +290,8 @@ typedef struct tine_reader {
  *                  reader is used
  *          size    their size; 0 is no value
  *          limits  for all values together, or NULL for the defaults
- * Out:     reader  stands before the first value; on failure only tine_reader_error and the like
- *                  may be called
+ * Out:     reader  stands before the first value; after a failure every call returns
+ *                  its code
  * Shape:   memory of the caller's, at any address; nothing to release
  * Units:   size in bytes
  * Returns: 0, or a negative code, which sticks
