@@ -41,6 +41,11 @@ static int64_t work(struct book *book, int64_t i)
     int64_t value;
 
     atomic_fetch_add_explicit(&mark->begun, 1, memory_order_relaxed);
+    if ((size_t)i == book->fatal &&
+        atomic_fetch_sub_explicit(&book->deaths, 1, memory_order_relaxed) > 0) {
+        atomic_store_explicit(&book->victim, getpid(), memory_order_relaxed);
+        book->die();
+    }
     spend_time(book->turns);
     value = value_of(i);
     atomic_fetch_add_explicit(&mark->ended, 1, memory_order_relaxed);
@@ -172,7 +177,7 @@ static void start(struct load *load, tine_pool *pool)
     }
 }
 
-static void make_book(struct load *load)
+static void make_book(struct load *load, const struct fatal *fatal)
 {
     struct book *book = load->book = shared(1, sizeof *book);
 
@@ -180,14 +185,28 @@ static void make_book(struct load *load)
     book->out = shared(load->n, sizeof *book->out);
     /* From no work, where what is hit is the pool's own, to work that is hit nearly always. */
     book->turns = (int)(TURNS_MAX >> random_below(8));
+    book->fatal = fatal->index;
+    book->die = fatal->die;
+    atomic_init(&book->deaths, fatal->deaths);
     load->options.context = &load->book;
     load->options.context_size = sizeof load->book;
+}
+
+size_t load_size(enum load_kind kind)
+{
+    return kind == LOAD_SUBMIT ? SUBMITTED : N;
 }
 
 void load_start(struct load *load, enum load_kind kind, tine_pool *pool,
                 const tine_job_options *options)
 {
-    *load = (struct load){.kind = kind, .n = kind == LOAD_SUBMIT ? SUBMITTED : N, .chunk = 1};
+    load_start_fatal(load, kind, pool, options, &(struct fatal){.deaths = 0});
+}
+
+void load_start_fatal(struct load *load, enum load_kind kind, tine_pool *pool,
+                      const tine_job_options *options, const struct fatal *fatal)
+{
+    *load = (struct load){.kind = kind, .n = load_size(kind), .chunk = 1};
     load->options = *options;
     if (kind == LOAD_FOR || kind == LOAD_REDUCE)
         load->options.chunk = load->chunk = CHUNK;
@@ -197,7 +216,7 @@ void load_start(struct load *load, enum load_kind kind, tine_pool *pool,
     load->codes = zeroed(load->n, sizeof *load->codes);
     for (size_t i = 0; i < load->n; i++)
         load->in[i] = (int64_t)i;
-    make_book(load);
+    make_book(load, fatal);
     load->options.failure = load->failures;
     start(load, pool);
 }
@@ -233,6 +252,15 @@ static uint32_t begun(const struct load *load, size_t i)
 static uint32_t ended(const struct load *load, size_t i)
 {
     return atomic_load_explicit(&load->book->marks[i].ended, memory_order_relaxed);
+}
+
+size_t load_done(const struct load *load)
+{
+    size_t done = 0;
+
+    for (size_t i = 0; i < load->n; i++)
+        done += ended(load, i) > 0;
+    return done;
 }
 
 /* The code of one item, where the kind of job tells it; what it returned must be right. */
@@ -363,6 +391,31 @@ void load_check_lost(const struct load *load, const struct hunt *hunt)
         load_check_whole(load);
     else
         check_failure(&load->failures[0], load, hunt);
+}
+
+void load_check_fatal(const struct load *load, uint32_t tries)
+{
+    size_t fatal = load->book->fatal;
+    const tine_failure *failure = &load->failures[load->kind == LOAD_SUBMIT ? fatal : 0];
+    size_t first = fatal - fatal % load->chunk;
+
+    ck_assert_uint_eq(begun(load, fatal), tries);
+    ck_assert_rc(failure->code, TINE_EWORKER);
+    ck_assert_int_eq(failure->pid, atomic_load(&load->book->victim));
+    ck_assert_uint_eq(failure->index, load->kind == LOAD_SUBMIT ? 0 : first);
+    for (size_t i = 0; i < load->n; i++) {
+        if (i >= first && i < first + load->chunk) {
+            if (has_codes(load))
+                ck_assert_rc(code_of(load, i), TINE_EWORKER);
+            continue;
+        }
+        ck_assert_uint_eq(begun(load, i), 1);
+        ck_assert_uint_eq(ended(load, i), 1);
+        if (has_codes(load))
+            ck_assert_rc(code_of(load, i), 0);
+        if (has_array(load))
+            ck_assert_int_eq(load->book->out[i], value_of((int64_t)i));
+    }
 }
 
 bool load_check_broken(const struct load *load)

@@ -28,7 +28,11 @@ struct mark {
 struct book {
     struct mark *marks;
     int64_t *out;
-    int turns;               /* how much work an index is */
+    int turns;              /* how much work an index is */
+    size_t fatal;           /* the index that kills its worker */
+    _Atomic int32_t deaths; /* so often; 0: none does */
+    void (*die)(void);
+    _Atomic int32_t victim;  /* pid of the last that died so */
     _Atomic int64_t last_ns; /* when something was last finished */
 };
 
@@ -49,9 +53,20 @@ struct load {
 /* Up to a few milliseconds of work for two cores. */
 void load_start(struct load *load, enum load_kind kind, tine_pool *pool,
                 const tine_job_options *options);
+/* The same with an index, below load_size(), whose worker dies the first so many times. */
+struct fatal {
+    size_t index;
+    int32_t deaths;
+    void (*die)(void);
+};
+void load_start_fatal(struct load *load, enum load_kind kind, tine_pool *pool,
+                      const tine_job_options *options, const struct fatal *fatal);
+size_t load_size(enum load_kind kind);
 void load_finish(struct load *load);
 void load_free(struct load *load);
 
+/* Indices that have ended so far. */
+size_t load_done(const struct load *load);
 /* The job succeeded and every result is right. */
 void load_check_whole(const struct load *load);
 /*
@@ -64,6 +79,8 @@ void load_check_lost(const struct load *load, const struct hunt *hunt);
  * it failed.
  */
 bool load_check_broken(const struct load *load);
+/* Everything but the fatal index, or its chunk, is right; that ran `tries` times and failed. */
+void load_check_fatal(const struct load *load, uint32_t tries);
 /* How often items were run again, summed over all. */
 uint64_t load_repeats(const struct load *load);
 

@@ -4,6 +4,10 @@ tests_kill = \
 	%D%/kill_idle \
 	%D%/kill_nursery \
 	%D%/kill_program \
+	%D%/kill_stopped \
+	%D%/kill_storm \
+	%D%/kill_task \
+	%D%/kill_terminate \
 	%D%/kill_worker
 check_PROGRAMS += $(tests_kill)
 TESTS += $(tests_kill)
@@ -17,5 +21,13 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
 %C%_kill_nursery_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
+%C%_kill_stopped_SOURCES = %D%/kill_stopped.c $(kill_load)
+%C%_kill_stopped_LDADD = $(kill_libs)
+%C%_kill_storm_SOURCES = %D%/kill_storm.c $(kill_load)
+%C%_kill_storm_LDADD = $(kill_libs)
+%C%_kill_task_SOURCES = %D%/kill_task.c $(kill_load)
+%C%_kill_task_LDADD = $(kill_libs)
+%C%_kill_terminate_SOURCES = %D%/kill_terminate.c $(kill_load)
+%C%_kill_terminate_LDADD = $(kill_libs)
 %C%_kill_worker_SOURCES = %D%/kill_worker.c $(kill_load)
 %C%_kill_worker_LDADD = $(kill_libs)

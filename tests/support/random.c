@@ -5,7 +5,7 @@
 #include <sys/random.h>
 
 static uint64_t seed;
-static uint64_t state;
+static _Thread_local uint64_t state;
 
 uint64_t random_seed(void)
 {

@@ -11,8 +11,9 @@
 
 uint64_t random_seed(void);            /* of the program */
 void random_restart(const char *name); /* the suite does this before each test */
-void random_fork(uint64_t index);      /* a participant's own sequence, no copy of its parent's */
-uint64_t random_u64(void);             /* one thread a process */
+void random_fork(
+    uint64_t index); /* a participant's or thread's own sequence, no copy of another's */
+uint64_t random_u64(void);
 uint64_t random_below(uint64_t limit); /* 0 … limit - 1 */
 
 #endif
