@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/codec.h"
 #include "lib/fork.h"
 #include "lib/sys.h"
 #include "shm/heap_impl.h"
@@ -177,6 +178,27 @@ static void adopt(int fd, const struct stat *status)
     tine__heap.inode = status->st_ino;
 }
 
+static int offset_of(const void *pointer, uint64_t *offset)
+{
+    if (!tine__heap_contains(pointer, 1))
+        return -EINVAL;
+    *offset = tine__heap_offset(pointer);
+    return 0;
+}
+
+static int pointer_at(uint64_t offset, void **pointer)
+{
+    void *found = tine__heap_pointer(offset);
+
+    if (found == NULL)
+        return -EINVAL;
+    *pointer = found;
+    return 0;
+}
+
+/* The letter `p` of the codec, which knows no heap. */
+static const struct tine__pointers codec_pointers = {offset_of, pointer_at};
+
 static void drop_half(void)
 {
     if (half.mapped != 0)
@@ -210,6 +232,7 @@ static int make(void)
     (void)tine__sys_seal_size(half.fd);
     (void)madvise((void *)HEAP_BASE, half.mapped, MADV_DONTDUMP);
     adopt(half.fd, &status);
+    tine__codec_set_pointers(&codec_pointers);
     half = (struct half){-1, 0};
     /* pairs with the acquire in tine__heap_open */
     atomic_store_explicit(&opened, true, memory_order_release);

@@ -238,6 +238,8 @@ void tine__heap_transit(uint32_t index, uint32_t count, uint32_t owner)
 
 void tine__heap_end_transit(uint32_t index, uint32_t count, int punched)
 {
+    /* All cold, unless a death came between the head and its tails. */
+    tine__heap.shared->committed -= count - tine__heap_count_cold(index, count);
     if (punched == 0) {
         tine__heap_give_run(index, count, true);
         return;

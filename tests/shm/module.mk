@@ -6,7 +6,11 @@ tests_shm = \
 	%D%/test_heap_check \
 	%D%/test_heap_death \
 	%D%/test_heap_faults \
-	%D%/test_heap_limits
+	%D%/test_heap_layout \
+	%D%/test_heap_limits \
+	%D%/test_heap_step \
+	%D%/test_owner \
+	%D%/test_robust
 check_PROGRAMS += $(tests_shm) %D%/heap_probe
 TESTS += $(tests_shm)
 endif
@@ -19,4 +23,8 @@ endif
 	-Wl,--wrap=tine__sys_resize -Wl,--wrap=tine__sys_map_at \
 	-Wl,--wrap=tine__sys_commit -Wl,--wrap=tine__sys_punch
 %C%_test_heap_limits_LDADD = libtinetest.la
+%C%_test_heap_layout_LDADD = libtinetest.la
+%C%_test_heap_step_LDADD = libtinetest.la
+%C%_test_owner_LDADD = libtinetest.la
+%C%_test_robust_LDADD = libtinetest.la
 %C%_heap_probe_LDADD = libtinecore.la

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Who lives: zombies, pids that were used before, main threads that left early. */
+#include "shm/owner.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "shm/heap.h"
+#include "tests/shm/heap_help.h"
+#include "tests/support/children.h"
+#include "tests/support/proc.h"
+#include "tests/support/wait.h"
+
+HEAP_BEFORE_TESTS
+
+struct report {
+    struct tine__owner owner;
+    struct gate *ready;
+    struct gate *end;
+    int row;
+};
+
+static void identify_and_wait(void *context)
+{
+    struct report *report = context;
+
+    tine__owner_identify(&report->owner);
+    report->row = tine__owner_self();
+    gate_raise(report->ready);
+    gate_await(report->end, 1);
+}
+
+static struct report *report_new(void)
+{
+    struct report *report = shared_memory(sizeof *report);
+
+    report->ready = gate_new();
+    report->end = gate_new();
+    return report;
+}
+
+TEST(a_process_lives_until_it_is_a_zombie)
+{
+    struct report *report = report_new();
+    struct child child = child_start(identify_and_wait, report);
+    siginfo_t info;
+
+    gate_await(report->ready, 1);
+    ck_assert(tine__owner_lives(&report->owner));
+    ck_assert_int_eq(report->owner.pid, child.pid);
+    gate_raise(report->end);
+    ck_assert_int_eq(waitid(P_PID, (id_t)child.pid, &info, WEXITED | WNOWAIT), 0);
+    ck_assert(!tine__owner_lives(&report->owner));
+    child_join(&child);
+    ck_assert(!tine__owner_lives(&report->owner));
+}
+
+TEST(another_process_with_the_same_pid_is_not_taken_for_it)
+{
+    struct tine__owner self;
+
+    tine__owner_identify(&self);
+    ck_assert(tine__owner_lives(&self));
+    self.start++;
+    ck_assert(!tine__owner_lives(&self));
+    self.start = 0; /* not known: the pid has to do */
+    ck_assert(tine__owner_lives(&self));
+    self.pid = 0;
+    ck_assert(!tine__owner_lives(&self));
+    self.pid = -1;
+    ck_assert(!tine__owner_lives(&self));
+}
+
+static void *go_on(void *context)
+{
+    struct report *report = context;
+
+    gate_raise(report->ready);
+    gate_await(report->end, 1);
+    _exit(0);
+}
+
+static void leave_main_thread(void *context)
+{
+    struct report *report = context;
+    pthread_t thread;
+
+    tine__owner_identify(&report->owner);
+    ck_assert_int_eq(pthread_create(&thread, NULL, go_on, report), 0);
+    pthread_exit(NULL);
+}
+
+static bool is_zombie(pid_t pid)
+{
+    struct proc proc;
+
+    return proc_read(pid, &proc) && proc.state == 'Z';
+}
+
+TEST(a_process_whose_main_thread_has_left_lives)
+{
+    struct report *report = report_new();
+    struct child child = child_start(leave_main_thread, report);
+
+    gate_await(report->ready, 1);
+    ck_assert_eventually(is_zombie(child.pid));
+    ck_assert(tine__owner_lives(&report->owner));
+    gate_raise(report->end);
+    child_join(&child);
+    ck_assert(!tine__owner_lives(&report->owner));
+}
+
+TEST(names_with_spaces_and_parentheses_do_not_confuse)
+{
+    struct tine__owner self;
+
+    prctl(PR_SET_NAME, "a) Z 1 (b");
+    tine__owner_identify(&self);
+    ck_assert_uint_ne(self.start, 0);
+    ck_assert(tine__owner_lives(&self));
+}
+
+TEST(each_process_has_a_row_of_its_own_and_the_same_one_always)
+{
+    struct report *report = report_new();
+    int self = tine__owner_self();
+    struct child child;
+
+    ck_assert_int_ge(self, 0);
+    ck_assert_int_eq(tine__owner_self(), self);
+    child = child_start(identify_and_wait, report);
+    gate_await(report->ready, 1);
+    ck_assert_int_ge(report->row, 0);
+    ck_assert_int_ne(report->row, self);
+    ck_assert(tine__owner_alive((uint32_t)self));
+    ck_assert(tine__owner_alive((uint32_t)report->row));
+    gate_raise(report->end);
+    child_join(&child);
+    ck_assert(!tine__owner_alive((uint32_t)report->row));
+    ck_assert(!tine__owner_alive(1u << 30));
+}
+
+SUITE("shm/owner")
