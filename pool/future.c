@@ -136,16 +136,23 @@ static const tine_failure *lowest_failure(const struct tine__job_shm *job)
     return newest == 0 ? NULL : &TINE__AT(struct tine__failure_shm, newest)->failure;
 }
 
+/* A failure of the job as a whole. */
+static tine_failure whole_failure(const struct tine_future *future, int code, const char *message)
+{
+    tine_failure failure = tine__job_failure(future->job, code, 0, future->job->n);
+
+    snprintf(failure.message, sizeof failure.message, "%s", message);
+    return failure;
+}
+
 /* The pool ended under the job. */
 static int code_of_lost(struct tine_future *future, tine_failure *failure)
 {
     bool broken = status_of(future) == TINE__BROKEN;
 
-    *failure =
-        tine__job_failure(future->job, broken ? TINE_EWORKER : -ECANCELED, 0, future->job->n);
-    snprintf(failure->message, sizeof failure->message, "%s",
-             broken ? "the pool's nursery died, and all workers with it"
-                    : "the pool was terminated");
+    *failure = whole_failure(future, broken ? TINE_EWORKER : -ECANCELED,
+                             broken ? "the pool's nursery died, and all workers with it"
+                                    : "the pool was terminated");
     return failure->code;
 }
 
@@ -213,7 +220,8 @@ static void collect(struct tine_future *future)
     else
         code = take_results(future, code != 0 ? code : code_of_done(future->job, &failure));
     if (code < 0 && future->failure != NULL)
-        *future->failure = failure;
+        *future->failure =
+            failure.code == code ? failure : whole_failure(future, code, tine_strerror(code));
     if (job_is_done(future) && code == 0)
         (void)tine__progress_report(future, true);
     future->code = code;
@@ -399,9 +407,11 @@ int tine__future_finish(struct tine_future *future, const tine_job_options *opti
 
     if (rc == -ETIMEDOUT) {
         future->code = rc;
+        if (future->failure != NULL)
+            *future->failure = whole_failure(future, rc, tine_strerror(rc));
+        future->failure = NULL; /* the caller's, and the caller may be gone when the job ends */
         stop_job(future);
-        if (tine__future_await(future, 0) < 0)
-            future->failure = NULL; /* the caller's, and the caller is gone when the job ends */
+        (void)tine__future_await(future, 0);
     } else {
         rc = future->code;
     }

@@ -6,6 +6,7 @@ tests_pool = \
 	%D%/test_loop \
 	%D%/test_loop_errors \
 	%D%/test_map \
+	%D%/test_pool \
 	%D%/test_progress \
 	%D%/test_redo \
 	%D%/test_reduce \
@@ -31,6 +32,8 @@ tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_loop_errors_LDADD = libtinetest.la
 %C%_test_map_SOURCES = %D%/test_map.c $(tests_pool_shared)
 %C%_test_map_LDADD = libtinetest.la
+%C%_test_pool_SOURCES = %D%/test_pool.c $(tests_pool_shared)
+%C%_test_pool_LDADD = libtinetest.la
 %C%_test_progress_SOURCES = %D%/test_progress.c $(tests_pool_shared)
 %C%_test_progress_LDADD = libtinetest.la
 %C%_test_redo_LDADD = libtinetest.la
