@@ -224,6 +224,7 @@ static void reap(struct keeper *keeper, uint32_t index)
     struct ward *ward = &keeper->wards[index];
     siginfo_t info = {0};
     struct tine__death death;
+    bool unasked;
 
     if (waitid(P_PIDFD, (id_t)ward->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
         return;
@@ -237,12 +238,14 @@ static void reap(struct keeper *keeper, uint32_t index)
     /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to them. */
     if (is_in(keeper, TINE__POOL_ENDING))
         return;
+    unasked = !is_in(keeper, TINE__POOL_LEAVING) || death.signal != 0;
+    if (unasked) /* before its job ends: whoever sees the failure finds the death counted */
+        atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_relaxed);
     tine__settle(keeper->pool, index, &death);
-    if (is_in(keeper, TINE__POOL_LEAVING) && death.signal == 0)
+    if (!unasked)
         return;
     tine__log_info("pool: worker %u (pid %d) ended: signal %d, status %d", index, death.pid,
                    death.signal, death.exit_status);
-    atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_relaxed);
     judge_death(keeper, ward, index);
 }
 
