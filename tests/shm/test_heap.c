@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -328,10 +327,11 @@ TEST(a_block_of_a_child_is_read_and_freed_by_the_parent)
     tine_free(box);
 }
 
-static void take_and_give(void *context)
+static void take_and_give(void *unused)
 {
-    char **blocks = context;
+    char *blocks[64] = {NULL};
 
+    (void)unused;
     random_fork((uint64_t)getpid());
     for (int i = 0; i < 20000; i++) {
         size_t k = random_below(64);
@@ -347,7 +347,6 @@ static void take_and_give(void *context)
     }
     for (int i = 0; i < 64; i++)
         tine_free(blocks[i]);
-    free(context);
 }
 
 /* A fork copies the caches of the parent's threads; child and parent must not give out the same. */
@@ -357,9 +356,9 @@ TEST(parent_and_forked_children_never_get_the_same_block)
 
     for (int i = 0; i < 4; i++) {
         tine_free(tine_alloc(100)); /* something in hand at the fork */
-        children[i] = child_start(take_and_give, calloc(64, sizeof(char *)));
+        children[i] = child_start(take_and_give, NULL);
     }
-    take_and_give(calloc(64, sizeof(char *)));
+    take_and_give(NULL);
     for (int i = 0; i < 4; i++)
         child_join(&children[i]);
     ck_assert_rc(tine__owner_sweep_dead(), 0);
