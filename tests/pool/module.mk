@@ -4,6 +4,7 @@ tests_pool = \
 	%D%/test_claim \
 	%D%/test_future \
 	%D%/test_guest \
+	%D%/test_limits \
 	%D%/test_loop \
 	%D%/test_loop_errors \
 	%D%/test_map \
@@ -29,6 +30,8 @@ tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_future_LDADD = libtinetest.la
 %C%_test_guest_SOURCES = %D%/test_guest.c $(tests_pool_shared)
 %C%_test_guest_LDADD = libtinetest.la
+%C%_test_limits_SOURCES = %D%/test_limits.c $(tests_pool_shared)
+%C%_test_limits_LDADD = libtinetest.la
 %C%_test_loop_SOURCES = %D%/test_loop.c $(tests_pool_shared)
 %C%_test_loop_LDADD = libtinetest.la
 %C%_test_loop_errors_SOURCES = %D%/test_loop_errors.c $(tests_pool_shared)
