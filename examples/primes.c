@@ -78,6 +78,7 @@ int main(int argc, char **argv)
     serial_seconds = now() - start;
 
     printf("%" PRIu64 " primes below %" PRIu64 "\n", parallel, limit);
+    fflush(stdout);
     fprintf(stderr, "%d workers %.3f s, plain loop %.3f s: %.2f times as fast\n", counts.workers,
             parallel_seconds, serial_seconds, serial_seconds / parallel_seconds);
     return parallel == serial ? EXIT_SUCCESS : EXIT_FAILURE;
