@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every allocation, fork and descriptor of a pool's calls fails once: the k-th for k = 1, 2, … until
+ * a run needs fewer. The linker's --wrap puts the functions below in the way (module.mk). Not malloc: libcheck calls
+ * it for each assertion.
+ */
+#include <tine/pool.h>
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <tine/codec.h>
+#include <tine/heap.h>
+
+#include "lib/sys.h"
+#include "tests/pool/pools.h"
+#include "tests/support/suite.h"
+#include "tests/support/wait.h"
+
+#define ITEMS 200
+
+/* What shall fail: the next-but-… call in the program, or in any of the pool's processes. */
+struct plan {
+    pid_t program;
+    _Atomic int in_program, in_family; /* calls until the one that fails; 0: none */
+};
+
+static struct plan *plan;
+
+static bool must_fail(void)
+{
+    _Atomic int *left;
+    int before;
+
+    if (plan == NULL)
+        return false;
+    left = getpid() == plan->program ? &plan->in_program : &plan->in_family;
+    before = atomic_load(left);
+    while (before > 0 && !atomic_compare_exchange_weak(left, &before, before - 1))
+        continue;
+    return before == 1;
+}
+
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__real_tine_alloc(size_t size);
+void *__real_tine_calloc(size_t count, size_t size);
+void *__real_tine_aligned_alloc(size_t alignment, size_t size);
+pid_t __real_fork(void);
+int __real_tine__sys_pidfd_open(pid_t pid);
+int __real_tine__sys_socketpair(int fds[2]);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void *__wrap_tine_alloc(size_t size);
+void *__wrap_tine_calloc(size_t count, size_t size);
+void *__wrap_tine_aligned_alloc(size_t alignment, size_t size);
+pid_t __wrap_fork(void);
+int __wrap_tine__sys_pidfd_open(pid_t pid);
+int __wrap_tine__sys_socketpair(int fds[2]);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return must_fail() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+    return must_fail() ? NULL : __real_realloc(block, size);
+}
+
+void *__wrap_tine_alloc(size_t size)
+{
+    return must_fail() ? NULL : __real_tine_alloc(size);
+}
+
+void *__wrap_tine_calloc(size_t count, size_t size)
+{
+    return must_fail() ? NULL : __real_tine_calloc(count, size);
+}
+
+void *__wrap_tine_aligned_alloc(size_t alignment, size_t size)
+{
+    return must_fail() ? NULL : __real_tine_aligned_alloc(alignment, size);
+}
+
+pid_t __wrap_fork(void)
+{
+    if (must_fail()) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return __real_fork();
+}
+
+int __wrap_tine__sys_pidfd_open(pid_t pid)
+{
+    return must_fail() ? -EMFILE : __real_tine__sys_pidfd_open(pid);
+}
+
+int __wrap_tine__sys_socketpair(int fds[2])
+{
+    return must_fail() ? -ENFILE : __real_tine__sys_socketpair(fds);
+}
+
+/* ---- what is done ---------------------------------------------------------------------------- */
+
+static int use_for(tine_pool *pool, tine_failure *failure)
+{
+    struct tally *tally = __real_tine_calloc(1, sizeof *tally + ITEMS);
+    tine_job_options options = {
+        .context = &tally, .context_size = sizeof tally, .failure = failure};
+    int rc;
+
+    ck_assert_ptr_nonnull(tally);
+    tally->n = ITEMS;
+    rc = tine_pool_for(pool, ITEMS, tally_count, &options);
+    if (rc == 0)
+        tally_assert_once(tally);
+    tine_free(tally);
+    return rc;
+}
+
+static int square(const void *in, void *out, void *context)
+{
+    (void)context;
+    *(uint32_t *)out = *(const uint32_t *)in * *(const uint32_t *)in;
+    return 0;
+}
+
+static int use_map(tine_pool *pool, tine_failure *failure)
+{
+    static uint32_t in[ITEMS], out[ITEMS];
+    tine_map map = {.item = square, .in = in, .in_size = 4, .out = out, .out_size = 4, .n = ITEMS};
+    int rc;
+
+    for (uint32_t i = 0; i < ITEMS; i++)
+        in[i] = i;
+    rc = tine_pool_map(pool, &map, &(tine_job_options){.failure = failure});
+    for (uint32_t i = 0; rc == 0 && i < ITEMS; i++)
+        ck_assert_uint_eq(out[i], i * i);
+    return rc;
+}
+
+static int add_range(size_t begin, size_t end, void *accumulator, void *context)
+{
+    (void)context;
+    for (size_t i = begin; i < end; i++)
+        *(uint64_t *)accumulator += i;
+    return 0;
+}
+
+static void add_parts(void *into, const void *from, void *context)
+{
+    (void)context;
+    *(uint64_t *)into += *(const uint64_t *)from;
+}
+
+static int use_reduce(tine_pool *pool, tine_failure *failure)
+{
+    uint64_t sum = 0;
+    int rc = tine_pool_reduce(pool, ITEMS, add_range, add_parts, &sum, sizeof sum,
+                              &(tine_job_options){.failure = failure});
+
+    ck_assert_uint_eq(sum, rc == 0 ? ITEMS * (ITEMS - 1) / 2 : 0);
+    return rc;
+}
+
+/* Gives its string three times over, so that the result needs memory of its own. */
+static int triple(tine_call *call)
+{
+    const char *text;
+    int rc = tine_args(call, "s", &text);
+
+    return rc < 0 ? rc : tine_return(call, "[sss]", text, text, text);
+}
+
+static const char some_text[] = "a text that is long enough to be no small thing in any buffer";
+
+static int read_triple(const tine_results *results, size_t index)
+{
+    const char *texts[3];
+    int rc = tine_results_get(results, index, "[sss]", &texts[0], &texts[1], &texts[2]);
+
+    for (size_t i = 0; rc == 0 && i < 3; i++)
+        ck_assert_str_eq(texts[i], some_text);
+    return rc;
+}
+
+static int use_starmap(tine_pool *pool, tine_failure *failure)
+{
+    tine_buffer args = {0};
+    tine_results *results = NULL;
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < 10; i++)
+        rc = tine_pack(&args, "[s]", some_text);
+    if (rc == 0)
+        rc = tine_pool_starmap(&results, pool, triple, &args,
+                               &(tine_job_options){.failure = failure});
+    for (size_t i = 0; rc == 0 && i < 10; i++)
+        rc = read_triple(results, i);
+    tine_results_close(results);
+    tine_buffer_free(&args);
+    return rc;
+}
+
+static int use_apply(tine_pool *pool, tine_failure *failure)
+{
+    tine_results *results = NULL;
+    int rc = tine_pool_apply(&results, pool, triple, &(tine_job_options){.failure = failure}, "s",
+                             some_text);
+
+    if (rc == 0)
+        rc = read_triple(results, 0);
+    tine_results_close(results);
+    return rc;
+}
+
+static int use_submit(tine_pool *pool, tine_failure *failure)
+{
+    const tine_results *results;
+    tine_future *future = NULL;
+    int rc = tine_pool_submit(&future, pool, triple, &(tine_job_options){.failure = failure}, "s",
+                              some_text);
+
+    if (rc == 0)
+        rc = tine_future_results(future, TINE_FOREVER, &results);
+    if (rc == 0)
+        rc = read_triple(results, 0);
+    tine_future_close(future);
+    return rc;
+}
+
+static int (*const uses[])(tine_pool *pool, tine_failure *failure) = {
+    use_for, use_map, use_reduce, use_starmap, use_apply, use_submit,
+};
+
+#define USES (int)(sizeof uses / sizeof uses[0])
+
+/* ---- and fails ------------------------------------------------------------------------------- */
+
+/* Opens, uses and closes a pool. The call that must fail may be in any of the three. */
+static int use_pool(int use)
+{
+    tine_failure failure = {0};
+    tine_pool *pool;
+    int rc = tine_pool_open(&pool, &(tine_pool_options){.workers = 2});
+
+    if (rc < 0)
+        return rc;
+    rc = uses[use](pool, &failure);
+    if (rc == TINE_EREMOTE && failure.error != 0)
+        rc = failure.error;
+    ck_assert_uint_eq(pool_counts(pool).deaths, 0);
+    tine_pool_close(pool);
+    return rc;
+}
+
+static bool is_shortage(int rc)
+{
+    return rc == 0 || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -EAGAIN;
+}
+
+/* Returns how many calls could fail. */
+static int fail_each(int use, _Atomic int *left)
+{
+    uint64_t blocks = heap_blocks();
+
+    for (int k = 1;; k++) {
+        int rc, unused;
+
+        atomic_store(left, k);
+        rc = use_pool(use);
+        unused = atomic_exchange(left, 0);
+        ck_assert_msg(is_shortage(rc), "call %d failed: %d (%s)", k, rc, tine_errname(rc));
+        ck_assert_msg(heap_blocks() == blocks, "call %d failed, and left something", k);
+        if (unused == 0)
+            continue;
+        ck_assert_rc(rc, 0);
+        return k - 1;
+    }
+}
+
+static void make_plan(void)
+{
+    plan = shared_memory(sizeof *plan);
+    plan->program = getpid();
+}
+
+TEST(whatever_fails_in_the_program, .loop_end = USES, .timeout_s = 60)
+{
+    make_plan();
+    ck_assert_int_gt(fail_each(loop_index, &plan->in_program), 8);
+    plan = NULL;
+}
+
+TEST(whatever_fails_in_nursery_and_workers, .loop_end = USES, .timeout_s = 60)
+{
+    make_plan();
+    ck_assert_int_ge(fail_each(loop_index, &plan->in_family), loop_index < 3 ? 2 : 4);
+    plan = NULL;
+}
+
+SUITE("pool/faults")
