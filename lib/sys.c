@@ -35,13 +35,33 @@
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3; older kernels refuse the bit with EINVAL */
 #endif
 
+/*
+ * What a system call returned, as a descriptor or -errno. A program may run with its standard streams
+ * closed; a descriptor of ours in their place would be printed to, and a worker would lose it to
+ * /dev/null.
+ */
+static int above_standard(int fd)
+{
+    int moved;
+
+    if (fd < 0)
+        return -errno;
+    if (fd > STDERR_FILENO)
+        return fd;
+    moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (moved < 0)
+        moved = -errno;
+    close(fd);
+    return moved;
+}
+
 int tine__sys_memfd(const char *name)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 
     if (fd < 0 && errno == EINVAL)
         fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    return fd < 0 ? -errno : fd;
+    return above_standard(fd);
 }
 
 int tine__sys_resize(int fd, size_t size)
@@ -132,7 +152,7 @@ int tine__sys_pidfd_open(pid_t pid)
 
     if (fd < 0 && errno == ENOSYS && pid == getpid())
         return pidfd_of_self();
-    return fd < 0 ? -errno : (int)fd;
+    return above_standard((int)fd);
 }
 
 /* The child sends its own pidfd. */
@@ -179,15 +199,14 @@ pid_t tine__sys_fork(int *pidfd)
         return -errno;
     if (pid == 0)
         return 0;
-    *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (*pidfd < 0) {
-        int error = errno;
-
+    probe = tine__sys_pidfd_open(pid);
+    if (probe < 0) {
         kill(pid, SIGKILL); /* not reaped, so still that process */
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
             continue;
-        return -error;
+        return probe;
     }
+    *pidfd = probe;
     return pid;
 }
 
@@ -222,7 +241,19 @@ int tine__sys_pidfd_kill(int pidfd, int signal)
 
 int tine__sys_socketpair(int fds[2])
 {
-    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : 0;
+    int made[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, made) < 0)
+        return -errno;
+    made[0] = above_standard(made[0]);
+    made[1] = above_standard(made[1]);
+    if (made[0] < 0 || made[1] < 0) {
+        close(made[0] < 0 ? made[1] : made[0]);
+        return made[0] < 0 ? made[0] : made[1];
+    }
+    fds[0] = made[0];
+    fds[1] = made[1];
+    return 0;
 }
 
 int tine__sys_poll_in(int fd, int64_t timeout_ns)

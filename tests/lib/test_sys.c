@@ -55,6 +55,28 @@ TEST(descriptors_are_not_inherited_through_exec)
     close(ends[1]);
 }
 
+static void open_without_standard_streams(void *unused)
+{
+    int ends[2], fd;
+
+    (void)unused;
+    for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        close(fd);
+    fd = tine__sys_memfd("tine-test");
+    ck_assert(fd > STDERR_FILENO);
+    ck_assert(tine__sys_socketpair(ends) == 0 && ends[0] > STDERR_FILENO &&
+              ends[1] > STDERR_FILENO);
+    fd = tine__sys_pidfd_open(getpid());
+    ck_assert(fd > STDERR_FILENO);
+}
+
+TEST(descriptors_do_not_take_the_place_of_closed_standard_streams)
+{
+    struct child child = child_start(open_without_standard_streams, NULL);
+
+    child_join(&child);
+}
+
 TEST(a_memfd_can_be_sealed)
 {
     int fd = tine__sys_memfd("tine-test");
