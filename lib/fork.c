@@ -62,11 +62,9 @@ uint64_t tine__fork_generation(void)
 {
     uint64_t number;
 
-    if (page == NULL) {
-        pthread_once(&page_once, make_page);
-        if (page == NULL)
-            return 0;
-    }
+    pthread_once(&page_once, make_page);
+    if (page == NULL)
+        return 0;
     number = atomic_load_explicit(&page->number, memory_order_relaxed);
     if (number == 0)
         return take_number();

@@ -25,7 +25,7 @@ struct order_message {
     enum order order;
     pid_t pid;
     tine__deadline deadline;
-    char test[64];
+    char test[128];
 };
 
 static int orders = -1; /* write end */
