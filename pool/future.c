@@ -99,6 +99,15 @@ static void listen(struct tine_pool *pool)
     pthread_mutex_unlock(&pool->mutex);
 }
 
+/* Work that lies about beside sleeping workers: one that was stopped has not woken the next. */
+static void wake_for_rest(struct tine_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    if (atomic_load_explicit(&pool->status, memory_order_relaxed) <= TINE__SHUT)
+        tine__stream_wake_for_rest(pool->shared);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -121,8 +130,8 @@ static int await_job(struct tine_future *future, tine__deadline deadline)
             break;
         listen(future->pool);
         sleep_on_job(future, slice);
-        if (!job_is_done(future))
-            (void)tine__pool_is_broken(future->pool);
+        if (!job_is_done(future) && !tine__pool_is_broken(future->pool))
+            wake_for_rest(future->pool);
     }
     return 0;
 }

@@ -28,6 +28,7 @@
 #include <tine/heap.h>
 
 #include "lib/sys.h"
+#include "pool/claim.h"
 
 #define ROUND_SHIFT 42
 #define ROUND_MASK  ((UINT64_C(1) << 22) - 1)
@@ -227,6 +228,15 @@ void tine__stream_wake(struct tine__pool_shm *pool, uint32_t count)
             bits &= ~bit;
         }
     }
+}
+
+void tine__stream_wake_for_rest(struct tine__pool_shm *pool)
+{
+    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_acquire);
+
+    /* All: among those that seem to sleep or to spin some may be stopped themselves. */
+    if (!tine__claims_exhausted(tine__stream_claims(pool), tail))
+        tine__stream_wake(pool, pool->workers);
 }
 
 void tine__stream_wake_all(struct tine__pool_shm *pool)

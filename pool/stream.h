@@ -46,6 +46,8 @@ void tine__stream_leave(struct tine__worker_shm *self);
 
 /* Wakes up to `count` sleeping workers; those that spin see new work by themselves. */
 void tine__stream_wake(struct tine__pool_shm *pool, uint32_t count);
+/* Wakes all that sleep if there are unclaimed tickets. */
+void tine__stream_wake_for_rest(struct tine__pool_shm *pool);
 /* Wakes every worker, asleep or about to be. */
 void tine__stream_wake_all(struct tine__pool_shm *pool);
 

@@ -86,14 +86,13 @@ static void allow_cores(rlim_t bytes)
 static void run_fatal(tine_pool *pool, const struct way *way, int32_t deaths, int32_t retries)
 {
     enum load_kind kind = (enum load_kind)random_below(LOAD_KINDS);
-    struct fatal fatal = {
-        .index = random_below(load_size(kind)), .deaths = deaths, .die = way->die};
+    struct plan plan = {.fatal = random_below(load_size(kind)), .deaths = deaths, .die = way->die};
     struct load load;
 
-    load_start_fatal(&load, kind, pool, &(tine_job_options){.retries = retries}, &fatal);
+    load_start_plan(&load, kind, pool, &(tine_job_options){.retries = retries}, &plan);
     load_finish(&load);
     if (retries >= 0 && deaths > retries) {
-        const tine_failure *failure = &load.failures[kind == LOAD_SUBMIT ? fatal.index : 0];
+        const tine_failure *failure = &load.failures[kind == LOAD_SUBMIT ? plan.fatal : 0];
 
         load_check_fatal(&load, (uint32_t)retries + 1);
         ck_assert_int_eq(failure->signal, way->signal);

@@ -177,17 +177,17 @@ static void start(struct load *load, tine_pool *pool)
     }
 }
 
-static void make_book(struct load *load, const struct fatal *fatal)
+static void make_book(struct load *load, const struct plan *plan)
 {
     struct book *book = load->book = shared(1, sizeof *book);
 
     book->marks = shared(load->n, sizeof *book->marks);
     book->out = shared(load->n, sizeof *book->out);
     /* From no work, where what is hit is the pool's own, to work that is hit nearly always. */
-    book->turns = (int)(TURNS_MAX >> random_below(8));
-    book->fatal = fatal->index;
-    book->die = fatal->die;
-    atomic_init(&book->deaths, fatal->deaths);
+    book->turns = plan->light ? 0 : (int)(TURNS_MAX >> random_below(8));
+    book->fatal = plan->fatal;
+    book->die = plan->die;
+    atomic_init(&book->deaths, plan->deaths);
     load->options.context = &load->book;
     load->options.context_size = sizeof load->book;
 }
@@ -200,23 +200,23 @@ size_t load_size(enum load_kind kind)
 void load_start(struct load *load, enum load_kind kind, tine_pool *pool,
                 const tine_job_options *options)
 {
-    load_start_fatal(load, kind, pool, options, &(struct fatal){.deaths = 0});
+    load_start_plan(load, kind, pool, options, &(struct plan){.n = 0});
 }
 
-void load_start_fatal(struct load *load, enum load_kind kind, tine_pool *pool,
-                      const tine_job_options *options, const struct fatal *fatal)
+void load_start_plan(struct load *load, enum load_kind kind, tine_pool *pool,
+                     const tine_job_options *options, const struct plan *plan)
 {
-    *load = (struct load){.kind = kind, .n = load_size(kind), .chunk = 1};
+    *load = (struct load){.kind = kind, .n = plan->n != 0 ? plan->n : load_size(kind), .chunk = 1};
     load->options = *options;
     if (kind == LOAD_FOR || kind == LOAD_REDUCE)
-        load->options.chunk = load->chunk = CHUNK;
+        load->options.chunk = load->chunk = options->chunk != 0 ? options->chunk : CHUNK;
     load->in = shared(load->n, sizeof *load->in);
     load->futures = zeroed(load->n, sizeof(tine_future *));
     load->failures = zeroed(load->n, sizeof *load->failures);
     load->codes = zeroed(load->n, sizeof *load->codes);
     for (size_t i = 0; i < load->n; i++)
         load->in[i] = (int64_t)i;
-    make_book(load, fatal);
+    make_book(load, plan);
     load->options.failure = load->failures;
     start(load, pool);
 }

@@ -39,7 +39,7 @@ struct book {
 struct load {
     enum load_kind kind;
     size_t n;
-    uint64_t chunk; /* indices that one death may take: 1 for items */
+    uint64_t chunk; /* indices that one death may take: 1 for items; for loops .chunk, or 16 */
     struct book *book;
     int64_t *in;
     int64_t sum;
@@ -53,14 +53,16 @@ struct load {
 /* Up to a few milliseconds of work for two cores. */
 void load_start(struct load *load, enum load_kind kind, tine_pool *pool,
                 const tine_job_options *options);
-/* The same with an index, below load_size(), whose worker dies the first so many times. */
-struct fatal {
-    size_t index;
-    int32_t deaths;
+/* The same, but not as usual: zero in a field means the usual. */
+struct plan {
+    size_t n;       /* indices */
+    bool light;     /* no work but the book-keeping */
+    int32_t deaths; /* how often `fatal` kills its worker */
+    size_t fatal;   /* an index below load_size() */
     void (*die)(void);
 };
-void load_start_fatal(struct load *load, enum load_kind kind, tine_pool *pool,
-                      const tine_job_options *options, const struct fatal *fatal);
+void load_start_plan(struct load *load, enum load_kind kind, tine_pool *pool,
+                     const tine_job_options *options, const struct plan *plan);
 size_t load_size(enum load_kind kind);
 void load_finish(struct load *load);
 void load_free(struct load *load);

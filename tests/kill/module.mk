@@ -4,6 +4,7 @@ tests_kill = \
 	%D%/kill_idle \
 	%D%/kill_nursery \
 	%D%/kill_program \
+	%D%/kill_step \
 	%D%/kill_stopped \
 	%D%/kill_storm \
 	%D%/kill_task \
@@ -21,6 +22,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
 %C%_kill_nursery_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
+%C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load)
+%C%_kill_step_LDADD = $(kill_libs)
 %C%_kill_stopped_SOURCES = %D%/kill_stopped.c $(kill_load)
 %C%_kill_stopped_LDADD = $(kill_libs)
 %C%_kill_storm_SOURCES = %D%/kill_storm.c $(kill_load)

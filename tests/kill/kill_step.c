@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SIGKILL between any two instructions: a worker is single-stepped from its wake-up through a whole
+ * job until it sleeps again, and killed after n steps, for n all over that way; and so is the
+ * nursery while it settles a death. With TINE_KILLS ten times as large as the way is long, every
+ * instruction has its turn.
+ */
+#include <tine.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/kill/load.h"
+#include "tests/support/proc.h"
+#include "tests/support/random.h"
+#include "tests/support/samples.h"
+#include "tests/support/suite.h"
+#include "tests/support/wait.h"
+
+#define POINTS    5 /* a tenth of TINE_KILLS: each takes thousands of steps */
+#define ITEMS     3
+#define LOOK_US   5000
+#define FOR_EVER  SIZE_MAX
+#define STEPS_MAX 1000000
+
+static tine_pool *open_lone_worker(struct hunt *hunt)
+{
+    tine_pool_options options = {.workers = 1, .flags = TINE_POOL_NO_SPIN};
+    tine_pool *pool;
+
+    ck_assert_ok(tine_pool_open(&pool, &options));
+    load_await_size(pool, 0);
+    hunt_begin(hunt, getpid());
+    return pool;
+}
+
+/* ---- stepping -------------------------------------------------------------------------------- */
+
+static void interrupt_wait(int signal)
+{
+    (void)signal;
+}
+
+/* While a process is stepped, every few milliseconds somebody looks whether it sleeps. */
+static void set_looks(bool on)
+{
+    struct itimerval every = {.it_interval = {.tv_usec = on ? LOOK_US : 0}};
+    struct sigaction action = {.sa_handler = on ? interrupt_wait : SIG_DFL};
+
+    every.it_value = every.it_interval;
+    if (on)
+        ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
+    if (!on)
+        ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+}
+
+/* Waits until the traced process has stopped again. False: it sleeps in the kernel instead. */
+static bool await_stop(pid_t pid)
+{
+    int status;
+
+    while (waitpid(pid, &status, __WALL) < 0) {
+        ck_assert_int_eq(errno, EINTR);
+        if (proc_asleep(pid))
+            return false;
+    }
+    ck_assert(WIFSTOPPED(status));
+    return true;
+}
+
+/* Traces a process that sleeps; false: not allowed here. It is then stopped in its system call. */
+static bool grip(pid_t pid)
+{
+    ck_assert_eventually(proc_asleep(pid));
+    if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) != 0)
+        return false;
+    ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, pid, NULL, NULL), 0);
+    ck_assert_int_eq(waitpid(pid, NULL, __WALL), pid);
+    return true;
+}
+
+/* Single-steps until the process sleeps; how many steps that took, at most `steps`. */
+static size_t step(pid_t pid, size_t steps)
+{
+    size_t taken = 0;
+
+    set_looks(true);
+    for (; taken < steps; taken++) {
+        ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+        if (!await_stop(pid))
+            break;
+        ck_assert_uint_lt(taken, STEPS_MAX);
+    }
+    set_looks(false);
+    return taken;
+}
+
+static void kill_traced(pid_t pid)
+{
+    int status;
+
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    do
+        ck_assert_int_eq(waitpid(pid, &status, __WALL), pid);
+    while (!WIFSIGNALED(status));
+    ck_assert_int_eq(WTERMSIG(status), SIGKILL);
+}
+
+/* The p-th of so many points of a way, somewhere in its part. */
+static size_t point(size_t p, size_t points, size_t way)
+{
+    size_t begin = p * way / points, end = (p + 1) * way / points;
+
+    return begin + (end > begin ? random_below(end - begin) : 0);
+}
+
+/* ---- a worker -------------------------------------------------------------------------------- */
+
+struct step_test {
+    enum load_kind kind;
+    int32_t retries;
+    tine_pool *pool;
+    struct hunt hunt;
+    uint64_t failed;
+};
+
+static void start_small(struct step_test *test, struct load *load)
+{
+    load_start_plan(load, test->kind, test->pool,
+                    &(tine_job_options){.chunk = 1, .retries = test->retries},
+                    &(struct plan){.n = ITEMS, .light = true});
+}
+
+static void check(struct step_test *test, const struct load *load)
+{
+    if (test->retries == TINE_UNLIMITED) {
+        load_check_whole(load);
+        ck_assert_uint_le(load_repeats(load), 1);
+    } else {
+        load_check_lost(load, &test->hunt);
+    }
+    for (size_t i = 0; i < ITEMS; i++)
+        test->failed += load->codes[i] != 0;
+}
+
+/* How long the way is from asleep to asleep; 0: processes cannot be traced here. */
+static size_t measure_worker(struct step_test *test)
+{
+    pid_t worker = hunt_worker(&test->hunt);
+    struct load load;
+    size_t way;
+
+    if (!grip(worker))
+        return 0;
+    start_small(test, &load);
+    way = step(worker, FOR_EVER);
+    load_finish(&load);
+    load_check_whole(&load);
+    load_free(&load);
+    kill_traced(worker);
+    test->hunt.total++;
+    load_await_size(test->pool, test->hunt.total);
+    return way;
+}
+
+static void kill_worker_after(struct step_test *test, size_t steps)
+{
+    pid_t worker = hunt_worker(&test->hunt);
+    struct load load;
+
+    ck_assert(grip(worker));
+    start_small(test, &load);
+    step(worker, steps);
+    kill_traced(worker);
+    test->hunt.total++;
+    test->hunt.victims[0] = worker;
+    test->hunt.count = 1;
+    load_finish(&load);
+    check(test, &load);
+    load_free(&load);
+    load_await_size(test->pool, test->hunt.total);
+}
+
+static void step_worker(enum load_kind kind, int32_t retries)
+{
+    struct step_test test = {.kind = kind, .retries = retries};
+    size_t points = kills_wanted(POINTS * 10) / 10, way;
+    struct load_heap heap = load_heap_begin();
+
+    test.pool = open_lone_worker(&test.hunt);
+    way = measure_worker(&test);
+    if (way == 0) {
+        tine_pool_close(test.pool);
+        SKIP("a worker cannot be traced: %s", strerror(errno));
+    }
+    if (points > way)
+        points = way;
+    for (size_t p = 0; p < points; p++)
+        kill_worker_after(&test, point(p, points, way));
+    printf("kind %d, retries %d: %zu of %zu instructions, %ju items lost\n", kind, retries, points,
+           way, (uintmax_t)test.failed);
+    tine_pool_close(test.pool);
+    load_heap_end(&heap, test.hunt.total);
+}
+
+TEST(a_worker_may_die_at_any_instruction, .kills = POINTS * 10, .timeout_s = 60,
+     .loop_end = LOAD_KINDS, .own_signals = true)
+{
+    step_worker((enum load_kind)loop_index, 0);
+}
+
+TEST(a_retried_job_survives_any_instruction, .kills = POINTS * 10, .timeout_s = 60,
+     .loop_end = LOAD_KINDS, .own_signals = true)
+{
+    step_worker((enum load_kind)loop_index, TINE_UNLIMITED);
+}
+
+/* ---- the nursery ----------------------------------------------------------------------------- */
+
+/*
+ * Kills the only worker in the middle of a job, then the nursery after so many steps of what it does
+ * about it. How many steps it took; 0: it cannot be traced.
+ */
+static size_t kill_nursery_after(struct step_test *test, size_t steps)
+{
+    struct load load;
+    size_t taken;
+    pid_t worker;
+
+    test->pool = open_lone_worker(&test->hunt);
+    worker = hunt_worker(&test->hunt);
+    if (!grip(test->hunt.nursery)) {
+        tine_pool_close(test->pool);
+        return 0;
+    }
+    ck_assert(grip(worker));
+    start_small(test, &load);
+    step(worker, random_below(2000));
+    kill_traced(worker);
+    taken = step(test->hunt.nursery, steps);
+    kill_traced(test->hunt.nursery);
+    load_finish(&load);
+    test->failed += load_check_broken(&load);
+    load_free(&load);
+    tine_pool_close(test->pool);
+    orphans_reap();
+    return taken;
+}
+
+TEST(the_nursery_may_die_at_any_instruction_of_a_settlement, .kills = POINTS * 10, .timeout_s = 60,
+     .loop_end = LOAD_KINDS, .own_signals = true)
+{
+    struct step_test test = {.kind = (enum load_kind)loop_index};
+    size_t points = kills_wanted(POINTS * 10) / 10, way;
+    struct load_heap heap = load_heap_begin();
+
+    orphans_adopt();
+    way = kill_nursery_after(&test, FOR_EVER);
+    if (way == 0)
+        SKIP("a nursery cannot be traced: %s", strerror(errno));
+    if (points > way)
+        points = way;
+    for (size_t p = 0; p < points; p++)
+        kill_nursery_after(&test, point(p, points, way));
+    printf("kind %d: %zu of %zu instructions of the nursery, %ju jobs failed\n", loop_index, points,
+           way, (uintmax_t)test.failed);
+    load_heap_end(&heap, 3 * (points + 1));
+}
+
+SUITE("kill/step")
