@@ -99,18 +99,37 @@ static void listen(struct tine_pool *pool)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* Work that lies about beside sleeping workers: one that was stopped has not woken the next. */
+/* Tickets lie about although workers sleep: all are woken, for among those that seem to sleep or to
+   spin some may be stopped themselves. */
 static void wake_for_rest(struct tine_pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
-    if (atomic_load_explicit(&pool->status, memory_order_relaxed) <= TINE__SHUT)
-        tine__stream_wake_for_rest(pool->shared);
+    if (atomic_load_explicit(&pool->status, memory_order_relaxed) <= TINE__SHUT &&
+        tine__stream_has_unclaimed(pool->shared))
+        tine__stream_wake_all(pool->shared);
     pthread_mutex_unlock(&pool->mutex);
 }
 
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+/*
+ * What every waiting or polling thread sees to now and then: that the nursery lives, and that no work
+ * is left lying because the worker was stopped that was to see it (it spun), or to wake the next.
+ */
+static void look_after(struct tine_pool *pool)
+{
+    int64_t now = tine__now_ns(),
+            due = atomic_load_explicit(&pool->next_look, memory_order_relaxed);
+
+    if (now < due ||
+        !atomic_compare_exchange_strong_explicit(&pool->next_look, &due, now + LOOK_NS / 2,
+                                                 memory_order_relaxed, memory_order_relaxed))
+        return;
+    if (!tine__pool_is_broken(pool))
+        wake_for_rest(pool);
 }
 
 /* Until the job is done or the pool has ended. */
@@ -124,14 +143,13 @@ static int await_job(struct tine_future *future, tine__deadline deadline)
         int64_t left = tine__deadline_left(deadline);
         int64_t slice = least(least(left, LOOK_NS), tine__progress_report(future, false));
 
+        look_after(future->pool);
+        if (status_of(future) >= TINE__ENDED) /* seen just now, or the callback's doing */
+            break;
         if (left == 0)
             return -ETIMEDOUT;
-        if (status_of(future) >= TINE__ENDED) /* the callback may have ended the pool */
-            break;
         listen(future->pool);
         sleep_on_job(future, slice);
-        if (!job_is_done(future) && !tine__pool_is_broken(future->pool))
-            wake_for_rest(future->pool);
     }
     return 0;
 }
@@ -384,16 +402,15 @@ static void stop_job(struct tine_future *future)
     tine__deadline deadline = tine__deadline_after(STOP_NS);
     struct tine__job_shm *job = future->job;
 
-    tine__job_stop(future->pool->shared, job);
-    if (job->kind != TINE__JOB_CALL)
-        tine__job_check(future->pool->shared, job);
-    while (is_begun(future) && status_of(future) < TINE__ENDED &&
-           !tine__deadline_passed(deadline)) {
-        bool killing = tine__pool_kill_job(future->pool, job);
-
-        if (!killing && job_is_done(future))
+    while (status_of(future) < TINE__ENDED && !tine__deadline_passed(deadline)) {
+        /* every time: a rest may have been put up by a settlement that began before the first */
+        tine__job_stop(future->pool->shared, job);
+        if (job->kind != TINE__JOB_CALL)
+            tine__job_check(future->pool->shared, job);
+        if (job_is_done(future) || !is_begun(future))
             break;
-        tine__sys_futex_wait(&future->job->state, TINE__JOB_WAITED, STOP_LOOK_NS);
+        tine__pool_kill_job(future->pool, job);
+        sleep_on_job(future, STOP_LOOK_NS);
         (void)tine__pool_is_broken(future->pool);
     }
 }
@@ -444,8 +461,11 @@ bool tine_future_done(tine_future *future)
 {
     if (check_future(future) < 0)
         return false;
-    return atomic_load_explicit(&future->phase, memory_order_acquire) == TINE__COLLECTED ||
-           job_is_done(future) || status_of(future) >= TINE__ENDED;
+    if (atomic_load_explicit(&future->phase, memory_order_acquire) == TINE__COLLECTED ||
+        job_is_done(future) || status_of(future) >= TINE__ENDED)
+        return true;
+    look_after(future->pool);
+    return false;
 }
 
 int tine_future_wait(tine_future *future, int64_t timeout_ns)

@@ -58,10 +58,10 @@ void tine__job_check(const struct tine__pool_shm *pool, struct tine__job_shm *jo
 void tine__job_stop(struct tine__pool_shm *pool, struct tine__job_shm *job)
 {
     atomic_store_explicit(&job->stop, 1, memory_order_relaxed);
-    if (job->kind == TINE__JOB_CALL)
-        return;
-    tine__claims_close(tine__job_claims(job));
-    tine__redo_drop(pool, job);
+    if (job->kind != TINE__JOB_CALL)
+        tine__claims_close(tine__job_claims(job));
+    if (tine__redo_drop(pool, job) && job->kind == TINE__JOB_CALL)
+        tine__job_complete(job); /* a call that waited to run again: nobody else will end it */
 }
 
 tine_failure tine__job_failure(const struct tine__job_shm *job, int code, uint64_t index,

@@ -57,7 +57,7 @@ struct tine__claims_shm {
 struct tine__worker_shm {
     alignas(
         TINE__LINE) _Atomic uint64_t job; /* job looked at or worked on: it is not freed meanwhile.
-                                             Bit 0: condemned, the worker parks when it leaves */
+                                             Bit 0: condemned, the worker dies when it leaves */
     _Atomic uint64_t at; /* 0 between units; else index << 2 | 2 | running: indices below are done,
                             running: user code has it */
     _Atomic uint64_t

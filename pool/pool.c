@@ -394,23 +394,19 @@ static bool condemn(struct tine__worker_shm *worker, const struct tine__job_shm 
            expected == condemned;
 }
 
-bool tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job)
+void tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job)
 {
-    bool found = false;
-
     pthread_mutex_lock(&pool->mutex);
     for (uint32_t i = 0; i < pool->shared->workers; i++) {
         struct tine__worker_shm *worker = tine__worker_at(pool->shared, i);
 
         if (!condemn(worker, job))
             continue;
-        found = true;
         /* Read after the mark was set: whoever carries the mark has this pid, or is dead. */
         tine__nursery_kill_worker(&pool->nursery, i,
                                   (pid_t)atomic_load_explicit(&worker->pid, memory_order_acquire));
     }
     pthread_mutex_unlock(&pool->mutex);
-    return found;
 }
 
 int tine_pool_stats(tine_pool *pool, tine_pool_counts *counts)

@@ -51,6 +51,7 @@ struct tine_pool {
     uint64_t closed_jobs; /* in `jobs`, with their handle closed */
     uint64_t next_sweep;  /* value of `submitted` at which to look for closed ones that are done */
     uint64_t heard;       /* workers started when the nursery was last listened to */
+    _Atomic int64_t next_look; /* when to look after nursery and work again (pool/future.c) */
     bool quiet_end;       /* all processes are known to be gone: blocks may be freed */
     struct tine_pool *next; /* among the closed */
 };
@@ -105,8 +106,8 @@ int tine__pool_check(tine_pool *pool);
 int tine__pool_check_handle(tine_pool *pool);
 /* Looks whether the nursery lives; if not, the pool is broken from here on. */
 bool tine__pool_is_broken(tine_pool *pool);
-/* Kills the workers that are in this job. Were there any? */
-bool tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job);
+/* Kills the workers that are in this job. */
+void tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job);
 
 /* ---- submit.c -------------------------------------------------------------------------------- */
 

@@ -126,15 +126,19 @@ bool tine__redo_has(const struct tine__pool_shm *pool, const struct tine__job_sh
     return false;
 }
 
-void tine__redo_drop(struct tine__pool_shm *pool, const struct tine__job_shm *job)
+bool tine__redo_drop(struct tine__pool_shm *pool, const struct tine__job_shm *job)
 {
+    bool dropped = false;
+
     for (uint64_t i = 0; i < pool->redo_count; i++) {
         struct tine__redo_shm *redo = entry_at(pool, i);
         uint64_t word = atomic_load_explicit(&redo->word, memory_order_acquire);
 
-        if ((word & STATE_MASK) == TINE__REDO_READY && belongs(redo, word, job))
+        if ((word & STATE_MASK) == TINE__REDO_READY && belongs(redo, word, job) &&
             atomic_compare_exchange_strong_explicit(&redo->word, &word,
                                                     (word & GENERATION_MASK) | TINE__REDO_FREE,
-                                                    memory_order_release, memory_order_relaxed);
+                                                    memory_order_release, memory_order_relaxed))
+            dropped = true;
     }
+    return dropped;
 }

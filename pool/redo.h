@@ -29,7 +29,7 @@ void tine__redo_free(struct tine__redo_shm *redo);
 
 /* Are parts of the job waiting or taken? */
 bool tine__redo_has(const struct tine__pool_shm *pool, const struct tine__job_shm *job);
-/* Frees what waits (not what is taken) of a job that was stopped. */
-void tine__redo_drop(struct tine__pool_shm *pool, const struct tine__job_shm *job);
+/* Frees what waits (not what is taken) of a job that was stopped. Was there any? */
+bool tine__redo_drop(struct tine__pool_shm *pool, const struct tine__job_shm *job);
 
 #endif

@@ -21,14 +21,15 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <tine/heap.h>
 
 #include "lib/sys.h"
-#include "pool/claim.h"
 
 #define ROUND_SHIFT 42
 #define ROUND_MASK  ((UINT64_C(1) << 22) - 1)
@@ -150,8 +151,10 @@ void tine__stream_fini(struct tine__stream *stream)
 
 void tine__stream_announce(struct tine__worker_shm *self, struct tine__job_shm *job)
 {
-    /* seq_cst, a full fence: announced before anything of it is looked at again */
-    atomic_exchange_explicit(&self->job, TINE__ADDRESS(job), memory_order_seq_cst);
+    atomic_store_explicit(&self->job, TINE__ADDRESS(job), memory_order_relaxed);
+    /* Announced before anything of it is looked at again; pairs with the fence in
+       tine__stream_retire. (A seq_cst exchange alone does not order a later acquire load.) */
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 struct tine__job_shm *tine__stream_enter(const struct tine__pool_shm *pool,
@@ -184,9 +187,9 @@ void tine__stream_leave(struct tine__worker_shm *self)
                                                 memory_order_relaxed))
         return;
     /* The program is about to kill this worker for the job that it has just left; were it to take
-       other work now, that work would be lost with it. The mark stays, for the program to see. */
-    for (;;)
-        tine__sys_futex_wait(&self->doorbell, atomic_load(&self->doorbell), -1);
+       other work now, that work would be lost with it. It does not wait for the signal: the program
+       may be unable to send it, for want of a descriptor. */
+    kill(getpid(), SIGKILL);
 }
 
 /* ---- wake-ups -------------------------------------------------------------------------------- */
@@ -228,15 +231,6 @@ void tine__stream_wake(struct tine__pool_shm *pool, uint32_t count)
             bits &= ~bit;
         }
     }
-}
-
-void tine__stream_wake_for_rest(struct tine__pool_shm *pool)
-{
-    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_acquire);
-
-    /* All: among those that seem to sleep or to spin some may be stopped themselves. */
-    if (!tine__claims_exhausted(tine__stream_claims(pool), tail))
-        tine__stream_wake(pool, pool->workers);
 }
 
 void tine__stream_wake_all(struct tine__pool_shm *pool)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pool/claim.h"
 #include "pool/layout.h"
 
 static inline struct tine__claims_shm *tine__stream_claims(const struct tine__pool_shm *pool)
@@ -44,10 +45,15 @@ struct tine__job_shm *tine__stream_enter(const struct tine__pool_shm *pool,
 void tine__stream_announce(struct tine__worker_shm *self, struct tine__job_shm *job);
 void tine__stream_leave(struct tine__worker_shm *self);
 
+/* Are there tickets that nobody has claimed? */
+static inline bool tine__stream_has_unclaimed(const struct tine__pool_shm *pool)
+{
+    return !tine__claims_exhausted(tine__stream_claims(pool),
+                                   atomic_load_explicit(&pool->tail, memory_order_seq_cst));
+}
+
 /* Wakes up to `count` sleeping workers; those that spin see new work by themselves. */
 void tine__stream_wake(struct tine__pool_shm *pool, uint32_t count);
-/* Wakes all that sleep if there are unclaimed tickets. */
-void tine__stream_wake_for_rest(struct tine__pool_shm *pool);
 /* Wakes every worker, asleep or about to be. */
 void tine__stream_wake_all(struct tine__pool_shm *pool);
 

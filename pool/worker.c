@@ -242,8 +242,12 @@ static void work_on_loop(struct self *self, struct tine__job_shm *job)
 
 static int keep_result(struct tine__job_shm *job, const tine_buffer *result)
 {
-    void *copy = job->small;
+    void *copy = job->small, *dropped = TINE__AT(void, job->result);
 
+    /* That of a worker which died before the job was complete. Forgotten first: a death in between
+       loses the block, and does not free it twice. */
+    job->result = 0;
+    tine_free(dropped);
     if (result->size > sizeof job->small) {
         copy = tine_alloc(result->size);
         if (copy == NULL)
@@ -313,7 +317,9 @@ static bool work_on_ticket(struct self *self)
 {
     struct tine__pool_shm *pool = self->pool;
     struct tine__claims_shm *stream = tine__stream_claims(pool);
-    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_acquire), ticket;
+    /* seq_cst: not before this worker's spinning bit was cleared; a publisher that still saw the bit
+       wakes nobody, so its ticket is to be seen here */
+    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_seq_cst), ticket;
     struct tine__job_shm *job;
 
     if (!tine__claim(stream, self->index, tail, &ticket))
@@ -339,9 +345,8 @@ static bool work_on_ticket(struct self *self)
 static bool sees_work(const struct self *self)
 {
     const struct tine__pool_shm *pool = self->pool;
-    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_seq_cst);
 
-    return !tine__claims_exhausted(tine__stream_claims(pool), tail) ||
+    return tine__stream_has_unclaimed(pool) ||
            atomic_load_explicit(&pool->redo_sequence, memory_order_seq_cst) != self->redo_seen ||
            atomic_load_explicit(&pool->state, memory_order_seq_cst) != TINE__POOL_RUNNING;
 }
