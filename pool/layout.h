@@ -93,7 +93,7 @@ struct tine__task_shm {
     uint64_t base; /* of the object file in memory */
     uint8_t build_id[32];
     uint32_t build_id_size; /* 0: the linker left none; then the file's identity counts */
-    uint32_t unused;
+    uint32_t inherited;     /* 1: loaded before the workers were forked, so they have it */
     uint64_t device, inode, bytes, mtime_ns;
     char name[64];
 };

@@ -165,6 +165,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     pool->generation = tine__fork_generation();
     if (pool->generation == 0)
         return -ENOMEM;
+    tine__tasks_init(&pool->tasks);
     rc = make_shared(pool, (uint32_t)workers, spin_time(workers, cpus, options->flags));
     if (rc == 0)
         rc = tine__nursery_start(&pool->nursery, pool->shared);

@@ -5,7 +5,9 @@
  * A function is sent as its address together with the object file that it lies in: base address and
  * build id, or device, inode, size and time of the file where the linker left no id. A worker has
  * the same address if and only if it has the same file loaded at the same base; a plugin loaded
- * after the pool was opened is not there, and another one may lie in its place.
+ * after the pool was opened is not there, and another one may lie in its place. Objects that were
+ * loaded before are there without a look: new ones come last in the loader's list, so while nothing
+ * was unloaded, the first of them are those.
  */
 #include "pool/task.h"
 
@@ -152,6 +154,8 @@ struct search {
     uintptr_t address;
     struct tine__task_shm *task;
     char path[256];
+    size_t position;            /* of the object in the loader's list */
+    unsigned long long unloads; /* so far */
     bool found;
 };
 
@@ -193,9 +197,12 @@ static int look_at_object(struct dl_phdr_info *info, size_t size, void *data)
     struct search *search = data;
 
     (void)size;
-    if (!covers(info, search->address))
+    if (!covers(info, search->address)) {
+        search->position++;
         return 0;
+    }
     search->found = true;
+    search->unloads = info->dlpi_subs;
     search->task->base = info->dlpi_addr;
     snprintf(search->path, sizeof search->path, "%s",
              info->dlpi_name[0] != '\0' ? info->dlpi_name : "/proc/self/exe");
@@ -219,16 +226,15 @@ static void identify_file(struct tine__task_shm *task, const char *path)
 }
 
 /* Fills in everything but the name. False when no loaded object has the address. */
-static bool identify(const void *function, struct tine__task_shm *task)
+static bool identify(struct search *search, const void *function, struct tine__task_shm *task)
 {
-    struct search search = {.address = (uintptr_t)function, .task = task};
-
+    *search = (struct search){.address = (uintptr_t)function, .task = task};
     memset(task, 0, sizeof *task);
     task->function = TINE__ADDRESS(function);
-    dl_iterate_phdr(look_at_object, &search);
-    if (search.found && task->build_id_size == 0)
-        identify_file(task, search.path);
-    return search.found;
+    dl_iterate_phdr(look_at_object, search);
+    if (search->found && task->build_id_size == 0)
+        identify_file(task, search->path);
+    return search->found;
 }
 
 static void name_function(struct tine__task_shm *task)
@@ -256,11 +262,13 @@ static int count_changes(struct dl_phdr_info *info, size_t size, void *data)
     return 1; /* the counters are the same in every entry */
 }
 
+/* Where the function stands, or the free place where it would; NULL: the next free place. */
 static struct tine__known_task *place_of(const struct tine__tasks *tasks, const void *function)
 {
     size_t at = (TINE__ADDRESS(function) * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (tasks->room - 1);
 
-    while (tasks->known[at].task != NULL && tasks->known[at].function != function)
+    while (tasks->known[at].task != NULL &&
+           (function == NULL || tasks->known[at].function != function))
         at = (at + 1) & (tasks->room - 1);
     return &tasks->known[at];
 }
@@ -297,16 +305,36 @@ static void forget_unloaded(struct tine__tasks *tasks)
     tasks->objects = objects;
 }
 
-static int describe(const void *function, struct tine__task_shm **task)
+static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
+{
+    struct tine__tasks *tasks = data;
+
+    (void)size;
+    tasks->objects_at_open++;
+    tasks->unloads_at_open = info->dlpi_subs;
+    return 0;
+}
+
+void tine__tasks_init(struct tine__tasks *tasks)
+{
+    memset(tasks, 0, sizeof *tasks);
+    dl_iterate_phdr(count_objects, tasks);
+}
+
+static int describe(const struct tine__tasks *tasks, const void *function,
+                    struct tine__task_shm **task)
 {
     struct tine__task_shm *made = tine_alloc(sizeof *made);
+    struct search search;
 
     if (made == NULL)
         return -ENOMEM;
-    if (!identify(function, made)) {
+    if (!identify(&search, function, made)) {
         tine_free(made);
         return -EINVAL;
     }
+    made->inherited =
+        search.position < tasks->objects_at_open && search.unloads == tasks->unloads_at_open;
     name_function(made);
     *task = made;
     return 0;
@@ -323,7 +351,7 @@ int tine__task_describe(struct tine__tasks *tasks, const void *function,
     forget_unloaded(tasks);
     place = place_of(tasks, function);
     if (place->task == NULL) {
-        rc = describe(function, &place->task);
+        rc = describe(tasks, function, &place->task);
         if (rc < 0)
             return rc;
         place->function = function;
@@ -344,9 +372,10 @@ void tine__tasks_fini(struct tine__tasks *tasks)
 bool tine__task_present(const struct tine__task_shm *task)
 {
     struct tine__task_shm here;
+    struct search search;
 
-    if (!identify(TINE__AT(const void, task->function), &here) || here.base != task->base ||
-        here.build_id_size != task->build_id_size)
+    if (!identify(&search, TINE__AT(const void, task->function), &here) ||
+        here.base != task->base || here.build_id_size != task->build_id_size)
         return false;
     if (here.build_id_size > 0)
         return memcmp(here.build_id, task->build_id, here.build_id_size) == 0;

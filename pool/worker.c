@@ -115,7 +115,7 @@ static bool has_task(struct self *self, const struct tine__job_shm *job)
     const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, job->task);
 
     if (self->task != task) {
-        self->task_present = tine__task_present(task);
+        self->task_present = task->inherited != 0 || tine__task_present(task);
         self->task = task;
     }
     return self->task_present;

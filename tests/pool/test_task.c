@@ -5,6 +5,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,8 @@
 #include <tine/heap.h>
 #include <tine/pool.h>
 
+#include "lib/sys.h"
+#include "pool/task.h"
 #include "tests/pool/pools.h"
 #include "tests/support/suite.h"
 
@@ -430,6 +435,74 @@ TEST(what_is_no_function_is_refused)
     for (size_t i = 0; i < 2; i++)
         ck_assert_rc(run(pool, nowhere[i], "", &failure), -EINVAL);
     tine_pool_close(pool);
+}
+
+/* ---- the loader ------------------------------------------------------------------------------ */
+
+static atomic_bool loader_may_rest;
+
+static int dwell(struct dl_phdr_info *info, size_t size, void *data)
+{
+    (void)info;
+    (void)size;
+    (void)data;
+    for (int i = 0; i < 1000; i++)
+        tine__cpu_relax();
+    return 0;
+}
+
+/* Has the loader's lock nearly all the time. */
+static void *keep_loader_busy(void *unused)
+{
+    while (!atomic_load(&loader_may_rest))
+        dl_iterate_phdr(dwell, NULL);
+    return unused;
+}
+
+/* The lock is copied with the process, held by a thread that the copy does not have. */
+TEST(workers_do_not_wait_for_a_lock_that_the_loader_held_when_they_were_forked)
+{
+    pthread_t thread;
+    tine_failure failure;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, keep_loader_busy, NULL), 0);
+    for (int i = 0; i < 10; i++) {
+        tine_pool *pool = pool_of(1);
+
+        ck_assert_rc(run(pool, return_somehow, "positive", &failure), 0);
+        tine_pool_close(pool);
+    }
+    atomic_store(&loader_may_rest, true);
+    pthread_join(thread, NULL);
+}
+
+static size_t count_described(const struct tine__tasks *tasks)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < tasks->room; i++)
+        count += tasks->known[i].task != NULL;
+    return count;
+}
+
+TEST(descriptions_of_unloaded_functions_stay_until_the_end)
+{
+    struct tine__tasks tasks;
+    struct tine__task_shm *task;
+    const char *code = (const char *)(uintptr_t)return_somehow;
+    uint64_t blocks = heap_blocks();
+
+    tine__tasks_init(&tasks);
+    for (int i = 0; i < 7; i++)
+        ck_assert_rc(tine__task_describe(&tasks, code + i, &task), 0);
+    for (size_t i = 0; i < tasks.room; i += 2) /* as if they had been unloaded */
+        tasks.known[i].function = NULL;
+    for (int i = 7; i < 40; i++)
+        ck_assert_rc(tine__task_describe(&tasks, code + i, &task), 0);
+    ck_assert_uint_eq(count_described(&tasks), 40);
+    ck_assert_uint_eq(heap_blocks(), blocks + 40);
+    tine__tasks_fini(&tasks);
+    ck_assert_uint_eq(heap_blocks(), blocks);
 }
 
 SUITE("pool/task")
