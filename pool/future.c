@@ -31,10 +31,11 @@
 #include "pool/job.h"
 #include "pool/redo.h"
 
-#define LOOK_NS       TINE_MS(50) /* how often a waiting thread looks whether the nursery lives */
-#define STOP_LOOK_NS  TINE_MS(1)
-#define STOP_NS       TINE_SEC(1) /* a killed worker is settled in well under a millisecond */
-#define LOOKS_A_CLOCK 32
+#define LOOK_NS        TINE_MS(50) /* how often a waiting thread looks whether the nursery lives */
+#define STOP_LOOK_NS   TINE_MS(1)
+#define STOP_NS        TINE_SEC(1) /* a killed worker is settled in well under a millisecond */
+#define LOOKS_A_CLOCK  32
+#define SECOND_WAKE_NS TINE_US(2) /* after the first: less than it takes the first worker to come */
 
 /* Futures may outlive their pool. */
 static bool pool_is_closed(const struct tine_future *future)
@@ -57,9 +58,9 @@ static bool job_is_done(const struct tine_future *future)
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-static bool spin(const struct tine_future *future)
+static bool spin(const struct tine_future *future, int64_t budget)
 {
-    int64_t budget = future->pool->shared->spin_ns, end;
+    int64_t end;
 
     if (budget == 0)
         return job_is_done(future);
@@ -132,12 +133,26 @@ static void look_after(struct tine_pool *pool)
         wake_for_rest(pool);
 }
 
+/* A wake-up costs the caller more than a tiny job, so the second one comes when it is known to pay. */
+static bool spin_on_job(struct tine_future *future)
+{
+    int64_t budget = future->pool->shared->spin_ns;
+
+    if (future->wake_later) {
+        if (spin(future, SECOND_WAKE_NS))
+            return true;
+        future->wake_later = false;
+        tine__stream_wake(future->pool->shared, 1);
+    }
+    return spin(future, budget);
+}
+
 /* Until the job is done or the pool has ended. */
 static int await_job(struct tine_future *future, tine__deadline deadline)
 {
     if (job_is_done(future) || status_of(future) >= TINE__ENDED)
         return 0;
-    if (!tine__deadline_passed(deadline) && spin(future))
+    if (!tine__deadline_passed(deadline) && spin_on_job(future))
         return 0;
     while (!job_is_done(future) && status_of(future) < TINE__ENDED) {
         int64_t left = tine__deadline_left(deadline);

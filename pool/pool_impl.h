@@ -81,8 +81,10 @@ struct tine_future {
     int32_t code; /* the job's, from TINE__COLLECTED on; before: why it was cancelled, or 0 */
     uint64_t first_ticket;
     uint32_t tickets;
-    bool closed;   /* the handle is gone; freed when the job is done */
-    bool in_place; /* workers write into the caller's own memory */
+    bool closed;     /* the handle is gone; freed when the job is done */
+    bool in_place;   /* workers write into the caller's own memory */
+    bool blocking;   /* made by a call that waits for it at once */
+    bool wake_later; /* a second worker is to be woken if the job is not done in a moment */
     struct tine_future *newer, *older;
     void *blocks[TINE__BLOCKS_MAX];
     uint32_t block_count;

@@ -194,6 +194,19 @@ void tine__stream_leave(struct tine__worker_shm *self)
 
 /* ---- wake-ups -------------------------------------------------------------------------------- */
 
+static uint64_t job_in(const struct tine__pool_shm *pool, uint64_t ticket)
+{
+    return atomic_load_explicit(place_of(pool, ticket), memory_order_relaxed) &
+           ~(ROUND_MASK << ROUND_SHIFT);
+}
+
+bool tine__stream_wants_help(const struct tine__pool_shm *pool, uint64_t ticket, uint64_t tail)
+{
+    if (ticket + 2 == tail)
+        return job_in(pool, ticket) != job_in(pool, ticket + 1);
+    return ticket + 2 < tail;
+}
+
 static void ring(struct tine__worker_shm *worker)
 {
     atomic_fetch_add_explicit(&worker->doorbell, 1, memory_order_release);

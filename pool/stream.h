@@ -52,6 +52,12 @@ static inline bool tine__stream_has_unclaimed(const struct tine__pool_shm *pool)
                                    atomic_load_explicit(&pool->tail, memory_order_seq_cst));
 }
 
+/*
+ * Must the claimer of this ticket wake another worker for those behind it? Not for the last ticket
+ * of the same job: who publishes a job wakes two, at once or soon (tine__future_publish), and each
+ * claimer but the last two one more.
+ */
+bool tine__stream_wants_help(const struct tine__pool_shm *pool, uint64_t ticket, uint64_t tail);
 /* Wakes up to `count` sleeping workers; those that spin see new work by themselves. */
 void tine__stream_wake(struct tine__pool_shm *pool, uint32_t count);
 /* Wakes every worker, asleep or about to be. */

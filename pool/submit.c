@@ -113,6 +113,7 @@ int tine__future_open_empty(struct tine_future **future, tine_pool *pool,
     if (made == NULL)
         return -ENOMEM;
     made->pool = pool;
+    made->blocking = !plan->async;
     made->pool_id = atomic_load_explicit(&pool->id, memory_order_relaxed);
     made->generation = tine__fork_generation();
     pthread_mutex_init(&made->results.mutex, NULL);
@@ -190,7 +191,8 @@ int tine__future_publish(struct tine_future *future, uint32_t tickets, struct ti
         tine__future_free(future, true);
         return rc;
     }
-    tine__stream_wake(pool->shared, tickets < WAKES ? tickets : WAKES);
+    future->wake_later = future->blocking && tickets > 1 && pool->shared->spin_ns > 0;
+    tine__stream_wake(pool->shared, tickets == 1 || future->wake_later ? 1 : WAKES);
     *made = future;
     return 0;
 }

@@ -324,7 +324,7 @@ static bool work_on_ticket(struct self *self)
 
     if (!tine__claim(stream, self->index, tail, &ticket))
         return false;
-    if (ticket + 1 < tail) /* more to do than this: the wake-ups spread from worker to worker */
+    if (tine__stream_wants_help(pool, ticket, tail)) /* wake-ups spread from worker to worker */
         tine__stream_wake(pool, 1);
     job = tine__stream_enter(pool, self->shared, ticket);
     if (job != NULL) {

@@ -3,6 +3,7 @@
 #include <tine/pool.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -173,6 +174,71 @@ TEST(workers_know_their_index_and_count)
     ck_assert_int_eq(tine_worker_count(), 0);
     ck_assert_rc(tine_pool_for(pool, 100, check_worker, NULL), 0);
     tine_pool_close(pool);
+}
+
+/* ---- all workers at once ------------------------------------------------------------------------- */
+
+/* Chunks of one index that end only when so many have begun: a context is the address of one. */
+struct meeting {
+    _Atomic size_t come, expected;
+};
+
+static int meet(size_t begin, size_t end, void *context)
+{
+    struct meeting *meeting = *(struct meeting **)context;
+
+    (void)begin, (void)end;
+    atomic_fetch_add(&meeting->come, 1);
+    while (atomic_load(&meeting->come) < meeting->expected)
+        sched_yield();
+    return 0;
+}
+
+static int meet_in_call(tine_call *call)
+{
+    return meet(0, 1, tine_call_context(call));
+}
+
+/* Back to back, so that workers sleep, wake up or spin in every mixture when the next job comes. */
+TEST(every_worker_comes_to_a_job_that_needs_all, .loop_end = 3)
+{
+    static const int32_t sizes[] = {2, 3, 16};
+    tine_pool *pool = pool_of(sizes[loop_index]);
+    struct meeting *meeting = tine_calloc(1, sizeof *meeting);
+    tine_job_options options = {.context = &meeting, .context_size = sizeof meeting, .chunk = 1};
+
+    meeting->expected = (size_t)sizes[loop_index];
+    for (int i = 0; i < 200; i++) {
+        meeting->come = 0;
+        ck_assert_rc(tine_pool_for(pool, meeting->expected, meet, &options), 0);
+    }
+    tine_pool_close(pool);
+    tine_free(meeting);
+}
+
+TEST(a_task_submitted_behind_a_loop_gets_a_worker)
+{
+    tine_pool *pool = pool_of(3);
+    struct meeting *meeting = tine_calloc(1, sizeof *meeting);
+    tine_job_options options = {.context = &meeting, .context_size = sizeof meeting, .chunk = 1};
+    tine_future *loop, *task;
+
+    meeting->expected = 3;
+    for (int i = 0; i < 200; i++) {
+        meeting->come = 0;
+        ck_assert_rc(tine_pool_for_async(&loop, pool, 2, meet, &options), 0);
+        ck_assert_rc(tine_pool_submit(
+                         &task, pool, meet_in_call,
+                         &(tine_job_options){.context = &meeting, .context_size = sizeof meeting},
+                         ""),
+                     0);
+        ck_assert_rc(tine_future_wait(task, TINE_FOREVER), 0);
+        ck_assert_rc(tine_future_wait(loop, TINE_FOREVER), 0);
+        tine_future_close(task);
+        tine_future_close(loop);
+    }
+    tine_pool_close(pool);
+    tine_free(meeting);
 }
 
 /* ---- failures ---------------------------------------------------------------------------------- */
