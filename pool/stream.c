@@ -4,7 +4,7 @@
  * (pool/claim.h; the units of its claims table are the tickets). A ticket is an invitation to work
  * on a job: a call has one, a loop as many as workers can be of use. Tickets lie in segments of
  * 1024, found through a directory; a segment whose tickets are all retired is used again in the
- * same pool.
+ * same pool. Where the directory comes round to one that has a ticket left, its numbers are skipped.
  *
  * An entry is {round of the segment: 22 bits, job address / 64: 41, single: 1}, or 0 once retired.
  *
@@ -70,8 +70,6 @@ static int provide_segment(struct tine__stream *stream, uint64_t ticket)
     uint32_t index = segment_of(ticket);
     uint64_t segment;
 
-    if (stream->live[index] > 0)
-        return -EAGAIN;
     if (stream->spares > 0) {
         segment = stream->spare[--stream->spares];
     } else {
@@ -83,13 +81,41 @@ static int provide_segment(struct tine__stream *stream, uint64_t ticket)
     return 0;
 }
 
+static void keep_spare(struct tine__stream *stream, uint32_t index)
+{
+    stream->spare[stream->spares++] =
+        atomic_load_explicit(&stream->pool->segments[index], memory_order_relaxed);
+}
+
+/* Leaves out the tickets before this one. They are claimed like others, and lead nowhere. */
+static void skip_to(struct tine__stream *stream, uint64_t ticket)
+{
+    uint32_t index = segment_of(stream->tail);
+
+    if ((stream->tail & TINE__SEGMENT_MASK) != 0 && stream->live[index] == 0)
+        keep_spare(stream, index);
+    stream->tail = ticket;
+}
+
 int tine__stream_reserve(struct tine__stream *stream, uint32_t count)
 {
     /* Only a ticket that is the first of its segment needs a new one: at most one, as count <=
      * 1024. */
-    uint64_t first = (stream->tail + TINE__SEGMENT_MASK) & ~TINE__SEGMENT_MASK;
+    uint64_t first = (stream->tail + TINE__SEGMENT_MASK) & ~TINE__SEGMENT_MASK, end;
 
-    return first < stream->tail + count ? provide_segment(stream, first) : 0;
+    if (first >= stream->tail + count)
+        return 0;
+    end = first + (TINE__SEGMENTS << TINE__SEGMENT_BITS);
+    if (stream->live[segment_of(first)] == 0)
+        return provide_segment(stream, first);
+    /* A job that was submitted millions of tickets ago is not over: go around its segment. */
+    do
+        first += TINE__SEGMENT_MASK + 1;
+    while (first < end && stream->live[segment_of(first)] > 0);
+    if (first == end)
+        return -EAGAIN;
+    skip_to(stream, first);
+    return provide_segment(stream, first);
 }
 
 uint64_t tine__stream_publish(struct tine__stream *stream, struct tine__job_shm *job,
@@ -117,8 +143,7 @@ void tine__stream_retire(struct tine__stream *stream, uint64_t first, uint32_t c
         atomic_store_explicit(place_of(stream->pool, ticket), 0, memory_order_relaxed);
         stream->live[segment]--;
         if (stream->live[segment] == 0 && (stream->tail & ~TINE__SEGMENT_MASK) > ticket)
-            stream->spare[stream->spares++] =
-                atomic_load_explicit(&stream->pool->segments[segment], memory_order_relaxed);
+            keep_spare(stream, segment);
     }
     /* pairs with the fence in tine__stream_announce */
     atomic_thread_fence(memory_order_seq_cst);

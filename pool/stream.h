@@ -23,7 +23,7 @@ struct tine__stream {
     uint32_t spares;
 };
 
-/* Can `count` tickets be published? 0, -ENOMEM, -EAGAIN (millions are waiting). */
+/* Can `count` tickets be published? 0, -ENOMEM, -EAGAIN (every segment has a ticket left). */
 int tine__stream_reserve(struct tine__stream *stream, uint32_t count);
 /* Publishes tickets for a job, after tine__stream_reserve(); their numbers follow from the first.
  */

@@ -169,21 +169,67 @@ TEST(a_stale_ticket_shows_another_round)
     house_free(house);
 }
 
-/* One ticket that is never retired keeps its place; when the ring has come round, there is none. */
-TEST(the_directory_is_full_when_its_oldest_ticket_still_lives)
+/* Publishes and retires whole segments; the tickets' numbers go round the directory this often. */
+static void go_round(struct house *house, uint64_t times)
 {
-    struct house *house = house_new();
-    uint64_t oldest = publish(house, house->call, 1), first;
+    uint64_t first;
 
-    first = publish(house, house->loop, SEGMENT - 1);
-    tine__stream_retire(&house->stream, first, SEGMENT - 1);
-    for (uint64_t i = 1; i < TINE__SEGMENTS; i++) {
+    do {
         first = publish(house, house->loop, SEGMENT);
         tine__stream_retire(&house->stream, first, SEGMENT);
-    }
-    ck_assert_rc(tine__stream_reserve(&house->stream, 1), -EAGAIN);
+    } while (first < times * TINE__SEGMENTS * SEGMENT);
+}
+
+/* A job that runs while millions of others come and go. */
+TEST(a_ticket_that_is_never_retired_keeps_its_place)
+{
+    struct house *house = house_new();
+    uint64_t oldest = publish(house, house->call, 1), blocks = heap_blocks(), skipped, first;
+
+    go_round(house, 3);
     ck_assert_ptr_eq(enter(house, oldest), house->call);
+    skipped = oldest + (uint64_t)2 * TINE__SEGMENTS * SEGMENT;
+    for (uint64_t i = 0; i < SEGMENT; i += 31)
+        ck_assert_ptr_null(enter(house, skipped + i));
+    ck_assert_uint_le(heap_blocks(), blocks + 2);
     tine__stream_retire(&house->stream, oldest, 1);
+    first = publish(house, house->loop, 1);
+    ck_assert_ptr_eq(enter(house, first), house->loop);
+    house_free(house);
+}
+
+/* The tickets of one publication follow each other, so what is left of a segment is skipped, too. */
+TEST(the_rest_of_a_segment_before_one_that_is_taken_is_not_lost)
+{
+    struct house *house = house_new();
+    uint64_t oldest, first;
+
+    publish(house, house->loop, SEGMENT / 2); /* in the first segment, for ever */
+    oldest = publish(house, house->call, SEGMENT);
+    while ((first = publish(house, house->loop, SEGMENT / 2)) < (TINE__SEGMENTS - 1) * SEGMENT)
+        tine__stream_retire(&house->stream, first, SEGMENT / 2);
+    tine__stream_retire(&house->stream, first, SEGMENT / 2);
+    first = publish(house, house->loop, SEGMENT);
+    ck_assert_uint_eq(first, (uint64_t)(TINE__SEGMENTS + 2) * SEGMENT);
+    ck_assert_ptr_eq(enter(house, first), house->loop);
+    ck_assert_ptr_eq(enter(house, first + SEGMENT - 1), house->loop);
+    ck_assert_ptr_null(enter(house, first - 1));
+    ck_assert_ptr_eq(enter(house, oldest), house->call);
+    house_free(house);
+}
+
+TEST(the_directory_is_full_when_each_of_its_segments_has_a_ticket_left)
+{
+    struct house *house = house_new();
+    uint64_t first = 0;
+
+    for (uint64_t i = 0; i < TINE__SEGMENTS; i++) {
+        first = publish(house, house->loop, SEGMENT);
+        tine__stream_retire(&house->stream, first, SEGMENT - 1);
+    }
+    for (int i = 0; i < 3; i++)
+        ck_assert_rc(tine__stream_reserve(&house->stream, 1), -EAGAIN);
+    tine__stream_retire(&house->stream, first + SEGMENT - 1, 1);
     first = publish(house, house->loop, 1);
     ck_assert_ptr_eq(enter(house, first), house->loop);
     house_free(house);

@@ -146,7 +146,8 @@ TINE_API TINE_CHECKED int tine_pool_open(tine_pool **pool, const tine_pool_optio
  * Units:   n and options.chunk indices, options.timeout_ns nanoseconds
  * Returns: 0, or a negative code
  * Handle:  TINE_EREMOTE (body returned a negative code), TINE_EWORKER (a worker died in body), -ETIMEDOUT,
- *          -ESHUTDOWN (joined or terminated before), -ECANCELED (terminated meanwhile)
+ *          -ESHUTDOWN (joined or terminated before), -ECANCELED (terminated meanwhile),
+ *          -EAGAIN (as tine_pool_submit())
  * Give up: -EINVAL, -EBADF (pool closed), -E2BIG, -EOVERFLOW (more than 2^60 indices or 2^50 chunks),
  *          -ENOMEM, TINE_EBROKEN, TINE_EFORKED
  * Blocks:  until every chunk has ended, at most options.timeout_ns; runs the progress callback
@@ -270,7 +271,7 @@ TINE_API TINE_CHECKED int tine_pool_apply(tine_results **results, tine_pool *poo
  * Shape:   one tuple, one result
  * Units:   none
  * Returns: 0, or a negative code; *future is set only for 0
- * Handle:  -ESHUTDOWN, -EAGAIN (millions of jobs are waiting already)
+ * Handle:  -ESHUTDOWN, -EAGAIN (millions of jobs wait already, or have ended and nobody has looked at them)
  * Give up: as tine_pool_starmap()
  * Blocks:  no
  * Safety:  thread any | process owner | fork child must not | signal no
