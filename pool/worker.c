@@ -157,15 +157,16 @@ static void run_map_items(struct self *self, struct tine__job_shm *job,
                           const struct tine__rest *range)
 {
     tine_item *item = TINE__AT(tine_item, TINE__AT(struct tine__task_shm, job->task)->function);
-    const char *in = TINE__AT(const char, job->in) + range->begin * job->in_size;
-    char *out = TINE__AT(char, job->out) + range->begin * job->out_size;
+    /* numbers, for either array may be missing, and nothing may be added to a null pointer */
+    uint64_t in = job->in + range->begin * job->in_size;
+    uint64_t out = job->out + range->begin * job->out_size;
     void *context = TINE__AT(void, job->context);
 
     for (uint64_t i = range->begin; i < range->end && !tine__job_stopped(job); i++) {
         int rc;
 
         at_item(self, i, true);
-        rc = item(in, out, context);
+        rc = item(TINE__AT(const void, in), TINE__AT(void, out), context);
         leave_if_forked(self);
         if (rc < 0)
             fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, "");
