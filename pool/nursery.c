@@ -140,8 +140,10 @@ static void tell(struct keeper *keeper, uint32_t index)
     struct ward *ward = &keeper->wards[index];
     struct note note = {.worker = index, .pid = ward->pid};
 
-    if (tine__sys_send_fds(keeper->socket, &note, sizeof note, &ward->pidfd, 1, MSG_DONTWAIT) < 0)
+    if (tine__sys_send_fds(keeper->socket, &note, sizeof note, &ward->pidfd, 1, MSG_DONTWAIT) ==
+        -EAGAIN)
         return; /* the program has not listened for long: later */
+    /* Or it cannot be told, for too many descriptors are under way: known by the nursery only. */
     ward->untold = false;
     keeper->untold--;
 }
@@ -299,7 +301,8 @@ static _Noreturn void keep(struct keeper *keeper)
         if (!is_in(keeper, TINE__POOL_RUNNING) && keeper->alive == 0)
             _exit(0);
         wait_for_events(keeper);
-        if (keeper->polled[0].revents != 0) { /* the program has ended */
+        /* The program has ended, or executes another, or has closed what it needs for the pool. */
+        if (keeper->polled[0].revents != 0 || (keeper->polled[1].revents & POLLHUP) != 0) {
             kill_all(keeper);
             _exit(0);
         }

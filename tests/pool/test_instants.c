@@ -16,6 +16,7 @@
 #include "pool/redo.h"
 #include "tests/pool/pools.h"
 #include "tests/support/children.h"
+#include "tests/support/proc.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
@@ -116,6 +117,40 @@ TEST(who_waits_in_slices_of_nothing_sees_the_nursery_die)
     ck_assert_eventually(tine_future_wait(future, 0) == 0);
     tine_future_close(future);
     tine_pool_close(pool);
+}
+
+/* ---- a program that executes another --------------------------------------------------------- */
+
+static int note_parent(tine_call *call)
+{
+    **(_Atomic int32_t **)tine_call_context(call) = getppid();
+    return 0;
+}
+
+static void open_and_execute(void *nursery)
+{
+    tine_job_options options = {.context = &nursery, .context_size = sizeof nursery};
+    tine_pool *pool = pool_of(2);
+    tine_results *results;
+
+    ck_assert_rc(tine_pool_apply(&results, pool, note_parent, &options, ""), 0);
+    execl("/usr/bin/tail", "tail", "-f", "/dev/null", (char *)NULL);
+}
+
+static bool has_ended(int pid)
+{
+    struct proc proc;
+
+    return pid != 0 && (!proc_read(pid, &proc) || proc.state == 'Z');
+}
+
+TEST(a_pool_ends_when_its_program_executes_another)
+{
+    _Atomic int32_t *nursery = shared_memory(sizeof *nursery);
+    struct child child = child_start(open_and_execute, (void *)nursery);
+
+    ck_assert_eventually(has_ended(atomic_load(nursery)));
+    child_kill(&child);
 }
 
 /* ---- what the dead left ---------------------------------------------------------------------- */
