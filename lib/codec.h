@@ -42,6 +42,7 @@ struct tine__texts {
     struct tine__text *first;
 };
 void tine__texts_free(struct tine__texts *texts);
+void tine__texts_move(struct tine__texts *from, struct tine__texts *to);
 
 /*
  * tuple: the value is one array (arguments of a task), whose items the format names without

@@ -61,6 +61,17 @@ void tine__texts_free(struct tine__texts *texts)
     texts->first = NULL;
 }
 
+void tine__texts_move(struct tine__texts *from, struct tine__texts *to)
+{
+    struct tine__text **end = &from->first;
+
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = to->first;
+    to->first = from->first;
+    from->first = NULL;
+}
+
 static int make_text(struct walk *walk, size_t length)
 {
     size_t size;

@@ -74,11 +74,14 @@ int tine__results_find(const struct tine_results *results, size_t index, const v
 int tine__results_unpack(struct tine_results *results, const void *bytes, size_t size,
                          const char *format, va_list args)
 {
-    int rc;
+    struct tine__texts texts = {0};
+    int rc = tine__vunpack(bytes, size, format, false, args, &texts);
 
-    pthread_mutex_lock(&results->mutex);
-    rc = tine__vunpack(bytes, size, format, false, args, &results->texts);
-    pthread_mutex_unlock(&results->mutex);
+    if (texts.first != NULL) {
+        pthread_mutex_lock(&results->mutex);
+        tine__texts_move(&texts, &results->texts);
+        pthread_mutex_unlock(&results->mutex);
+    }
     return rc;
 }
 

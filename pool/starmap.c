@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <tine/codec.h>
@@ -26,72 +27,104 @@ static bool is_array(uint8_t head)
     return (head & 0xf0) == 0x90 || head == 0xdc || head == 0xdd;
 }
 
-/* Where each tuple begins, and the end: n + 1 offsets. */
-static int find_tuples(const tine_buffer *args, uint64_t *offsets, size_t n)
+/* Where each tuple begins, and the end: count + 1 offsets once all are found. In private memory. */
+struct tuples {
+    uint64_t *offsets;
+    size_t count, room;
+};
+
+static int note_offset(struct tuples *tuples, size_t offset)
 {
-    size_t at = 0;
+    if (tuples->count == tuples->room) {
+        size_t room = tuples->room == 0 ? 64 : tuples->room * 2;
+        uint64_t *grown = reallocarray(tuples->offsets, room, sizeof *grown);
 
-    for (size_t i = 0; i < n; i++) {
-        size_t size;
-
-        if (!is_array(args->data[at]))
-            return TINE_EFORMAT;
-        if (tine__value_size(args->data + at, args->size - at, &tine__limits_depth_only, &size) < 0)
-            return TINE_EFORMAT;
-        offsets[i] = at;
-        at += size;
+        if (grown == NULL)
+            return -ENOMEM;
+        tuples->offsets = grown;
+        tuples->room = room;
     }
-    offsets[n] = at;
+    tuples->offsets[tuples->count++] = offset;
     return 0;
 }
 
-static int add_tuples(struct tine_future *future, const tine_buffer *args, size_t n)
+/* One pass over the bytes: most of what a starmap costs the program itself. */
+static int find_tuples(const tine_buffer *args, struct tuples *tuples)
+{
+    size_t at = 0, size;
+    int rc = 0;
+
+    for (; rc == 0 && at < args->size; at += size) {
+        if (!is_array(args->data[at]) ||
+            tine__value_size(args->data + at, args->size - at, &tine__limits_depth_only, &size) < 0)
+            return TINE_EFORMAT;
+        rc = note_offset(tuples, at);
+    }
+    if (rc == 0)
+        rc = note_offset(tuples, at);
+    tuples->count--;
+    return rc;
+}
+
+static int add_tuples(struct tine_future *future, const tine_buffer *args,
+                      const struct tuples *tuples)
 {
     struct tine__job_shm *job = future->job;
-    uint64_t *offsets = tine__future_alloc(future, (n + 1) * sizeof *offsets);
+    size_t offsets_size = (tuples->count + 1) * sizeof(uint64_t);
+    void *offsets = tine__future_alloc(future, offsets_size);
     void *copy, *outcomes = tine__future_alloc(future, job->units * sizeof(uint64_t));
 
     job->offsets = TINE__ADDRESS(offsets);
     job->out = TINE__ADDRESS(outcomes);
     if (offsets == NULL || outcomes == NULL)
         return -ENOMEM;
+    memcpy(offsets, tuples->offsets, offsets_size);
     memset(outcomes, 0, job->units * sizeof(uint64_t));
     if (tine__heap_contains(args->data, args->size)) {
         job->in = TINE__ADDRESS(args->data);
-    } else {
-        copy = tine__future_alloc(future, args->size);
-        if (copy == NULL)
-            return -ENOMEM;
-        job->in = TINE__ADDRESS(memcpy(copy, args->data, args->size));
+        return 0;
     }
-    return find_tuples(args, offsets, n);
+    copy = tine__future_alloc(future, args->size);
+    if (copy == NULL)
+        return -ENOMEM;
+    job->in = TINE__ADDRESS(memcpy(copy, args->data, args->size));
+    return 0;
+}
+
+static int start_tuples(struct tine_future **future, tine_pool *pool, const tine_buffer *args,
+                        const struct tuples *tuples, struct tine__plan *plan)
+{
+    struct tine_future *made;
+    int rc;
+
+    if (tuples->count == 0)
+        return tine__future_open_empty(future, pool, plan);
+    rc = tine__loop_open(&made, pool, plan, tuples->count);
+    if (rc < 0)
+        return rc;
+    rc = add_tuples(made, args, tuples);
+    if (rc < 0) {
+        tine__future_free(made, true);
+        return rc;
+    }
+    return tine__loop_publish(made, future);
 }
 
 static int start_starmap(struct tine_future **future, tine_pool *pool, const tine_buffer *args,
                          struct tine__plan *plan)
 {
-    struct tine_future *made;
-    size_t n = 0;
+    struct tuples tuples = {0};
     int rc = tine__pool_check(pool);
 
     if (rc < 0)
         return rc;
     if (args == NULL || (args->data == NULL && args->size > 0))
         return -EINVAL;
-    rc = args->size == 0 ? 0 : tine__prescan(args->data, args->size, &tine__limits_depth_only, &n);
-    if (rc < 0)
-        return rc;
-    if (n == 0)
-        return tine__future_open_empty(future, pool, plan);
-    rc = tine__loop_open(&made, pool, plan, n);
-    if (rc < 0)
-        return rc;
-    rc = add_tuples(made, args, n);
-    if (rc < 0) {
-        tine__future_free(made, true);
-        return rc;
-    }
-    return tine__loop_publish(made, future);
+    rc = find_tuples(args, &tuples);
+    if (rc == 0)
+        rc = start_tuples(future, pool, args, &tuples, plan);
+    free(tuples.offsets);
+    return rc;
 }
 
 static struct tine__plan plan_tasks(enum tine__job_kind kind, tine_function *function,
