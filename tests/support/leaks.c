@@ -58,7 +58,8 @@ static void check_fds(void)
 {
     each_fd(check_fd);
     for (int fd = 0; fd < FD_MAX; fd++)
-        ck_assert_msg(!before.fds[fd], "descriptor %d of the caller was closed", fd);
+        if (before.fds[fd]) /* an assertion for each would cost a message to libcheck for each */
+            ck_abort_msg("descriptor %d of the caller was closed", fd);
 }
 
 static void check_children(void)
@@ -100,14 +101,14 @@ static void check_signals(void)
 
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
     for (int sig = 1; sig < NSIG; sig++) {
+        const struct sigaction *then = &before.actions[sig];
         struct sigaction now;
 
-        ck_assert_msg(sigismember(&mask, sig) == sigismember(&before.mask, sig),
-                      "mask of signal %d was changed", sig);
-        if (sigaction(sig, NULL, &now) == 0)
-            ck_assert_msg(now.sa_handler == before.actions[sig].sa_handler &&
-                              now.sa_flags == before.actions[sig].sa_flags,
-                          "disposition of signal %d was changed", sig);
+        if (sigismember(&mask, sig) != sigismember(&before.mask, sig))
+            ck_abort_msg("mask of signal %d was changed", sig);
+        if (sigaction(sig, NULL, &now) == 0 &&
+            (now.sa_handler != then->sa_handler || now.sa_flags != then->sa_flags))
+            ck_abort_msg("disposition of signal %d was changed", sig);
     }
 }
 

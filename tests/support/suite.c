@@ -70,10 +70,17 @@ void suite_failed(const char *file, int line, const char *expression, const char
                       first == NULL ? "" : "; before that, ", first == NULL ? "" : first);
 }
 
+/* Each mark is a write to libcheck's file: a loop of assertions makes one, not millions. */
 void suite_mark(const char *file, int line)
 {
-    if (tine__sys_gettid() == test_process)
-        _mark_point(file, line);
+    static const char *last_file;
+    static int last_line;
+
+    if (tine__sys_gettid() != test_process || (line == last_line && file == last_file))
+        return;
+    last_file = file;
+    last_line = line;
+    _mark_point(file, line);
 }
 
 void suite_skip(const char *format, ...)
