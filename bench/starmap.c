@@ -77,7 +77,7 @@ static const struct bench_case cases[] = {{
     .peer = "Python starmap",
     .tine_side = tine_side,
     .peer_side = bench_python,
-    .n = 100000,
+    .n = 1000000,
     .n_quick = 100,
     .repetitions = 5,
 }};
