@@ -43,8 +43,8 @@ include %D%/fuzz/module.mk
 include %D%/examples/module.mk
 include %D%/scripts/module.mk
 
-# The deaths at length: with TINE_KILLS of each kind, by default 100,000 in all and more.
+# The deaths at length: TINE_KILLS of each kind in each state, by default more than 100,000 in all.
 .PHONY: check-long
 check-long:
-	TINE_KILLS=$${TINE_KILLS:-10000} $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='$(tests_kill) tests/shm/test_heap_death tests/examples/treehash_kill.sh'
+	TINE_KILLS=$${TINE_KILLS:-2500} $(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS='$(tests_kill) tests/shm/test_heap_death tests/examples/treehash_kill.sh tests/scripts/leftovers.sh'
