@@ -20,30 +20,18 @@
 #define WORKERS      3
 #define ROUND_MAX    3 /* victims of one job */
 
-#define TURNS_OF_POOL 500 /* what an index costs the pool itself, in turns of load.c */
-
-/* A pool, its hunter, and how long jobs take for each turn that they make an index wait. */
+/* A pool and its hunter. */
 struct field {
     tine_pool *pool;
     struct hunt hunt;
     struct load_heap heap;
-    double turn_ns;
 };
 
-static void field_open(struct field *field, enum load_kind kind)
+static void field_open(struct field *field)
 {
-    struct load load;
-    int64_t begin;
-
     field->heap = load_heap_begin();
     field->pool = load_pool(WORKERS);
     hunt_begin(&field->hunt, getpid());
-    begin = now_ns();
-    load_start(&load, kind, field->pool, &(tine_job_options){0});
-    load_finish(&load);
-    field->turn_ns = (double)(now_ns() - begin) / (load.book->turns + TURNS_OF_POOL);
-    load_check_whole(&load);
-    load_free(&load);
 }
 
 static void field_close(struct field *field)
@@ -53,22 +41,29 @@ static void field_close(struct field *field)
     load_heap_end(&field->heap, field->hunt.total);
 }
 
+/* At a random place of the job's work, or a random time after it was submitted. */
+static void kill_one(struct field *field, const struct load *load)
+{
+    if (!hunt_aim(&field->hunt))
+        return;
+    if (random_below(4) == 0)
+        pause_randomly(TINE_US(300));
+    else
+        load_await_place(load);
+    hunt_strike(&field->hunt);
+}
+
 /* One job with a few kills in it. */
 static void run_under_fire(struct field *field, struct load *load, enum load_kind kind,
                            int32_t retries)
 {
     unsigned wanted = random_below(4) == 0 ? 1 + (unsigned)random_below(ROUND_MAX) : 1;
-    int64_t begin;
-    double turns;
 
     hunt_forget(&field->hunt);
-    begin = now_ns();
     load_start(load, kind, field->pool, &(tine_job_options){.retries = retries});
-    turns = load->book->turns + TURNS_OF_POOL;
     for (unsigned i = 0; i < wanted; i++)
-        hunt_kill(&field->hunt, (int64_t)(field->turn_ns * turns));
+        kill_one(field, load);
     load_finish(load);
-    field->turn_ns = (field->turn_ns * 7 + (double)(load->book->last_ns - begin) / turns) / 8;
 }
 
 static void lose_what_is_in_hand(enum load_kind kind, struct samples *samples)
@@ -77,7 +72,7 @@ static void lose_what_is_in_hand(enum load_kind kind, struct samples *samples)
     struct field field;
     struct load load;
 
-    field_open(&field, kind);
+    field_open(&field);
     for (; field.hunt.total < kills; jobs++) {
         run_under_fire(&field, &load, kind, 0);
         load_check_lost(&load, &field.hunt);
@@ -109,7 +104,7 @@ static void lose_nothing(enum load_kind kind)
     struct field field;
     struct load load;
 
-    field_open(&field, kind);
+    field_open(&field);
     while (field.hunt.total < kills) {
         run_under_fire(&field, &load, kind, TINE_UNLIMITED);
         load_check_whole(&load);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/kill/load.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +50,7 @@ static int64_t work(struct book *book, int64_t i)
     spend_time(book->turns);
     value = value_of(i);
     atomic_fetch_add_explicit(&mark->ended, 1, memory_order_relaxed);
-    atomic_store_explicit(&book->last_ns, now_ns(), memory_order_relaxed);
+    atomic_fetch_add_explicit(&book->calls, 1, memory_order_relaxed);
     return value;
 }
 
@@ -184,7 +185,7 @@ static void make_book(struct load *load, const struct plan *plan)
     book->marks = shared(load->n, sizeof *book->marks);
     book->out = shared(load->n, sizeof *book->out);
     /* From no work, where what is hit is the pool's own, to work that is hit nearly always. */
-    book->turns = plan->light ? 0 : (int)(TURNS_MAX >> random_below(8));
+    book->turns = plan->light ? 0 : (int)(TURNS_MAX >> random_below(6));
     book->fatal = plan->fatal;
     book->die = plan->die;
     atomic_init(&book->deaths, plan->deaths);
@@ -252,6 +253,17 @@ static uint32_t begun(const struct load *load, size_t i)
 static uint32_t ended(const struct load *load, size_t i)
 {
     return atomic_load_explicit(&load->book->marks[i].ended, memory_order_relaxed);
+}
+
+void load_await_place(const struct load *load)
+{
+    uint64_t place = random_below(load->n);
+    size_t last = load->kind == LOAD_SUBMIT ? load->n - 1 : 0;
+
+    while (atomic_load_explicit(&load->book->calls, memory_order_relaxed) < place &&
+           !tine_future_done(load->futures[last]))
+        sched_yield();
+    pause_randomly(TINE_US(5));
 }
 
 size_t load_done(const struct load *load)

@@ -32,8 +32,8 @@ struct book {
     size_t fatal;           /* the index that kills its worker */
     _Atomic int32_t deaths; /* so often; 0: none does */
     void (*die)(void);
-    _Atomic int32_t victim;  /* pid of the last that died so */
-    _Atomic int64_t last_ns; /* when something was last finished */
+    _Atomic int32_t victim; /* pid of the last that died so */
+    _Atomic uint64_t calls; /* finished so far */
 };
 
 struct load {
@@ -67,6 +67,8 @@ size_t load_size(enum load_kind kind);
 void load_finish(struct load *load);
 void load_free(struct load *load);
 
+/* Waits, without sleeping, until the job is at a random place of its work, or at its end. */
+void load_await_place(const struct load *load);
 /* Indices that have ended so far. */
 size_t load_done(const struct load *load);
 /* The job succeeded and every result is right. */

@@ -133,17 +133,36 @@ static void note_death(struct hunt *hunt, pid_t pid, int pidfd)
     close(pidfd);
 }
 
+/* One that runs, if that is soon found: it is in the middle of something. */
+static pid_t choose(const struct hunt *hunt)
+{
+    pid_t worker = hunt_worker(hunt);
+
+    for (int i = 0; i < 3 && worker != 0 && proc_asleep(worker); i++)
+        worker = hunt_worker(hunt);
+    return worker;
+}
+
+bool hunt_aim(struct hunt *hunt)
+{
+    hunt->prey = choose(hunt);
+    hunt->pidfd = hunt->prey == 0 ? -1 : grasp(hunt->nursery, hunt->prey);
+    return hunt->pidfd >= 0;
+}
+
+pid_t hunt_strike(struct hunt *hunt)
+{
+    tine__sys_pidfd_kill(hunt->pidfd, SIGKILL);
+    note_death(hunt, hunt->prey, hunt->pidfd);
+    return hunt->prey;
+}
+
 pid_t hunt_kill(struct hunt *hunt, int64_t within_ns)
 {
-    pid_t pid = hunt_worker(hunt);
-    int pidfd = pid == 0 ? -1 : grasp(hunt->nursery, pid);
-
-    if (pidfd < 0)
+    if (!hunt_aim(hunt))
         return 0;
     pause_randomly(within_ns);
-    tine__sys_pidfd_kill(pidfd, SIGKILL);
-    note_death(hunt, pid, pidfd);
-    return pid;
+    return hunt_strike(hunt);
 }
 
 unsigned hunt_kill_all(struct hunt *hunt)

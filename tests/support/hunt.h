@@ -21,6 +21,8 @@
 
 struct hunt {
     pid_t nursery;
+    pid_t prey; /* aimed at, by this pidfd */
+    int pidfd;
     pid_t victims[HUNT_VICTIMS_MAX]; /* since the last hunt_forget() */
     unsigned count;
     uint64_t total;   /* since hunt_begin() */
@@ -30,6 +32,9 @@ struct hunt {
 void hunt_begin(struct hunt *hunt, pid_t program); /* waits until the pool's nursery is there */
 /* Kills a random worker at a random instant and waits for its death. 0: there is none just now. */
 pid_t hunt_kill(struct hunt *hunt, int64_t within_ns);
+/* The same in two steps, so that the instant is the caller's. False: there is none just now. */
+bool hunt_aim(struct hunt *hunt);
+pid_t hunt_strike(struct hunt *hunt);
 /* Kills all workers that there are, and waits; how many they were. */
 unsigned hunt_kill_all(struct hunt *hunt);
 /* Kills the nursery; when it was dead. */
