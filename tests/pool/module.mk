@@ -5,8 +5,8 @@ tests_pool = \
 	%D%/test_faults \
 	%D%/test_future \
 	%D%/test_guest \
-	%D%/test_limits \
 	%D%/test_instants \
+	%D%/test_limits \
 	%D%/test_loop \
 	%D%/test_loop_errors \
 	%D%/test_map \
@@ -38,10 +38,10 @@ tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_future_LDADD = libtinetest.la
 %C%_test_guest_SOURCES = %D%/test_guest.c $(tests_pool_shared)
 %C%_test_guest_LDADD = libtinetest.la
-%C%_test_limits_SOURCES = %D%/test_limits.c $(tests_pool_shared)
-%C%_test_limits_LDADD = libtinetest.la
 %C%_test_instants_SOURCES = %D%/test_instants.c $(tests_pool_shared)
 %C%_test_instants_LDADD = libtinetest.la
+%C%_test_limits_SOURCES = %D%/test_limits.c $(tests_pool_shared)
+%C%_test_limits_LDADD = libtinetest.la
 %C%_test_loop_SOURCES = %D%/test_loop.c $(tests_pool_shared)
 %C%_test_loop_LDADD = libtinetest.la
 %C%_test_loop_errors_SOURCES = %D%/test_loop_errors.c $(tests_pool_shared)
@@ -61,3 +61,4 @@ tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_task_SOURCES = %D%/test_task.c $(tests_pool_shared)
 %C%_test_task_LDADD = libtinetest.la
+%C%_test_task_DEPENDENCIES = libtinetest.la %D%/plugin.la

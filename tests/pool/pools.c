@@ -60,7 +60,8 @@ int tally_count(size_t begin, size_t end, void *context)
 void tally_assert_once(const struct tally *tally)
 {
     for (size_t i = 0; i < tally->n; i++)
-        ck_assert_msg(tally->times[i] == 1, "index %zu was run %d times", i, tally->times[i]);
+        if (tally->times[i] != 1) /* an assertion costs a system call even where it holds */
+            ck_abort_msg("index %zu was run %d times", i, tally->times[i]);
 }
 
 static tine_heap_counts usage(void)

@@ -36,12 +36,15 @@ static void fill(struct number *numbers, size_t n)
         numbers[i] = (struct number){.value = (int32_t)(i % 40000)};
 }
 
+/* One assertion for all: each costs a system call. */
 static void assert_squares(const struct number *numbers, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        ck_assert_int_eq(numbers[i].value, (int32_t)((i % 40000) * (i % 40000)));
-        ck_assert_str_eq(numbers[i].pad, "ok");
-    }
+    size_t wrong = 0;
+
+    for (size_t i = 0; i < n; i++)
+        wrong += numbers[i].value != (int32_t)((i % 40000) * (i % 40000)) ||
+                 strcmp(numbers[i].pad, "ok") != 0;
+    ck_assert_uint_eq(wrong, 0);
 }
 
 static void map_squares(tine_pool *pool, struct number *in, struct number *out, size_t n)
