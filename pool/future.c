@@ -116,11 +116,7 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/*
- * What every waiting or polling thread sees to now and then: that the nursery lives, and that no work
- * is left lying because the worker was stopped that was to see it (it spun), or to wake the next.
- */
-static void look_after(struct tine_pool *pool)
+void tine__pool_look_after(tine_pool *pool)
 {
     int64_t now = tine__now_ns(),
             due = atomic_load_explicit(&pool->next_look, memory_order_relaxed);
@@ -158,7 +154,7 @@ static int await_job(struct tine_future *future, tine__deadline deadline)
         int64_t left = tine__deadline_left(deadline);
         int64_t slice = least(least(left, LOOK_NS), tine__progress_report(future, false));
 
-        look_after(future->pool);
+        tine__pool_look_after(future->pool);
         if (status_of(future) >= TINE__ENDED) /* seen just now, or the callback's doing */
             break;
         if (left == 0)
@@ -479,7 +475,7 @@ bool tine_future_done(tine_future *future)
     if (atomic_load_explicit(&future->phase, memory_order_acquire) == TINE__COLLECTED ||
         job_is_done(future) || status_of(future) >= TINE__ENDED)
         return true;
-    look_after(future->pool);
+    tine__pool_look_after(future->pool);
     return false;
 }
 

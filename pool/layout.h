@@ -71,7 +71,7 @@ enum { TINE__REDO_FREE, TINE__REDO_READY, TINE__REDO_TAKEN };
 
 struct tine__redo_shm {
     _Atomic uint64_t word; /* generation << 16 | claimer << 2 | TINE__REDO_… */
-    uint64_t job;
+    _Atomic uint64_t job; /* may be read while the entry changes hands: then the word has changed */
     uint64_t begin, end; /* may be empty: then only "help with this job" */
     uint64_t unit;       /* that the range belongs to (where results go) */
     uint64_t attempts;   /* deaths of the item `begin` so far */

@@ -253,7 +253,6 @@ int tine_pool_terminate(tine_pool *pool)
     return 0;
 }
 
-/* A job that is not done yet, or NULL. It stays valid: only this thread or its own closes it. */
 static bool has_unfinished(struct tine_pool *pool)
 {
     bool unfinished = false;
@@ -280,6 +279,7 @@ static int await_jobs(struct tine_pool *pool, tine__deadline deadline)
             return 0;
         if (left == 0)
             return -ETIMEDOUT;
+        tine__pool_look_after(pool);
         if (tine__nursery_ended(&pool->nursery, left < TINE_MS(2) ? left : TINE_MS(2)))
             continue;
     }

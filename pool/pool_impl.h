@@ -37,7 +37,8 @@ struct tine_pool {
     _Atomic uint64_t id; /* of this opening; 0 when closed */
     uint64_t generation; /* of the process that opened it */
     pthread_mutex_t
-        mutex; /* guards all below but the atomics; never held in a callback or a wait */
+        mutex; /* guards all below but the atomics; never held in a callback, nor while waiting
+                  but for killed processes, a few milliseconds, at most 0.4 s */
     _Atomic int status;
     struct tine__pool_shm *shared;
     struct tine__stream stream;
@@ -151,6 +152,11 @@ int tine__future_await(struct tine_future *future, tine__deadline deadline);
  */
 int tine__future_finish(struct tine_future *future, const tine_job_options *options,
                         tine_results **results);
+/*
+ * What every waiting or polling thread sees to now and then: that the nursery lives, and that no work
+ * is left lying because the worker was stopped that was to see it (it spun), or to wake the next.
+ */
+void tine__pool_look_after(tine_pool *pool);
 /* Frees what is done, closed and no longer looked at. Under the mutex. */
 void tine__pool_sweep(tine_pool *pool);
 /* Frees a future that is in no list; with_blocks false: what workers may write to is left alone. */

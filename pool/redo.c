@@ -52,7 +52,7 @@ int tine__redo_put(struct tine__pool_shm *pool, struct tine__job_shm *job,
 
         if ((word & STATE_MASK) != TINE__REDO_FREE)
             continue;
-        redo->job = TINE__ADDRESS(job);
+        atomic_store_explicit(&redo->job, TINE__ADDRESS(job), memory_order_relaxed);
         fill(pool, redo, rest);
         return 0;
     }
@@ -112,7 +112,8 @@ void tine__redo_free(struct tine__redo_shm *redo)
 static bool belongs(const struct tine__redo_shm *redo, uint64_t word,
                     const struct tine__job_shm *job)
 {
-    return (word & STATE_MASK) != TINE__REDO_FREE && redo->job == TINE__ADDRESS(job);
+    return (word & STATE_MASK) != TINE__REDO_FREE &&
+           atomic_load_explicit(&redo->job, memory_order_relaxed) == TINE__ADDRESS(job);
 }
 
 bool tine__redo_has(const struct tine__pool_shm *pool, const struct tine__job_shm *job)

@@ -21,6 +21,12 @@ struct tine__redo_shm *tine__redo_held(const struct tine__pool_shm *pool, uint32
 void tine__redo_again(struct tine__pool_shm *pool, struct tine__redo_shm *redo,
                       const struct tine__rest *rest);
 
+/* The job of an entry that is taken by the caller, or by a dead worker. */
+static inline struct tine__job_shm *tine__redo_job(const struct tine__redo_shm *redo)
+{
+    return TINE__AT(struct tine__job_shm, atomic_load_explicit(&redo->job, memory_order_relaxed));
+}
+
 /* By a worker: *seen is its own note of the last sequence at which it found nothing. */
 struct tine__redo_shm *tine__redo_take(struct tine__pool_shm *pool, uint32_t worker,
                                        uint32_t *seen);

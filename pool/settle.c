@@ -148,7 +148,7 @@ static void settle_loop(const struct account *account, struct tine__job_shm *job
 
 static void settle_rest(const struct account *account, struct tine__redo_shm *redo)
 {
-    struct tine__job_shm *job = TINE__AT(struct tine__job_shm, redo->job);
+    struct tine__job_shm *job = tine__redo_job(redo);
     struct tine__rest rest = {
         .begin = redo->begin, .end = redo->end, .unit = redo->unit, .attempts = redo->attempts};
 
@@ -204,7 +204,7 @@ static void settle_hands(const struct account *account, struct tine__worker_shm 
     struct tine__job_shm *job;
 
     if (redo != NULL) {
-        job = TINE__AT(struct tine__job_shm, redo->job); /* alive: the entry is taken */
+        job = tine__redo_job(redo); /* alive: the entry is taken */
         tine__stream_announce(nursery, job);
         if (job->kind == TINE__JOB_CALL)
             settle_call(account, job, redo);

@@ -16,9 +16,7 @@
 #include <tine/codec.h>
 #include <tine/error.h>
 
-#include "lib/checked.h"
 #include "pool/job.h"
-#include "shm/heap.h"
 
 /* ---- starmap --------------------------------------------------------------------------------- */
 
@@ -71,22 +69,15 @@ static int add_tuples(struct tine_future *future, const tine_buffer *args,
 {
     struct tine__job_shm *job = future->job;
     size_t offsets_size = (tuples->count + 1) * sizeof(uint64_t);
+    size_t outcomes_size = job->units * sizeof(uint64_t);
     void *offsets = tine__future_alloc(future, offsets_size);
-    void *copy, *outcomes = tine__future_alloc(future, job->units * sizeof(uint64_t));
+    void *outcomes = tine__future_alloc(future, outcomes_size);
+    void *copy = tine__future_alloc(future, args->size);
 
-    job->offsets = TINE__ADDRESS(offsets);
-    job->out = TINE__ADDRESS(outcomes);
-    if (offsets == NULL || outcomes == NULL)
+    if (offsets == NULL || outcomes == NULL || copy == NULL)
         return -ENOMEM;
-    memcpy(offsets, tuples->offsets, offsets_size);
-    memset(outcomes, 0, job->units * sizeof(uint64_t));
-    if (tine__heap_contains(args->data, args->size)) {
-        job->in = TINE__ADDRESS(args->data);
-        return 0;
-    }
-    copy = tine__future_alloc(future, args->size);
-    if (copy == NULL)
-        return -ENOMEM;
+    job->offsets = TINE__ADDRESS(memcpy(offsets, tuples->offsets, offsets_size));
+    job->out = TINE__ADDRESS(memset(outcomes, 0, outcomes_size));
     job->in = TINE__ADDRESS(memcpy(copy, args->data, args->size));
     return 0;
 }

@@ -297,7 +297,7 @@ static bool work_on_rest(struct self *self)
 
     if (redo == NULL)
         return false;
-    job = TINE__AT(struct tine__job_shm, redo->job); /* not complete while the entry is taken */
+    job = tine__redo_job(redo); /* not complete while the entry is taken */
     tine__stream_announce(self->shared, job);
     if (job->kind == TINE__JOB_CALL) {
         run_call(self, job);

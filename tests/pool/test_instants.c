@@ -90,6 +90,20 @@ TEST(a_wake_up_that_a_stopped_worker_owes_is_given_by_who_polls)
     tine_pool_close(pool);
 }
 
+/* The same when nobody has the future any more. */
+TEST(joining_sees_to_work_that_was_left_lying)
+{
+    tine_pool *pool = pool_of(1);
+    tine_future *future;
+
+    ck_assert_eventually(atomic_load(&pool->shared->sleeping[0]) == 1);
+    atomic_store(&pool->shared->spinning[0], 1);
+    future = submit(pool, 21);
+    tine_future_close(future);
+    ck_assert_rc(tine_pool_join(pool, TINE_FOREVER), 0);
+    tine_pool_close(pool);
+}
+
 /* ---- a dead nursery -------------------------------------------------------------------------- */
 
 TEST(who_only_polls_sees_the_nursery_die)

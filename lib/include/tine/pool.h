@@ -415,7 +415,9 @@ TINE_API int tine_pool_terminate(tine_pool *pool);
  * Handle:  none
  * Give up: none
  * Blocks:  shortly: idle workers leave by themselves, a pool with unfinished work is terminated
- * Safety:  thread one, not in a callback | process owner | fork child may close (frees its copy only) | signal no
+ * Safety:  thread one, not in a callback, and no other may be in a call on the pool or wait for one of its
+ *          futures: tine_pool_terminate() makes them return | process owner | fork child may close (frees
+ *          its copy only) | signal no
  * Death:   unfinished jobs end with -ECANCELED; their futures stay readable
  * Source:  pool/pool.c; follows the end of Python's `with Pool()` block
  * Since:   0.1
