@@ -462,18 +462,20 @@ uint64_t load_repeats(const struct load *load)
 
 /* ---- the pool and the heap ------------------------------------------------------------------- */
 
-static bool has_size(tine_pool *pool, uint64_t deaths)
-{
-    tine_pool_counts counts;
-
-    ck_assert_ok(tine_pool_stats(pool, &counts));
-    ck_assert_uint_le(counts.deaths, deaths);
-    return counts.deaths == deaths && counts.alive == counts.workers;
-}
-
 void load_await_size(tine_pool *pool, uint64_t deaths)
 {
-    ck_assert_eventually(has_size(pool, deaths));
+    struct patience patience = patience_begin();
+    tine_pool_counts counts;
+
+    do {
+        ck_assert_ok(tine_pool_stats(pool, &counts));
+        ck_assert_uint_le(counts.deaths, deaths);
+        if (counts.deaths == deaths && counts.alive == counts.workers)
+            return;
+    } while (patience_pause(&patience));
+    ck_abort_msg("%ju of %ju deaths are known, %d of %d workers alive, %ju started",
+                 (uintmax_t)counts.deaths, (uintmax_t)deaths, counts.alive, counts.workers,
+                 (uintmax_t)counts.started);
 }
 
 tine_pool *load_pool(int workers)
