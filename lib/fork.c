@@ -34,7 +34,8 @@ const _Atomic uint64_t *_Atomic tine__fork_word = &always_zero;
 static void make_page(void)
 {
     long size = sysconf(_SC_PAGESIZE);
-    void *memory = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory =
+        mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (memory == MAP_FAILED)
         return;

@@ -140,7 +140,9 @@ static int pidfd_of_self(void)
 
     if (rc < 0)
         return rc;
-    rc = getsockopt(sockets[0], SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0 ? -ENOSYS : pidfd;
+    rc = getsockopt(sockets[0], SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0
+             ? -ENOSYS
+             : above_standard(pidfd);
     close(sockets[0]);
     close(sockets[1]);
     return rc;
