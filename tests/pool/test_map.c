@@ -68,7 +68,7 @@ TEST(map_of_arrays_in_the_heap_outside_and_equal, .loop_end = 5)
     tine_pool *pool = pool_of(WORKERS);
     size_t n = map_sizes[loop_index], bytes = n * sizeof(struct number);
     struct number *heap_in = tine_alloc(bytes), *heap_out = tine_alloc(bytes);
-    struct number *in = malloc(bytes), *out = malloc(bytes);
+    struct number *in = malloc(bytes), *out = calloc(1, bytes);
 
     ck_assert(heap_in != NULL && heap_out != NULL && in != NULL && out != NULL);
     map_squares(pool, heap_in, heap_out, n);
