@@ -253,10 +253,13 @@ static void collect(struct tine_future *future)
     tine_failure failure = {0};
     int code = future->code;
 
-    if (!job_is_done(future))
+    if (!job_is_done(future)) {
         code = code != 0 ? code : code_of_lost(future, &failure);
-    else
+        if (future->job->kind == TINE__JOB_STARMAP && tine__results_build(future) < 0)
+            code = -ENOMEM; /* some tuples may be done */
+    } else {
         code = take_results(future, code != 0 ? code : code_of_done(future->job, &failure));
+    }
     if (code < 0 && future->failure != NULL)
         *future->failure =
             failure.code == code ? failure : whole_failure(future, code, tine_strerror(code));

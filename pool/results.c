@@ -50,6 +50,14 @@ void tine__results_fini(struct tine_results *results)
     pthread_mutex_destroy(&results->mutex);
 }
 
+/* Of an item without a record: never run, or lost with the whole pool. */
+static int code_of_missing(const struct tine_future *future)
+{
+    bool done = atomic_load_explicit(&future->job->state, memory_order_relaxed) == TINE__JOB_DONE;
+
+    return done || future->code >= 0 ? -ECANCELED : future->code;
+}
+
 int tine__results_find(const struct tine_results *results, size_t index, const void **bytes,
                        size_t *size)
 {
@@ -65,7 +73,7 @@ int tine__results_find(const struct tine_results *results, size_t index, const v
     }
     record = results->records[index];
     if (record == NULL)
-        return -ECANCELED;
+        return code_of_missing(results->future);
     *bytes = record->bytes;
     *size = record->size;
     return record->code;

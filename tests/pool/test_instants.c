@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <tine/codec.h>
 #include <tine/heap.h>
 
 #include "lib/sys.h"
@@ -129,6 +130,44 @@ TEST(who_waits_in_slices_of_nothing_sees_the_nursery_die)
 
     kill_nursery(pool);
     ck_assert_eventually(tine_future_wait(future, 0) == 0);
+    tine_future_close(future);
+    tine_pool_close(pool);
+}
+
+/* Its context is a gate, behind which the second tuple stays. */
+static int stay_in_the_second(tine_call *call)
+{
+    struct gate *gate = *(struct gate **)tine_call_context(call);
+
+    if (tine_call_index(call) == 1) {
+        gate_raise(gate);
+        gate_await(gate, 2);
+    }
+    return double_it(call);
+}
+
+TEST(results_from_before_the_nursery_died_stand)
+{
+    struct gate *gate = gate_new();
+    tine_job_options options = {.context = &gate, .context_size = sizeof gate, .chunk = 1};
+    tine_pool *pool = pool_of(1);
+    const tine_results *results = NULL;
+    tine_buffer args = {0};
+    tine_future *future;
+    int64_t number = 0;
+
+    for (int64_t i = 1; i <= 3; i++)
+        ck_assert_rc(tine_pack(&args, "[q]", i), 0);
+    ck_assert_rc(tine_pool_starmap_async(&future, pool, stay_in_the_second, &args, &options), 0);
+    tine_buffer_free(&args);
+    gate_await(gate, 1);
+    kill_nursery(pool);
+    ck_assert_rc(tine_future_results(future, TINE_FOREVER, &results), TINE_EWORKER);
+    ck_assert_uint_eq(tine_results_count(results), 3);
+    ck_assert_rc(tine_results_get(results, 0, "q", &number), 0);
+    ck_assert_int_eq(number, 2);
+    ck_assert_rc(tine_results_get(results, 1, "q", &number), TINE_EWORKER);
+    ck_assert_rc(tine_results_get(results, 2, "q", &number), TINE_EWORKER);
     tine_future_close(future);
     tine_pool_close(pool);
 }
