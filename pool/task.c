@@ -55,10 +55,20 @@ static int refuse(tine_call *call, int code)
     return tine_fail(call, code, "result: %s", tine_strerror(code));
 }
 
+/* One letter is one value; any other format is believed only after a look at what it packed. */
+static bool is_one_value(const char *format, const tine_buffer *packed)
+{
+    size_t size;
+
+    if (format[0] != '\0' && format[1] == '\0')
+        return true;
+    return tine__value_size(packed->data, packed->size, &tine__limits_depth_only, &size) == 0 &&
+           size == packed->size;
+}
+
 int tine_return(tine_call *call, const char *format, ...)
 {
     va_list args;
-    size_t one;
     int rc;
 
     if (call == NULL || format == NULL)
@@ -67,9 +77,7 @@ int tine_return(tine_call *call, const char *format, ...)
     va_start(args, format);
     rc = tine_vpack(&call->result, format, args);
     va_end(args);
-    if (rc == 0 && (tine__value_size(call->result.data, call->result.size, &tine__limits_depth_only,
-                                     &one) < 0 ||
-                    one != call->result.size))
+    if (rc == 0 && !is_one_value(format, &call->result))
         rc = -EINVAL;
     if (rc == 0 && call->result.size > call->job->result_bytes_max)
         rc = TINE_ELIMIT;
