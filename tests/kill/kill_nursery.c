@@ -5,10 +5,13 @@
  */
 #include <tine.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/support/proc.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -54,22 +57,44 @@ static void check_broken(tine_pool *pool)
     ck_assert_int_eq(counts.alive, 0);
 }
 
+/* A thread that sleeps in its wait when the nursery dies; when it was told. */
+struct waiter {
+    tine_future *future;
+    _Atomic int tid;
+    int64_t told_ns;
+};
+
+static void *wait_for_result(void *context)
+{
+    struct waiter *waiter = context;
+
+    atomic_store(&waiter->tid, gettid());
+    ck_assert_rc(tine_future_result(waiter->future, TINE_FOREVER, NULL), TINE_EWORKER);
+    waiter->told_ns = now_ns();
+    return NULL;
+}
+
 /* All jobs, those that wait for a worker included. */
 static void fail_all(tine_pool *pool, struct gate *gate, uint32_t *raised, struct samples *samples)
 {
     tine_job_options options = {.context = &gate, .context_size = sizeof gate};
     tine_future *futures[FUTURES];
+    struct waiter waiter = {.tid = 0};
+    pthread_t thread;
     int64_t death;
 
     for (int i = 0; i < FUTURES; i++)
         ck_assert_ok(tine_pool_submit(&futures[i], pool, wait_for_death, &options, ""));
     gate_await(gate, *raised += WORKERS);
-    pause_randomly(TINE_US(200));
+    waiter.future = futures[0];
+    ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_result, &waiter), 0);
+    ck_assert_eventually(atomic_load(&waiter.tid) != 0 && proc_asleep(atomic_load(&waiter.tid)));
+    pause_randomly(TINE_MS(50));
     death = kill_nursery();
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    samples_add(samples, waiter.told_ns > death ? (uint64_t)(waiter.told_ns - death) : 0);
     for (int i = 0; i < FUTURES; i++) {
         ck_assert_rc(tine_future_result(futures[i], TINE_FOREVER, NULL), TINE_EWORKER);
-        if (i == 0)
-            samples_add(samples, (uint64_t)(now_ns() - death));
         tine_future_close(futures[i]);
     }
 }
