@@ -45,6 +45,7 @@ struct self {
     bool task_present;                 /* absent */
     uint64_t generation;               /* of this process, and */
     const _Atomic uint64_t *fork_word; /* where it stands, unless this is valgrind */
+    uint64_t items;                    /* indices done of the present loop, as in its slot */
     struct tine_call call;
 };
 
@@ -210,7 +211,6 @@ static void run_tuples(struct self *self, struct tine__job_shm *job, const struc
 static void run_unit(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
 {
     struct tine__slot_shm *slot = &tine__job_claims(job)->slots[self->index];
-    uint64_t items = atomic_load_explicit(&slot->items, memory_order_relaxed);
 
     at_item(self, range->begin, false);
     if (!has_task(self, job))
@@ -221,8 +221,18 @@ static void run_unit(struct self *self, struct tine__job_shm *job, const struct 
         run_tuples(self, job, range);
     else
         run_range(self, job, range);
-    atomic_store_explicit(&slot->items, items + (range->end - range->begin), memory_order_relaxed);
+    self->items += range->end - range->begin;
+    atomic_store_explicit(&slot->items, self->items, memory_order_relaxed);
     count_finished(self);
+}
+
+/* Goes on counting where this worker, or a dead one in its place, has left off. Read once a job: the
+   slot's line moves from worker to worker with every claim. */
+static void count_on(struct self *self, const struct tine__job_shm *job)
+{
+    const struct tine__slot_shm *slot = &tine__job_claims(job)->slots[self->index];
+
+    self->items = atomic_load_explicit(&slot->items, memory_order_relaxed);
 }
 
 /* Claims and runs units until none is left, then says so if it was the last to notice. */
@@ -231,6 +241,7 @@ static void work_on_loop(struct self *self, struct tine__job_shm *job)
     struct tine__claims_shm *claims = tine__job_claims(job);
     uint64_t unit;
 
+    count_on(self, job);
     while (!tine__job_stopped(job) && tine__claim(claims, self->index, job->units, &unit)) {
         run_unit(self, job,
                  &(struct tine__rest){.begin = tine__unit_begin(job, unit),
@@ -307,6 +318,7 @@ static bool work_on_rest(struct self *self)
         tine__redo_free(redo);
         at_nothing(self);
     } else {
+        count_on(self, job);
         run_unit(self, job,
                  &(struct tine__rest){.begin = redo->begin, .end = redo->end, .unit = redo->unit});
         tine__redo_free(redo);
