@@ -56,7 +56,7 @@ static int usage(void)
     return 2;
 }
 
-/* ---- one case ---------------------------------------------------------------------------- */
+/* ---- one case -------------------------------------------------------------------------------- */
 
 struct samples {
     double tine[PASSES_MAX], peer[PASSES_MAX], ratio[PASSES_MAX];
@@ -124,7 +124,7 @@ static int run_case(const struct bench_case *c, const struct options *o)
     return EXIT_SUCCESS;
 }
 
-/* ---- arguments --------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 /* Takes one option; false when it is none that exists. */
 static bool take_option(struct options *o, const char *text)

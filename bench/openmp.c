@@ -93,7 +93,7 @@ int bench_openmp_sum(const struct bench_pass *pass, double *value)
     return rc == 0 && job.sum != (double)pass->n ? BENCH_WRONG : rc;
 }
 
-/* ---- jobs of two chunks ------------------------------------------------------------------ */
+/* ---- jobs of two chunks ---------------------------------------------------------------------- */
 
 static int two_chunks(void *arg)
 {
@@ -154,7 +154,7 @@ int bench_openmp_job_spin(const struct bench_pass *pass, double *value)
     return rc;
 }
 
-/* ---- primes ------------------------------------------------------------------------------ */
+/* ---- primes ---------------------------------------------------------------------------------- */
 
 static int primes(void *arg)
 {

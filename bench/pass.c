@@ -22,7 +22,7 @@
 #define PASS_SECONDS_MAX 120
 #define EXIT_MISSING     77 /* as automake's tests say "skipped" */
 
-/* ---- inside ------------------------------------------------------------------------------ */
+/* ---- inside ---------------------------------------------------------------------------------- */
 
 int bench_pass_main(const struct bench_case *c, bool peer, bool quick)
 {
@@ -59,7 +59,7 @@ static void become_pass(const struct bench_case *c, bool peer, bool quick, int o
     _exit(EXIT_FAILURE);
 }
 
-/* ---- outside ----------------------------------------------------------------------------- */
+/* ---- outside --------------------------------------------------------------------------------- */
 
 /* The line that the pass printed; false when it printed no number, or took too long. */
 static bool read_number(int input, double *value)

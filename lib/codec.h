@@ -16,8 +16,7 @@ int tine__buffer_reserve(tine_buffer *buffer, size_t more);
 /* Bytes of one element of `a` followed by this letter; 0: no such array. */
 size_t tine__letter_width(char letter);
 
-/* ---- check of bytes that come from somewhere; iterative, allocates nothing --------------------
- */
+/* ---- check of bytes that come from somewhere; iterative, allocates nothing ------------------- */
 
 /*
  * The size of the first value in bytes; more may follow. 0, TINE_EFORMAT (none, cut short, beyond a
@@ -34,8 +33,7 @@ uint64_t tine__limits_bytes(const tine_limits *limits);
 /* For bytes whose counts nobody allocates from: depth TINE_DEPTH_MAX, else no limit. */
 extern const tine_limits tine__limits_depth_only;
 
-/* ---- with more choice than the public forms
- * ------------------------------------------------------ */
+/* ---- with more choice than the public forms -------------------------------------------------- */
 
 /* Copies of `s` that a handle owns, so that its users need not free them. Zero: none. */
 struct tine__texts {
@@ -52,8 +50,7 @@ int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args);
 int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,
                   struct tine__texts *texts);
 
-/* ---- `p`: the heap registers itself, because lib knows nothing of it ----------------------------
- */
+/* ---- `p`: the heap registers itself, because lib knows nothing of it ------------------------- */
 
 struct tine__pointers {
     int (*offset_of)(const void *pointer, uint64_t *offset); /* negative: not in the heap */

@@ -189,8 +189,7 @@ static inline bool tine__head_read(const uint8_t *at, size_t left, struct tine__
     return tine__head_payload(head) <= left - head->size;
 }
 
-/* ---- numbers: 0, TINE_EFORMAT (none), -ERANGE ---------------------------------------------------
- */
+/* ---- numbers: 0, TINE_EFORMAT (none), -ERANGE ------------------------------------------------ */
 
 static inline int tine__head_to_signed(const struct tine__head *head, int64_t min, int64_t max,
                                        int64_t *value)

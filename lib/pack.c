@@ -103,7 +103,7 @@ static inline int room(struct writer *writer, size_t more)
     return grow(writer, more);
 }
 
-/* ---- letters whose size has no bound -------------------------------------------------------------- */
+/* ---- letters whose size has no bound --------------------------------------------------------- */
 
 /* Bytes behind their head. */
 static int put_body(struct writer *writer, const void *bytes, size_t size)
@@ -172,7 +172,7 @@ static int put_pointer(struct writer *writer, const void *pointer)
     return append(&writer->at, &offset, sizeof offset);
 }
 
-/* ---- brackets ------------------------------------------------------------------------------------ */
+/* ---- brackets -------------------------------------------------------------------------------- */
 
 static int open_bracket(struct packer *packer, char close)
 {
@@ -216,7 +216,7 @@ static int close_bracket(struct packer *packer, char close)
     return put_head(packer, frame);
 }
 
-/* ---- letters of at most ROOM bytes: their cursor is a local of the loop, and so in a register ----- */
+/* ---- letters of at most ROOM bytes: their cursor is a local of the loop, and so in a register ---- */
 
 static inline int put_narrow(uint8_t **at, int value, int min, int max)
 {
@@ -305,7 +305,7 @@ static int pack_simple(struct packer *packer)
     return rc;
 }
 
-/* ---- all letters --------------------------------------------------------------------------------- */
+/* ---- all letters ----------------------------------------------------------------------------- */
 
 static int put_item(struct packer *packer, char letter)
 {

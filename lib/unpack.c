@@ -42,8 +42,7 @@ struct walk {
     va_list args;
 };
 
-/* ---- copies of strings
- * --------------------------------------------------------------------------- */
+/* ---- copies of strings ----------------------------------------------------------------------- */
 
 static void free_texts(struct tine__text *text)
 {
@@ -103,8 +102,7 @@ static char *take_text(struct walk *walk, const uint8_t *bytes, size_t length)
     return copy;
 }
 
-/* ---- numbers
- * ------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 #define STORE(type, number)                                                                        \
     do {                                                                                           \
@@ -172,8 +170,7 @@ static int get_floating(struct walk *walk, char letter, const struct tine__head 
     STORE(double, value);
 }
 
-/* ---- what points into the bytes
- * ------------------------------------------------------------------ */
+/* ---- what points into the bytes -------------------------------------------------------------- */
 
 static int get_bool(struct walk *walk, const struct tine__head *head)
 {
@@ -258,8 +255,7 @@ static int get_pointer(struct walk *walk, const struct tine__head *head)
     STORE(void *, pointer);
 }
 
-/* ---- the walk
- * ------------------------------------------------------------------------------------ */
+/* ---- the walk -------------------------------------------------------------------------------- */
 
 static int enter(struct walk *walk, enum tine__kind kind, const struct tine__head *head)
 {

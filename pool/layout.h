@@ -55,13 +55,15 @@ struct tine__claims_shm {
 
 /* One process that works; its index is its claimer number. */
 struct tine__worker_shm {
-    alignas(
-        TINE__LINE) _Atomic uint64_t job; /* job looked at or worked on: it is not freed meanwhile.
-                                             Bit 0: condemned, the worker dies when it leaves */
-    _Atomic uint64_t at; /* 0 between units; else index << 2 | 2 | running: indices below are done,
-                            running: user code has it */
-    _Atomic uint64_t
-        finished; /* units done, for the nursery: does this worker get anything done? */
+    alignas(TINE__LINE)
+    /* The job looked at or worked on: it is not freed meanwhile. Bit 0: condemned, the worker dies
+       when it leaves. */
+    _Atomic uint64_t job;
+    /* 0 between units; else index << 2 | 2 | running. Indices below are done; running: user code
+       has this one. */
+    _Atomic uint64_t at;
+    /* Units done, for the nursery: does this worker get anything done? */
+    _Atomic uint64_t finished;
     alignas(TINE__LINE) _Atomic uint32_t doorbell; /* futex: bumped to wake the worker */
     _Atomic uint32_t pid;                          /* 0: none at present */
 };

@@ -65,19 +65,20 @@ enum heap_mode {
 };
 
 /*
- * field      written by                          read by           order
- * state      heap lock                           any               release / acquire
- * use        heap lock                           freers            seq_cst, against bits (see
- * heap_slab.c) hand       the owning thread; sweeper of dead  freers, walkers   release / acquire
- * bits       set by the owning thread, cleared   any               acquire when set, seq_cst when
- * cleared by whoever frees run, next, prev  heap lock                     heap lock         none
- * needed
+ * field            written by                      read by          order
+ * state            heap lock                       any              release / acquire
+ * use              heap lock                       freers           seq_cst, against bits
+ *                                                                   (see shm/heap_slab.c)
+ * hand             the owning thread; sweeper of   freers, walkers  release / acquire
+ *                  the dead
+ * bits             set by the owning thread,       any              acquire when set,
+ *                  cleared by whoever frees                         seq_cst when cleared
+ * run, next, prev  heap lock                       heap lock        none needed
  */
 struct heap_page_shm {
     _Atomic uint64_t state;
-    _Atomic uint64_t
-        hand; /* claimed blocks not yet given out: 0-31 their bits, 32-63 which half word */
-    _Atomic uint32_t use; /* 0-7 mode, 8-31 owner */
+    _Atomic uint64_t hand; /* claimed, not yet given out: 0-31 bits, 32-63 which half word */
+    _Atomic uint32_t use;  /* 0-3 mode, 4-19 owner row + 1, 20-31 check (heap_use_word) */
     uint32_t run;         /* length of a free run, at its first and its last page */
     uint32_t next;        /* list links: page + 1, 0 for none */
     uint32_t prev;
@@ -238,8 +239,7 @@ static inline uint32_t heap_span(uint64_t state)
     return kind == HEAP_SLAB || kind == HEAP_LARGE || kind == HEAP_TRANSIT ? heap_length(state) : 1;
 }
 
-/* ---- classes of small blocks (heap_slab.c) ------------------------------------------------------
- */
+/* ---- classes of small blocks (heap_slab.c) --------------------------------------------------- */
 struct heap_class {
     uint32_t size;    /* bytes a block */
     uint32_t blocks;  /* a slab */
@@ -250,13 +250,11 @@ struct heap_class {
 
 extern const struct heap_class tine__heap_classes[HEAP_CLASSES];
 
-/* ---- the heap lock (heap_map.c) -----------------------------------------------------------------
- */
+/* ---- the heap lock (heap_map.c) -------------------------------------------------------------- */
 int tine__heap_lock(void);
 void tine__heap_unlock(void);
 
-/* ---- page runs, under the heap lock (heap_pages.c) ----------------------------------------------
- */
+/* ---- page runs, under the heap lock (heap_pages.c) ------------------------------------------- */
 #define HEAP_NONE UINT32_MAX
 
 /* Takes `count` free pages, warm or cold, starting at a multiple of `align` pages, out of the bins.
@@ -279,19 +277,16 @@ uint32_t tine__heap_count_cold(uint32_t index, uint32_t count);
 void tine__heap_list_push(uint32_t *head, uint32_t index);
 void tine__heap_list_remove(uint32_t *head, uint32_t index);
 
-/* ---- blocks of whole pages (heap_large.c), without the lock
- * -------------------------------------- */
+/* ---- blocks of whole pages (heap_large.c), without the lock ---------------------------------- */
 void *tine__heap_large_alloc(size_t size, size_t alignment, bool *zero); /* *zero: reads as zero */
 bool tine__heap_large_free(uint32_t index);                              /* false: no such block */
 
-/* ---- memory of pages (heap_commit.c) ------------------------------------------------------------
- */
+/* ---- memory of pages (heap_commit.c) --------------------------------------------------------- */
 int tine__heap_commit(size_t offset, size_t size); /* offset into the mapping; 0 or -ENOMEM */
 int tine__heap_commit_pages(uint32_t index, uint32_t count);
 int tine__heap_punch_pages(uint32_t index, uint32_t count);
 
-/* ---- slabs (heap_slab.c) ------------------------------------------------------------------------
- */
+/* ---- slabs (heap_slab.c) --------------------------------------------------------------------- */
 /* Gives empty listed slabs back to the bins; how many pages. */
 uint32_t tine__heap_reclaim(void);
 /* Settles a slab whose owner is gone: listed, or full. Under the lock. */
@@ -299,8 +294,7 @@ void tine__heap_disown(uint32_t index);
 uint32_t tine__heap_slab_used(uint32_t index, const struct heap_class *class);
 bool tine__heap_slab_sound(uint32_t index, const struct heap_class *class);
 
-/* ---- deaths (heap_sweep.c), under the heap lock -------------------------------------------------
- */
+/* ---- deaths (heap_sweep.c), under the heap lock ---------------------------------------------- */
 void tine__heap_rebuild(void *unused);
 bool tine__heap_sweep_locked(void); /* true: somebody dead was found */
 int tine__heap_owner_locked(void);  /* this process's row; -ENOLCK, -ENOMEM */

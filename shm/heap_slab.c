@@ -276,8 +276,7 @@ static bool claim(struct heap_current *current, const struct heap_class *class)
     return false;
 }
 
-/* ---- caches of threads --------------------------------------------------------------------------
- */
+/* ---- caches of threads ----------------------------------------------------------------------- */
 
 struct heap_page_shm tine__heap_nothing;
 

@@ -136,8 +136,7 @@ int tine__heap_owner_locked(void)
     return row;
 }
 
-/* ---- rebuilding
- * ---------------------------------------------------------------------------------- */
+/* ---- rebuilding ------------------------------------------------------------------------------ */
 
 static uint32_t rebuild_free(uint32_t index, uint32_t end)
 {
@@ -194,8 +193,7 @@ void tine__heap_rebuild(void *unused)
     tine__heap_sweep_locked();
 }
 
-/* ---- for the rest of the library
- * ----------------------------------------------------------------- */
+/* ---- for the rest of the library ------------------------------------------------------------- */
 
 int tine__owner_self(void)
 {

@@ -260,7 +260,7 @@ TEST(calls_are_not_interrupted_by_signals, .own_signals = true)
     pthread_join(sender, NULL);
 }
 
-/* ---- descriptors, standard streams, exit handlers --------------------------------------------- */
+/* ---- descriptors, standard streams, exit handlers -------------------------------------------- */
 
 static int read_stdin(tine_call *call)
 {

@@ -14,7 +14,7 @@
 
 #define WORKERS 3
 
-/* ---- for --------------------------------------------------------------------------------------- */
+/* ---- for ------------------------------------------------------------------------------------- */
 
 static const struct shape {
     int32_t workers;
@@ -105,7 +105,7 @@ TEST(for_of_too_many_indices_or_chunks_overflows)
     tine_pool_close(pool);
 }
 
-/* ---- contexts ---------------------------------------------------------------------------------- */
+/* ---- contexts -------------------------------------------------------------------------------- */
 
 struct big_context {
     struct tally *tally;
@@ -176,7 +176,7 @@ TEST(workers_know_their_index_and_count)
     tine_pool_close(pool);
 }
 
-/* ---- all workers at once ------------------------------------------------------------------------- */
+/* ---- all workers at once --------------------------------------------------------------------- */
 
 /* Chunks of one index that end only when so many have begun: a context is the address of one. */
 struct meeting {
@@ -241,7 +241,7 @@ TEST(a_task_submitted_behind_a_loop_gets_a_worker)
     tine_free(meeting);
 }
 
-/* ---- failures ---------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 /* Fails in each chunk that has an index divisible by 100, except 0. */
 static int fail_at_hundreds(size_t begin, size_t end, void *context)

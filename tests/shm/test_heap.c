@@ -176,8 +176,7 @@ TEST(realloc_that_cannot_be_leaves_the_block)
     ck_assert_ptr_null(tine_realloc(block, 10)); /* freed */
 }
 
-/* ---- frees that are none ------------------------------------------------------------------------
- */
+/* ---- frees that are none --------------------------------------------------------------------- */
 
 static void assert_bad(void *pointer)
 {
@@ -297,8 +296,7 @@ TEST(every_block_of_every_class_is_found_by_its_address, .timeout_s = 60)
     assert_heap_sound();
 }
 
-/* ---- several processes and threads
- * --------------------------------------------------------------- */
+/* ---- several processes and threads ----------------------------------------------------------- */
 
 struct box {
     struct gate *ready;
@@ -424,8 +422,7 @@ TEST(one_thread_frees_what_another_allocated)
     assert_heap_sound();
 }
 
-/* ---- memory comes and goes
- * ------------------------------------------------------------------------ */
+/* ---- memory comes and goes ------------------------------------------------------------------- */
 
 TEST(a_big_freed_block_goes_back_to_the_system)
 {
