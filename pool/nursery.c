@@ -236,13 +236,15 @@ static void reap(struct keeper *keeper, uint32_t index)
     close(ward->pidfd);
     ward->pid = 0;
     keeper->alive--;
+    atomic_store_explicit(&tine__worker_at(keeper->pool, index)->pid, 0, memory_order_relaxed);
     tine__heap_sweep_process(death.pid);
     /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to them. */
     if (is_in(keeper, TINE__POOL_ENDING))
         return;
     unasked = !is_in(keeper, TINE__POOL_LEAVING) || death.signal != 0;
     if (unasked) /* before its job ends: whoever sees the failure finds the death counted */
-        atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_relaxed);
+        /* release: who reads the count finds the dead no longer alive (tine_pool_stats) */
+        atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_release);
     tine__settle(keeper->pool, index, &death);
     if (!unasked)
         return;

@@ -421,7 +421,7 @@ int tine_pool_stats(tine_pool *pool, tine_pool_counts *counts)
     *counts = (tine_pool_counts){
         .workers = (int32_t)pool->shared->workers,
         .started = atomic_load_explicit(&pool->shared->started, memory_order_relaxed),
-        .deaths = atomic_load_explicit(&pool->shared->died, memory_order_relaxed)};
+        .deaths = atomic_load_explicit(&pool->shared->died, memory_order_acquire)};
     for (uint32_t i = 0; i < pool->shared->workers && status_of(pool) <= TINE__SHUT; i++)
         counts->alive +=
             atomic_load_explicit(&tine__worker_at(pool->shared, i)->pid, memory_order_relaxed) != 0;

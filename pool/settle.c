@@ -236,7 +236,6 @@ void tine__settle(struct tine__pool_shm *pool, uint32_t worker, const struct tin
 
     /* All that follows is written with release, so whoever reads any of it sees this, too (in_use). */
     atomic_fetch_add_explicit(&pool->settlements, 1, memory_order_relaxed);
-    atomic_store_explicit(&dead->pid, 0, memory_order_relaxed);
     settle_hands(&account, tine__worker_at(pool, pool->workers));
     atomic_store_explicit(&dead->at, 0, memory_order_relaxed);
     atomic_store_explicit(&dead->job, 0, memory_order_release);
