@@ -9,6 +9,8 @@ libtinecore_la_SOURCES += \
 	%D%/heap_pages.c \
 	%D%/heap_slab.c %D%/heap_slab.h \
 	%D%/heap_sweep.c \
+	%D%/held.c %D%/held.h \
 	%D%/memory_left.c %D%/memory_left.h \
 	%D%/owner.c %D%/owner.h \
-	%D%/robust.c %D%/robust.h
+	%D%/robust.c %D%/robust.h \
+	%D%/waiters.c %D%/waiters.h

@@ -12,10 +12,20 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/auto.h"
+#include "lib/fork.h"
 #include "lib/random.h"
+
+/* tine__owner_word: see owner.h */
+#define PID_SHIFT       2
+#define PID_MASK        (((uint64_t)1 << 22) - 1) /* the kernel's PID_MAX_LIMIT */
+#define START_SHIFT     24
+#define START_MASK      (((uint64_t)1 << 28) - 1)
+#define NAMESPACE_SHIFT 52
+#define NAMESPACE_BITS  12
 
 struct stat_line {
     char state;
@@ -71,21 +81,27 @@ void tine__owner_identify(struct tine__owner *self)
     self->id = tine__random_u64();
 }
 
-bool tine__owner_lives(const struct tine__owner *owner)
+/* The start time is compared in the bits of mask; 0: it is not known. */
+static bool lives(pid_t pid, uint64_t start, uint64_t mask)
 {
     struct stat_line line;
     int rc;
 
-    if (owner->pid <= 0)
+    if (pid <= 0)
         return false;
-    rc = read_stat(owner->pid, &line);
+    rc = read_stat(pid, &line);
     if (rc == -ESRCH)
         return false;
     if (rc < 0)
-        return kill(owner->pid, 0) == 0 || errno != ESRCH;
-    if (owner->start != 0 && line.start != owner->start)
+        return kill(pid, 0) == 0 || errno != ESRCH;
+    if (start != 0 && (line.start & mask) != start)
         return false;
     return (line.state != 'Z' && line.state != 'X') || line.threads > 1;
+}
+
+bool tine__owner_lives(const struct tine__owner *owner)
+{
+    return lives(owner->pid, owner->start, UINT64_MAX);
 }
 
 void tine__owner_fill(struct tine__owner_shm *row, const struct tine__owner *owner)
@@ -105,4 +121,64 @@ bool tine__owner_read(const struct tine__owner_shm *row, struct tine__owner *own
     owner->start = atomic_load_explicit(&row->start, memory_order_relaxed);
     owner->id = atomic_load_explicit(&row->id, memory_order_relaxed);
     return true;
+}
+
+/* The word of this process, void once the generation differs. */
+static _Atomic uint64_t self_generation;
+static _Atomic uint64_t self_word;
+
+static uint64_t namespace_hash(void)
+{
+    struct stat status;
+    uint64_t hash;
+
+    if (stat("/proc/self/ns/pid", &status) < 0)
+        return 0;
+    hash = (uint64_t)status.st_ino * 0x9e3779b97f4a7c15u >> (64 - NAMESPACE_BITS);
+    return hash != 0 ? hash : 1;
+}
+
+static uint64_t make_word(void)
+{
+    struct stat_line line = {.start = 0};
+    pid_t pid = getpid();
+
+    (void)read_stat(pid, &line);
+    return (uint64_t)pid << PID_SHIFT | (line.start & START_MASK) << START_SHIFT |
+           namespace_hash() << NAMESPACE_SHIFT;
+}
+
+uint64_t tine__owner_word(void)
+{
+    uint64_t generation = tine__fork_generation_fast(), word;
+
+    /* pairs with the release below: the word is of that generation */
+    if (generation != 0 &&
+        atomic_load_explicit(&self_generation, memory_order_acquire) == generation)
+        return atomic_load_explicit(&self_word, memory_order_relaxed);
+    word = make_word();
+    atomic_store_explicit(&self_word, word, memory_order_relaxed);
+    atomic_store_explicit(&self_generation, generation, memory_order_release);
+    return word;
+}
+
+bool tine__owner_word_lives(uint64_t word)
+{
+    uint64_t self = tine__owner_word();
+
+    if (tine__owner_word_same(word, self))
+        return true;
+    if (word >> NAMESPACE_SHIFT != self >> NAMESPACE_SHIFT)
+        return tine__owner_word_pid(word) != 0;
+    return lives(tine__owner_word_pid(word), word >> START_SHIFT & START_MASK, START_MASK);
+}
+
+bool tine__owner_word_same(uint64_t a, uint64_t b)
+{
+    return ((a ^ b) & ~TINE__OWNER_MARKS) == 0;
+}
+
+pid_t tine__owner_word_pid(uint64_t word)
+{
+    return (pid_t)(word >> PID_SHIFT & PID_MASK);
 }

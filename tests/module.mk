@@ -29,6 +29,7 @@ libtinetest_la_SOURCES = \
 	%D%/support/proc.c %D%/support/proc.h \
 	%D%/support/random.c %D%/support/random.h \
 	%D%/support/samples.c %D%/support/samples.h \
+	%D%/support/step.c %D%/support/step.h \
 	%D%/support/suite.c %D%/support/suite.h \
 	%D%/support/verdict.c %D%/support/verdict.h \
 	%D%/support/wait.c %D%/support/wait.h \

@@ -9,8 +9,10 @@ tests_shm = \
 	%D%/test_heap_layout \
 	%D%/test_heap_limits \
 	%D%/test_heap_step \
+	%D%/test_held \
 	%D%/test_owner \
-	%D%/test_robust
+	%D%/test_robust \
+	%D%/test_waiters
 check_PROGRAMS += $(tests_shm) %D%/heap_probe
 TESTS += $(tests_shm)
 endif
@@ -25,6 +27,8 @@ endif
 %C%_test_heap_limits_LDADD = libtinetest.la
 %C%_test_heap_layout_LDADD = libtinetest.la
 %C%_test_heap_step_LDADD = libtinetest.la
+%C%_test_held_LDADD = libtinetest.la
 %C%_test_owner_LDADD = libtinetest.la
 %C%_test_robust_LDADD = libtinetest.la
+%C%_test_waiters_LDADD = libtinetest.la
 %C%_heap_probe_LDADD = libtinecore.la

@@ -145,4 +145,42 @@ TEST(each_process_has_a_row_of_its_own_and_the_same_one_always)
     ck_assert(!tine__owner_alive(1u << 30));
 }
 
+TEST(a_word_tells_a_process_until_its_death)
+{
+    struct report *report = report_new();
+    struct child child = child_start(identify_and_wait, report);
+    uint64_t self = tine__owner_word(), word;
+
+    gate_await(report->ready, 1);
+    word = (uint64_t)child.pid << 2 | (report->owner.start & ((1u << 28) - 1)) << 24 |
+           (self & ~(((uint64_t)1 << 52) - 1));
+    ck_assert_int_eq(tine__owner_word_pid(self), getpid());
+    ck_assert_uint_eq(self & TINE__OWNER_MARKS, 0);
+    ck_assert(tine__owner_word_lives(self | TINE__OWNER_MARKS));
+    ck_assert(tine__owner_word_same(self, self | 1));
+    ck_assert(!tine__owner_word_same(self, word));
+    ck_assert(tine__owner_word_lives(word));
+    ck_assert(!tine__owner_word_lives(word + ((uint64_t)1 << 24))); /* another start */
+    ck_assert(!tine__owner_word_lives(0));
+    gate_raise(report->end);
+    child_join(&child);
+    ck_assert(!tine__owner_word_lives(word));
+    ck_assert(tine__owner_word_lives(word ^ (uint64_t)1 << 60)); /* of another namespace */
+}
+
+static void have_another_word(void *context)
+{
+    ck_assert(!tine__owner_word_same(tine__owner_word(), *(uint64_t *)context));
+    ck_assert_int_eq(tine__owner_word_pid(tine__owner_word()), getpid());
+}
+
+TEST(a_forked_child_has_a_word_of_its_own)
+{
+    uint64_t self = tine__owner_word();
+    struct child child = child_start(have_another_word, &self);
+
+    child_join(&child);
+    ck_assert_uint_eq(tine__owner_word(), self);
+}
+
 SUITE("shm/owner")

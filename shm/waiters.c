@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sleeping and waking on a word of shared memory; see shm/waiters.h.
+ *
+ * A sleeper says so (`waiting`), notes `turn`, and tests the state; a waker changes the state, then
+ * looks at `waiting`. All four are sequentially consistent, so either the sleeper's test sees the change, or the
+ * waker sees the sleeper. The waker takes `waiting` back before it wakes: those still asleep are
+ * represented by whoever wakes, since it joins again before its next test and so says for
+ * all that somebody may sleep. Where a death breaks this chain, each sleeper is awake again after
+ * TINE__LOOK_NS by itself.
+ *
+ * A wake-up may reach memory that is used for something else by now (the primitive was freed by
+ * the one who was let through): a spurious wake-up of a futex there, which every user of futexes
+ * must bear. Nothing is written after the change but `waiting` and `turn`, and only while somebody sleeps.
+ */
+#include "shm/waiters.h"
+
+#include <errno.h>
+
+#include "lib/sys.h"
+
+uint32_t tine__waiters_join(struct tine__waiters_shm *waiters)
+{
+    atomic_store_explicit(&waiters->waiting, 1, memory_order_seq_cst);
+    return atomic_load_explicit(&waiters->turn, memory_order_seq_cst);
+}
+
+int tine__waiters_sleep(struct tine__waiters_shm *waiters, uint32_t turn, tine__deadline deadline)
+{
+    int64_t left = tine__deadline_left(deadline);
+
+    if (left == 0)
+        return -ETIMEDOUT;
+    (void)tine__sys_futex_wait(&waiters->turn, turn, left < TINE__LOOK_NS ? left : TINE__LOOK_NS);
+    return 0;
+}
+
+void tine__waiters_wake_slow(struct tine__waiters_shm *waiters, int count)
+{
+    atomic_store_explicit(&waiters->waiting, 0, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&waiters->turn, 1, memory_order_seq_cst);
+    tine__sys_futex_wake(&waiters->turn, count);
+}

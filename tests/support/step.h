@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SIGKILL after every instruction: a victim is single-stepped n instructions into an operation and
+ * killed there; then the survivor must be served.
+ *
+ *     static void check(long steps, void *context) { …the survivor's call, the invariants… }
+ *
+ *     step_kill_everywhere(&(struct step){.prepare = have_lock, .run = release, .check = check}, 40);
+ *
+ * By default about `points` instructions, spread evenly over the operation; TINE_STEPS=all takes
+ * every one.
+ */
+#ifndef TINE_TESTS_STEP_H
+#define TINE_TESTS_STEP_H
+
+#include <sys/types.h>
+
+struct step {
+    void (*before)(void *context);  /* in the test, before each victim is forked; may be NULL */
+    void (*prepare)(void *context); /* in the victim, unstepped; may be NULL */
+    void (*run)(void *context);     /* in the victim: the operation */
+    void (*check)(long steps, pid_t victim, void *context); /* in the test: the victim is reaped */
+    void *context;
+    /* The operation sleeps at some point: it is killed there when it has slept for this long. 0: it never
+     * sleeps. (A single step into a sleeping system call returns only when that ends.) */
+    int sleeps_ms;
+};
+
+/* How many points were taken. */
+long step_kill_everywhere(const struct step *step, long points);
+
+#endif
