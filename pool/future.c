@@ -132,7 +132,7 @@ void tine__pool_look_after(tine_pool *pool)
 /* A wake-up costs the caller more than a tiny job, so the second one comes when it is known to pay. */
 static bool spin_on_job(struct tine_future *future)
 {
-    int64_t budget = future->pool->shared->spin_ns;
+    int64_t budget = atomic_load_explicit(&future->pool->shared->spin_ns, memory_order_relaxed);
 
     if (future->wake_later) {
         if (spin(future, SECOND_WAKE_NS))

@@ -7,6 +7,7 @@
  * field group        who writes                 who reads           a stale read costs
  * -----------------  -------------------------  ------------------  --------------------------------
  * pool.state         program                    everyone            a late look at the end
+ * pool.spin_ns       program                    everyone            a spin too short
  * pool.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
  * pool.settlements   nursery                    program             a job is freed a little later
  * claims.cursor      any worker, by CAS         workers, nursery    the CAS fails
@@ -155,7 +156,7 @@ struct tine__pool_shm {
     alignas(TINE__LINE) _Atomic uint32_t state; /* enum tine__pool_state */
     _Atomic uint32_t redo_sequence;             /* bumped when an entry becomes READY */
     uint32_t workers;
-    uint32_t spin_ns;
+    _Atomic uint32_t spin_ns;
     uint64_t stream; /* tine__claims_shm whose units are tickets */
     uint64_t redos;  /* tine__redo_shm[redo_count] */
     uint64_t redo_count;

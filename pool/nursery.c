@@ -43,6 +43,7 @@
 #include "pool/worker.h"
 #include "shm/heap.h"
 
+#define PAUSE_MIN_NS      TINE_US(500) /* after the very first start */
 #define DELAY_MIN_NS      TINE_MS(1)
 #define DELAY_MAX_NS      TINE_SEC(1)
 #define BARREN_DEATHS_MAX 16 /* in a row without a finished unit, before starts are delayed */
@@ -69,7 +70,8 @@ struct keeper {
     sigset_t worker_mask;
     uint32_t alive, untold, barren;
     int64_t delay_ns;   /* between failed or barren starts; 0: none */
-    int64_t next_start; /* on CLOCK_MONOTONIC */
+    int64_t next_start; /* not before this, on CLOCK_MONOTONIC */
+    bool started;       /* the first worker has been, or is being, born */
     struct pollfd *polled;
     struct ward *wards;
 };
@@ -94,6 +96,7 @@ static void close_siblings(const struct keeper *keeper)
     close(keeper->socket);
 }
 
+/* Standard input is the program's alone to read. */
 static void read_nothing(void)
 {
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -115,8 +118,6 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index)
     snprintf(name, sizeof name, "tine-worker-%u", index);
     prctl(PR_SET_NAME, name);
     close_siblings(keeper);
-    read_nothing();
-    signal(SIGINT, SIG_IGN); /* Ctrl-C is the program's to handle */
     on_exit(leave_at_exit, NULL);
     tine__sig_restore(&keeper->worker_mask);
     tine__worker_loop(keeper->pool, index);
@@ -177,12 +178,25 @@ static bool is_in(const struct keeper *keeper, uint32_t state)
     return atomic_load_explicit(&keeper->pool->state, memory_order_acquire) == state;
 }
 
+/*
+ * The first worker of a pool gets a head start, as long as its own start took: a pool that is opened
+ * for one small job is at its end by then, and the others would only have cost it time.
+ */
+static void pause_after_first(struct keeper *keeper, int64_t begun)
+{
+    int64_t now = tine__now_ns(), took = now - begun;
+
+    keeper->started = true;
+    keeper->next_start = now + (took > PAUSE_MIN_NS ? took : PAUSE_MIN_NS);
+}
+
 static void start_missing(struct keeper *keeper)
 {
-    if (!is_in(keeper, TINE__POOL_RUNNING) ||
-        (keeper->delay_ns > 0 && tine__now_ns() < keeper->next_start))
+    int64_t now = tine__now_ns();
+
+    if (!is_in(keeper, TINE__POOL_RUNNING))
         return;
-    for (uint32_t i = 0; i < keeper->pool->workers; i++) {
+    for (uint32_t i = 0; i < keeper->pool->workers && now >= keeper->next_start; i++) {
         int rc;
 
         if (keeper->wards[i].pid != 0)
@@ -191,7 +205,8 @@ static void start_missing(struct keeper *keeper)
         if (rc < 0) {
             tine__log_warning("pool: cannot start worker %u: error %d", i, -rc);
             delay_starts(keeper);
-            return;
+        } else if (!keeper->started) {
+            pause_after_first(keeper, now);
         }
     }
 }
@@ -219,6 +234,8 @@ static void judge_death(struct keeper *keeper, const struct ward *ward, uint32_t
     } else if (++keeper->barren > BARREN_DEATHS_MAX) {
         delay_starts(keeper);
     }
+    if (keeper->delay_ns == 0) /* and a head start has ended with its runner */
+        keeper->next_start = 0;
 }
 
 static void reap(struct keeper *keeper, uint32_t index)
@@ -375,7 +392,9 @@ static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd
         prctl(PR_SET_NAME, "tine-nursery");
         tine__sig_default();
         signal(SIGCHLD, SIG_DFL); /* ignored, it would let workers vanish unseen */
+        signal(SIGINT, SIG_IGN);  /* in workers as well: Ctrl-C is the program's to handle */
         close(sockets[0]);
+        read_nothing();
         keeper->socket = sockets[1];
         keeper->self = getpid();
         keep(keeper);

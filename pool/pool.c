@@ -108,11 +108,13 @@ static int check_options(const tine_pool_options *options)
     return 0;
 }
 
-static uint32_t spin_time(int workers, int cpus, uint32_t flags)
+/* Counting CPUs reads a dozen files, so it is done while the nursery comes up. */
+static void lengthen_spin(struct tine__pool_shm *shared, int cpus)
 {
-    if ((flags & TINE_POOL_NO_SPIN) != 0)
-        return 0;
-    return workers + 1 > cpus ? SPIN_CROWDED_NS : SPIN_NS;
+    if (cpus == 0)
+        cpus = tine_cpu_count();
+    if ((int)shared->workers + 1 <= cpus)
+        atomic_store_explicit(&shared->spin_ns, SPIN_NS, memory_order_relaxed);
 }
 
 static void *zeroed(size_t size)
@@ -133,7 +135,7 @@ static int make_shared(struct tine_pool *pool, uint32_t workers, uint32_t spin_n
     pool->shared = shared;
     pool->stream.pool = shared;
     shared->workers = workers;
-    shared->spin_ns = spin_ns;
+    atomic_init(&shared->spin_ns, spin_ns);
     shared->redo_count = (uint64_t)workers * TINE__REDOS_A_WORKER;
     shared->stream = TINE__ADDRESS(zeroed(tine__claims_size(workers)));
     shared->redos = TINE__ADDRESS(zeroed(shared->redo_count * sizeof(struct tine__redo_shm)));
@@ -157,7 +159,9 @@ static void free_shared(struct tine_pool *pool)
 
 static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
 {
-    int cpus = tine_cpu_count(), workers = options->workers != 0 ? options->workers : cpus;
+    int cpus = options->workers != 0 ? 0 : tine_cpu_count();
+    int workers = options->workers != 0 ? options->workers : cpus;
+    bool spin = (options->flags & TINE_POOL_NO_SPIN) == 0;
     int rc;
 
     if (workers > TINE_WORKERS_MAX)
@@ -166,11 +170,13 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     if (pool->generation == 0)
         return -ENOMEM;
     tine__tasks_init(&pool->tasks);
-    rc = make_shared(pool, (uint32_t)workers, spin_time(workers, cpus, options->flags));
+    rc = make_shared(pool, (uint32_t)workers, spin ? SPIN_CROWDED_NS : 0);
     if (rc == 0)
         rc = tine__nursery_start(&pool->nursery, pool->shared);
     if (rc < 0)
         free_shared(pool);
+    else if (spin)
+        lengthen_spin(pool->shared, cpus);
     return rc;
 }
 

@@ -191,7 +191,8 @@ int tine__future_publish(struct tine_future *future, uint32_t tickets, struct ti
         tine__future_free(future, true);
         return rc;
     }
-    future->wake_later = future->blocking && tickets > 1 && pool->shared->spin_ns > 0;
+    future->wake_later = future->blocking && tickets > 1 &&
+                         atomic_load_explicit(&pool->shared->spin_ns, memory_order_relaxed) > 0;
     tine__stream_wake(pool->shared, tickets == 1 || future->wake_later ? 1 : WAKES);
     *made = future;
     return 0;

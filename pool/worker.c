@@ -406,10 +406,12 @@ static void sleep_once(struct self *self)
 /* Spins while that has paid lately; every 64th time tries again whether it does. */
 static void wait_for_work(struct self *self)
 {
+    uint32_t full = atomic_load_explicit(&self->pool->spin_ns, memory_order_relaxed);
+
     if (self->sleeps % FULL_SPIN_EVERY == 0)
-        self->spin_ns = self->pool->spin_ns;
+        self->spin_ns = full;
     if (spin(self)) {
-        self->spin_ns = self->pool->spin_ns;
+        self->spin_ns = full;
         return;
     }
     self->spin_ns = self->spin_ns < 200 ? 0 : self->spin_ns * 3 / 4;

@@ -251,6 +251,7 @@ static int use_pool(int use)
 
     if (rc < 0)
         return rc;
+    ck_assert_eventually(pool_counts(pool).started >= 2); /* the second one comes a little later */
     rc = uses[use](pool, &failure);
     if (rc == TINE_EREMOTE && failure.error != 0)
         rc = failure.error;

@@ -138,6 +138,16 @@ TEST(stats_count)
     tine_pool_close(pool);
 }
 
+TEST(without_work_a_pool_comes_to_its_size)
+{
+    tine_pool *pool = pool_of(5);
+
+    ck_assert_eventually(pool_counts(pool).started == 5);
+    ck_assert_eventually(pool_counts(pool).alive == 5);
+    ck_assert_uint_eq(pool_counts(pool).deaths, 0);
+    tine_pool_close(pool);
+}
+
 /* Kilobytes of this process that no other has, or 0 where the kernel does not tell. */
 static long private_kib(void)
 {

@@ -125,7 +125,8 @@ typedef struct tine_pool_counts {
  * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE
  * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags), -E2BIG (reserved not zero), -ENOMEM,
  *          -EADDRINUSE (the family heap's address is taken)
- * Blocks:  for one fork; workers come up behind the call
+ * Blocks:  for one fork; workers come up behind the call: one at once, the others after as long again
+ *          (at least half a millisecond), which a pool for one small job does not live to see
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   none
  * Source:  pool/pool.c; follows Python 3.13 multiprocessing.Pool with start method fork;
