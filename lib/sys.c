@@ -3,6 +3,7 @@
 #include "lib/sys.h"
 
 #include "lib/clock.h"
+#include "lib/sig.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,9 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,6 +28,10 @@
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
 #ifndef SO_PEERPIDFD
@@ -64,14 +71,18 @@ int tine__sys_memfd(const char *name)
     return above_standard(fd);
 }
 
-int tine__sys_resize(int fd, size_t size)
+/* Beyond the limit the kernel would send SIGXFSZ. */
+static bool may_be_so_long(size_t size)
 {
     struct rlimit limit;
 
-    if (size > INT64_MAX)
-        return -EFBIG;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-        size > limit.rlim_cur)
+    return size <= INT64_MAX && (getrlimit(RLIMIT_FSIZE, &limit) < 0 ||
+                                 limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
+}
+
+int tine__sys_resize(int fd, size_t size)
+{
+    if (!may_be_so_long(size))
         return -EFBIG;
     while (ftruncate(fd, (off_t)size) < 0)
         if (errno != EINTR)
@@ -81,7 +92,7 @@ int tine__sys_resize(int fd, size_t size)
 
 int tine__sys_seal_size(int fd)
 {
-    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
+    return tine__sys_seal(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 }
 
 static int allocate(int fd, int mode, size_t from, size_t size)
@@ -126,6 +137,146 @@ int tine__sys_map_at(void *address, size_t size, int fd)
     /* Linux before 4.17 and some tools take the address for a hint. */
     munmap(got, size);
     return -EEXIST;
+}
+
+static int with_mode(int fd, uint32_t mode)
+{
+    int rc;
+
+    if (fd < 0)
+        return fd;
+    rc = fchmod(fd, mode) < 0 ? -errno : 0;
+    if (rc < 0)
+        close(fd);
+    return rc < 0 ? rc : fd;
+}
+
+int tine__sys_tmpfile(const char *directory, uint32_t mode)
+{
+    int fd = above_standard(open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, mode));
+
+    return fd == -EISDIR ? -ENOTSUP : with_mode(fd, mode);
+}
+
+int tine__sys_create(const char *path, uint32_t mode)
+{
+    int flags = O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC;
+    int fd = above_standard(open(path, flags, mode));
+    int rc = with_mode(fd, mode);
+
+    if (fd >= 0 && rc < 0)
+        unlink(path);
+    return rc;
+}
+
+int tine__sys_open(const char *path, bool writable)
+{
+    /* O_NONBLOCK: a FIFO in its place is opened and then refused, not waited for. */
+    int flags = (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+
+    return above_standard(open(path, flags));
+}
+
+int tine__sys_link(int fd, const char *path)
+{
+    char self[32];
+
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    if (errno != ENOENT) /* without /proc it takes a right, before Linux 6.10 */
+        return -errno;
+    return linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+int tine__sys_rename_new(const char *path, const char *wanted)
+{
+    return renameat2(AT_FDCWD, path, AT_FDCWD, wanted, RENAME_NOREPLACE) < 0 ? -errno : 0;
+}
+
+int tine__sys_unlink(const char *path)
+{
+    return unlink(path) < 0 ? -errno : 0;
+}
+
+int tine__sys_try_lock(int fd)
+{
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
+}
+
+void tine__sys_unlock(int fd)
+{
+    flock(fd, LOCK_UN); /* not left to close: a forked child may have the descriptor, too */
+}
+
+int tine__sys_extend(int fd, size_t from, size_t size)
+{
+    sigset_t saved;
+    int rc;
+
+    if (!may_be_so_long(size))
+        return -EFBIG;
+    tine__sig_block(&saved);
+    rc = allocate(fd, 0, from, size - from);
+    tine__sig_restore(&saved);
+    return rc;
+}
+
+int tine__sys_dup(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+    return copy < 0 ? -errno : copy;
+}
+
+int tine__sys_seals(int fd)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+
+    return seals < 0 ? -errno : seals;
+}
+
+int tine__sys_seal(int fd, int seals)
+{
+    return fcntl(fd, F_ADD_SEALS, seals) < 0 ? -errno : 0;
+}
+
+int tine__sys_reserve(size_t size, size_t alignment, void **address)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    size_t whole = size + alignment, before, after;
+    char *got;
+
+    if (whole < size)
+        return -ENOMEM;
+    got = mmap(NULL, whole, PROT_NONE, flags, -1, 0);
+    if (got == MAP_FAILED)
+        return -errno;
+    before = (alignment - ((uintptr_t)got & (alignment - 1))) & (alignment - 1);
+    after = alignment - before;
+    if (before > 0)
+        munmap(got, before);
+    if (after > 0)
+        munmap(got + before + size, after);
+    *address = got + before;
+    return 0;
+}
+
+int tine__sys_map_over(void *address, size_t size, int prot, int flags, int fd, size_t from)
+{
+    void *got = mmap(address, size, prot, flags | MAP_FIXED, fd, (off_t)from);
+
+    return got == MAP_FAILED ? -errno : 0;
+}
+
+void tine__sys_huge(void *address, size_t size)
+{
+    /* The first is for pages to come, the second for those that are there; both may be refused. */
+    (void)madvise(address, size, MADV_HUGEPAGE);
+    (void)madvise(address, size, MADV_COLLAPSE);
 }
 
 /*

@@ -2,6 +2,7 @@
 #ifndef TINE_LIB_SYS_H
 #define TINE_LIB_SYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,6 +21,36 @@ int tine__sys_punch(int fd, size_t from, size_t size); /* pages are gone and rea
 int tine__sys_populate(void *address, size_t size);    /* the same through a mapping (Linux 5.14) */
 /* Maps fd shared, readable and writable, at exactly that address; -EEXIST when it is taken. */
 int tine__sys_map_at(void *address, size_t size, int fd);
+/*
+ * Files with a name, by absolute path. The last component is never followed if it is a symbolic
+ * link: -ELOOP. Modes are exact, whatever the umask says.
+ */
+int tine__sys_tmpfile(const char *directory, uint32_t mode); /* nameless; -ENOTSUP on some */
+int tine__sys_create(const char *path, uint32_t mode);       /* -EEXIST */
+int tine__sys_open(const char *path, bool writable);
+int tine__sys_link(int fd, const char *path);                   /* names a nameless file; -EEXIST */
+int tine__sys_rename_new(const char *path, const char *wanted); /* -EEXIST */
+int tine__sys_unlink(const char *path);
+/* A lock of the open file: -EAGAIN while another has it. It ends with its last descriptor. */
+int tine__sys_try_lock(int fd);
+void tine__sys_unlock(int fd);
+/*
+ * Bytes from … size-1 have memory afterwards, and the file is at least that long; all or nothing.
+ * -ENOSPC, -ENOMEM; -EFBIG at RLIMIT_FSIZE, without SIGXFSZ. Signals wait until it is done, for an
+ * interrupted fallocate begins anew, for ever where they come often.
+ */
+int tine__sys_extend(int fd, size_t from, size_t size);
+int tine__sys_dup(int fd);
+int tine__sys_seals(int fd); /* F_SEAL_ bits; -EINVAL: a file that has none */
+int tine__sys_seal(int fd, int seals);
+
+/* Addresses that nothing uses: no memory, no access. alignment: a power of two, at least a page. */
+int tine__sys_reserve(size_t size, size_t alignment, void **address);
+/* Maps a part of fd over what is there. prot and flags as of mmap. */
+int tine__sys_map_over(void *address, size_t size, int prot, int flags, int fd, size_t from);
+/* Asks for huge pages, as well as they can be had. */
+void tine__sys_huge(void *address, size_t size);
+
 int tine__sys_pidfd_open(pid_t pid); /* under valgrind: of the calling process only */
 /* fork() that also gives a pidfd of the child: its pid and *pidfd, 0 in the child, or -errno. */
 pid_t tine__sys_fork(int *pidfd);

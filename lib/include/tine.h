@@ -15,6 +15,7 @@
 #include <tine/heap.h>
 #include <tine/log.h>
 #include <tine/pool.h>
+#include <tine/shm.h>
 #include <tine/task.h>
 #include <tine/time.h>
 #include <tine/version.h>

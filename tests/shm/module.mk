@@ -10,8 +10,10 @@ tests_shm = \
 	%D%/test_heap_limits \
 	%D%/test_heap_step \
 	%D%/test_held \
+	%D%/test_memfd \
 	%D%/test_owner \
 	%D%/test_robust \
+	%D%/test_segment \
 	%D%/test_waiters
 check_PROGRAMS += $(tests_shm) %D%/heap_probe
 TESTS += $(tests_shm)
@@ -28,7 +30,9 @@ endif
 %C%_test_heap_layout_LDADD = libtinetest.la
 %C%_test_heap_step_LDADD = libtinetest.la
 %C%_test_held_LDADD = libtinetest.la
+%C%_test_memfd_LDADD = libtinetest.la
 %C%_test_owner_LDADD = libtinetest.la
 %C%_test_robust_LDADD = libtinetest.la
+%C%_test_segment_LDADD = libtinetest.la
 %C%_test_waiters_LDADD = libtinetest.la
 %C%_heap_probe_LDADD = libtinecore.la

@@ -1,0 +1,728 @@
+/* SPDX-License-Identifier: MIT */
+/* Named segments: names, sizes, owners, growth, detaching and unlinking. */
+#include <tine/shm.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "shm/held.h"
+#include "tests/support/children.h"
+#include "tests/support/leaks.h"
+#include "tests/support/suite.h"
+
+#define MIB ((size_t)1 << 20)
+
+static const char *name_of(const char *what)
+{
+    return leaks_shm_name(what) + 1;
+}
+
+static const char *path_of(const char *what)
+{
+    static char path[256];
+
+    snprintf(path, sizeof path, "/dev/shm/%s", name_of(what));
+    return path;
+}
+
+static tine_shm *create(const char *what, size_t size, const tine_shm_options *options)
+{
+    tine_shm *shm;
+
+    ck_assert_rc(tine_shm_create(&shm, name_of(what), size, options), 0);
+    return shm;
+}
+
+static tine_shm *attach(const char *what, const tine_shm_options *options)
+{
+    tine_shm *shm;
+
+    ck_assert_rc(tine_shm_attach(&shm, name_of(what), options), 0);
+    return shm;
+}
+
+static void detach(tine_shm *shm)
+{
+    ck_assert_rc(tine_shm_detach(shm), 0);
+}
+
+static void end(tine_shm *shm)
+{
+    ck_assert_rc(tine_shm_unlink(shm), 0);
+    detach(shm);
+}
+
+static bool is_there(const char *what)
+{
+    return access(path_of(what), F_OK) == 0;
+}
+
+/* The kernel refuses to write where the process could not. */
+static bool is_writable(void *address)
+{
+    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    ssize_t got = read(zero, address, 1);
+
+    close(zero);
+    return got == 1;
+}
+
+static void assert_all(const unsigned char *bytes, size_t size, unsigned char value)
+{
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != value)
+            ck_abort_msg("byte %zu is %u, not %u", i, bytes[i], value);
+}
+
+/* ---- the bytes -------------------------------------------------------------------------------- */
+
+TEST(what_one_writes_another_reads)
+{
+    tine_shm *a = create("x", 100, NULL), *b = attach("x", NULL);
+
+    ck_assert_uint_eq(tine_shm_size(a), 100);
+    ck_assert_uint_eq(tine_shm_size(b), 100);
+    ck_assert_ptr_ne(tine_shm_data(a), tine_shm_data(b));
+    assert_all(tine_shm_data(a), 100, 0);
+    strcpy(tine_shm_data(a), "tine");
+    ck_assert_str_eq(tine_shm_data(b), "tine");
+    detach(b);
+    end(a);
+}
+
+TEST(the_file_is_the_bytes_from_offset_0_and_nothing_else)
+{
+    tine_shm *shm = create("x", 1000, NULL);
+    unsigned char bytes[1001];
+    int fd;
+
+    memset(tine_shm_data(shm), 7, 1000);
+    fd = open(path_of("x"), O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(read(fd, bytes, sizeof bytes), 1000);
+    assert_all(bytes, 1000, 7);
+    close(fd);
+    end(shm);
+}
+
+TEST(every_byte_has_memory_from_the_start)
+{
+    tine_shm *shm = create("x", 3 * MIB + 1, NULL);
+    struct stat status;
+
+    ck_assert_int_eq(fstat(tine_shm_fd(shm), &status), 0);
+    ck_assert_int_ge(status.st_blocks * 512, (int64_t)(3 * MIB + 1));
+    end(shm);
+}
+
+TEST(a_sparse_one_costs_nothing_until_it_is_touched)
+{
+    tine_shm *shm = create("x", 100 * MIB, &(tine_shm_options){.sparse = true});
+    struct stat status;
+
+    ck_assert_int_eq(fstat(tine_shm_fd(shm), &status), 0);
+    ck_assert_int_lt(status.st_blocks * 512, (int64_t)MIB);
+    end(shm);
+}
+
+TEST(what_others_made_sparse_is_filled_when_it_is_attached)
+{
+    int fd = open(path_of("x"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    struct stat status;
+    tine_shm *shm;
+
+    ck_assert_int_eq(ftruncate(fd, (off_t)MIB), 0);
+    detach(attach("x", &(tine_shm_options){.sparse = true}));
+    ck_assert_int_eq(fstat(fd, &status), 0);
+    ck_assert_int_eq(status.st_blocks, 0);
+    shm = attach("x", &(tine_shm_options){.read_only = true});
+    ck_assert_int_eq(fstat(fd, &status), 0);
+    ck_assert_int_eq(status.st_blocks * 512, (int64_t)MIB);
+    close(fd);
+    end(shm);
+}
+
+TEST(the_bytes_outlive_the_name_and_the_creator)
+{
+    tine_shm *a = create("x", 10, NULL), *b = attach("x", NULL);
+
+    end(a);
+    ck_assert(!is_there("x"));
+    strcpy(tine_shm_data(b), "still");
+    ck_assert_str_eq(tine_shm_data(b), "still");
+    ck_assert_rc(tine_shm_unlink(b), -ENOENT);
+    detach(b);
+}
+
+static void write_in_child(void *context)
+{
+    tine_shm *shm = context;
+
+    strcpy(tine_shm_data(shm), "child");
+    ck_assert_rc(tine_shm_detach(shm), 0);
+}
+
+TEST(a_forked_child_has_the_mapping_and_gives_back_its_own)
+{
+    tine_shm *shm = create("x", 10, NULL);
+    struct child child = child_start(write_in_child, shm);
+
+    child_join(&child);
+    ck_assert_str_eq(tine_shm_data(shm), "child");
+    end(shm);
+}
+
+/* ---- names ------------------------------------------------------------------------------------ */
+
+TEST(a_leading_slash_changes_nothing)
+{
+    const char *with = leaks_shm_name("x");
+    tine_shm *a, *b;
+
+    ck_assert_rc(tine_shm_create(&a, with, 10, NULL), 0);
+    ck_assert_str_eq(tine_shm_name(a), with + 1);
+    ck_assert_rc(tine_shm_attach(&b, with + 1, NULL), 0);
+    detach(b);
+    end(a);
+}
+
+TEST(bad_names_are_refused)
+{
+    const char *bad[] = {"", "/", ".", "..", "/.", "a/b", "//a", "../etc/passwd", NULL};
+    char long_name[257];
+    tine_shm *shm = NULL;
+
+    memset(long_name, 'n', sizeof long_name);
+    long_name[256] = '\0';
+    ck_assert_rc(tine_shm_create(&shm, long_name, 1, NULL), -EINVAL);
+    for (const char **name = bad; *name != NULL; name++) {
+        ck_assert_rc(tine_shm_create(&shm, *name, 1, NULL), -EINVAL);
+        ck_assert_rc(tine_shm_attach(&shm, *name, NULL), -EINVAL);
+        ck_assert_rc(tine_shm_unlink_name(*name), -EINVAL);
+    }
+    ck_assert_rc(tine_shm_attach(&shm, NULL, NULL), -EINVAL);
+    ck_assert_ptr_null(shm);
+}
+
+TEST(a_name_may_have_255_bytes)
+{
+    char name[256];
+    size_t length = (size_t)snprintf(name, sizeof name, "%s", name_of("x"));
+    tine_shm *shm;
+
+    memset(name + length, 'n', sizeof name - 1 - length);
+    name[255] = '\0';
+    ck_assert_rc(tine_shm_create(&shm, name, 1, NULL), 0);
+    ck_assert_str_eq(tine_shm_name(shm), name);
+    end(shm);
+}
+
+TEST(generated_names_carry_128_bits)
+{
+    tine_shm *a, *b;
+
+    ck_assert_rc(tine_shm_create(&a, NULL, 1, NULL), 0);
+    ck_assert_rc(tine_shm_create(&b, NULL, 1, NULL), 0);
+    ck_assert_uint_eq(strlen(tine_shm_name(a)), strlen("tine-") + 32);
+    ck_assert_str_ne(tine_shm_name(a), tine_shm_name(b));
+    end(a);
+    end(b);
+}
+
+TEST(a_taken_name_is_told)
+{
+    tine_shm *a = create("x", 10, NULL), *b = NULL;
+
+    ck_assert_rc(tine_shm_create(&b, name_of("x"), 10, NULL), -EEXIST);
+    ck_assert_ptr_null(b);
+    end(a);
+    ck_assert_rc(tine_shm_attach(&b, name_of("x"), NULL), -ENOENT);
+    ck_assert_ptr_null(b);
+}
+
+TEST(the_mode_does_not_depend_on_the_umask, .loop_end = 2)
+{
+    const uint32_t modes[] = {0, 0640};
+    mode_t before = umask(0777);
+    tine_shm *shm = create("x", 1, &(tine_shm_options){.mode = modes[loop_index]});
+    struct stat status;
+
+    umask(before);
+    ck_assert_int_eq(stat(path_of("x"), &status), 0);
+    ck_assert_uint_eq(status.st_mode & 07777, loop_index == 0 ? 0600 : modes[loop_index]);
+    end(shm);
+}
+
+/* ---- making it -------------------------------------------------------------------------------- */
+
+static int fill(void *data, size_t size, void *context)
+{
+    assert_all(data, size, 0);
+    ck_assert(!is_there(context));
+    memset(data, 5, size);
+    return 0;
+}
+
+static int refuse(void *data, size_t size, void *context)
+{
+    memset(data, 1, size);
+    return *(int *)context;
+}
+
+TEST(the_name_appears_with_the_content)
+{
+    tine_shm *shm =
+        create("x", 3000, &(tine_shm_options){.init = fill, .context = (void *)(uintptr_t) "x"});
+
+    ck_assert(is_there("x"));
+    assert_all(tine_shm_data(shm), 3000, 5);
+    end(shm);
+}
+
+TEST(an_init_that_gives_up_leaves_nothing)
+{
+    int code = -EXFULL;
+    tine_shm_options options = {.init = refuse, .context = &code};
+    tine_shm *shm = NULL;
+
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), 10, &options), -EXFULL);
+    ck_assert_ptr_null(shm);
+    ck_assert(!is_there("x"));
+    code = 3;
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), 10, &options), 0);
+    end(shm);
+}
+
+TEST(open_or_create_says_which)
+{
+    tine_shm_options options = {.exist_ok = true};
+    tine_shm *a, *b;
+
+    ck_assert_rc(tine_shm_create(&a, name_of("x"), 10, &options), 0);
+    strcpy(tine_shm_data(a), "first");
+    ck_assert_rc(tine_shm_create(&b, name_of("x"), 5, &options), 1);
+    ck_assert_uint_eq(tine_shm_size(b), 10);
+    ck_assert_str_eq(tine_shm_data(b), "first");
+    detach(b);
+    b = NULL;
+    ck_assert_rc(tine_shm_create(&b, name_of("x"), 11, &options), -EPROTO);
+    ck_assert_ptr_null(b);
+    end(a);
+}
+
+TEST(a_file_without_size_is_not_yet_a_segment)
+{
+    int fd = open(path_of("x"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    tine_shm *shm = NULL;
+
+    close(fd);
+    ck_assert_rc(tine_shm_attach(&shm, name_of("x"), NULL), -EAGAIN);
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), 1, &(tine_shm_options){.exist_ok = true}),
+                 -EAGAIN);
+    ck_assert_ptr_null(shm);
+    ck_assert_rc(tine_shm_unlink_name(name_of("x")), 0);
+}
+
+TEST(wrong_options_are_refused)
+{
+    const tine_shm_options no_create[] = {
+        {.read_only = true}, {.copy_on_write = true}, {.mode = 0700}};
+    const tine_shm_options no_attach[] = {{.mode = 0600},
+                                          {.exist_ok = true},
+                                          {.init = fill},
+                                          {.read_only = true, .copy_on_write = true}};
+    const tine_shm_options newer[] = {{.reserved8 = {0, 0, 0, 0, 0, 1}}, {.reserved = {[7] = 1}}};
+    tine_shm *shm = NULL;
+
+    for (size_t i = 0; i < sizeof no_create / sizeof no_create[0]; i++)
+        ck_assert_rc(tine_shm_create(&shm, name_of("x"), 1, &no_create[i]), -EINVAL);
+    for (size_t i = 0; i < sizeof no_attach / sizeof no_attach[0]; i++)
+        ck_assert_rc(tine_shm_attach(&shm, name_of("x"), &no_attach[i]), -EINVAL);
+    for (size_t i = 0; i < sizeof newer / sizeof newer[0]; i++) {
+        ck_assert_rc(tine_shm_create(&shm, name_of("x"), 1, &newer[i]), -E2BIG);
+        ck_assert_rc(tine_shm_attach(&shm, name_of("x"), &newer[i]), -E2BIG);
+    }
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), 0, NULL), -EINVAL);
+    ck_assert_rc(tine_shm_create(&shm, NULL, 1, &(tine_shm_options){.exist_ok = true}), -EINVAL);
+    ck_assert_rc(tine_shm_create(NULL, name_of("x"), 1, NULL), -EINVAL);
+    ck_assert_rc(tine_shm_attach(NULL, name_of("x"), NULL), -EINVAL);
+    ck_assert_ptr_null(shm);
+    ck_assert(!is_there("x"));
+}
+
+TEST(what_cannot_be_had_is_told_and_leaves_nothing)
+{
+    tine_shm *shm = NULL;
+
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), SIZE_MAX, NULL), -ENOMEM);
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), SIZE_MAX, &(tine_shm_options){.sparse = true}),
+                 -EFBIG);
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), 1, &(tine_shm_options){.reserve = SIZE_MAX}),
+                 -ENOMEM);
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), (size_t)1 << 50, NULL), -ENOMEM);
+    ck_assert_ptr_null(shm);
+    ck_assert(!is_there("x"));
+}
+
+static void create_beyond_file_limit(void *unused)
+{
+    const struct rlimit limit = {MIB, MIB};
+    tine_shm *shm;
+
+    (void)unused;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), MIB + 1, NULL), -EFBIG);
+    ck_assert_rc(tine_shm_create(&shm, name_of("x"), MIB, NULL), 0);
+    ck_assert_rc(tine_shm_grow(shm, MIB + 1), -EFBIG);
+    end(shm);
+}
+
+TEST(the_limit_of_file_sizes_is_a_code_and_no_signal)
+{
+    struct child child = child_start(create_beyond_file_limit, NULL);
+
+    child_join(&child);
+}
+
+static _Atomic int alarms;
+
+static void count_alarm(int signal)
+{
+    (void)signal;
+    alarms++;
+}
+
+/* An interrupted fallocate begins anew: with a timer faster than it, it would never end. */
+TEST(frequent_signals_do_not_keep_it_from_being_made, .own_signals = true)
+{
+    const struct itimerval often = {{0, 200}, {0, 200}}, never = {0};
+    tine_shm *shm;
+
+    signal(SIGALRM, count_alarm);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+    shm = create("x", 64 * MIB, NULL);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+    ck_assert_int_ge(alarms, 1);
+    end(shm);
+}
+
+/* ---- a full file system ----------------------------------------------------------------------- */
+
+static void on_a_small_file_system(void *unused)
+{
+    tine_shm *shm, *other = NULL;
+    int fd;
+
+    (void)unused;
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    ck_assert_int_eq(mount("tine-test", "/dev/shm", "tmpfs", 0, "size=1m"), 0);
+    ck_assert_rc(tine_shm_create(&other, name_of("y"), 16 * MIB, NULL), -ENOSPC);
+    ck_assert_int_eq(access(path_of("y"), F_OK), -1);
+
+    shm = create("x", MIB / 2, NULL);
+    memset(tine_shm_data(shm), 9, MIB / 2);
+    ck_assert_rc(tine_shm_grow(shm, 2 * MIB), -ENOSPC);
+    ck_assert_uint_eq(tine_shm_size(shm), MIB / 2);
+    ck_assert_rc(tine_shm_grow(shm, MIB), 0);
+    memset(tine_shm_data(shm), 9, MIB);
+
+    fd = open(path_of("y"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    ck_assert_int_eq(ftruncate(fd, (off_t)(16 * MIB)), 0);
+    close(fd);
+    ck_assert_rc(tine_shm_attach(&other, name_of("y"), NULL), -ENOSPC);
+    ck_assert_rc(tine_shm_attach(&other, name_of("y"), &(tine_shm_options){.read_only = true}),
+                 -ENOSPC);
+    ck_assert_ptr_null(other);
+    ck_assert_rc(tine_shm_unlink_name(name_of("y")), 0);
+    assert_all(tine_shm_data(shm), MIB, 9);
+    end(shm);
+}
+
+static void try_to_mount(void *unused)
+{
+    (void)unused;
+    _exit(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                  mount("tine-test", "/dev/shm", "tmpfs", 0, "size=1m") == 0
+              ? 0
+              : 1);
+}
+
+TEST(a_full_file_system_is_a_code_and_no_signal)
+{
+    struct child child = child_start(try_to_mount, NULL);
+
+    if (child_wait(&child) != 0)
+        SKIP("no right to mount a small /dev/shm");
+    child = child_start(on_a_small_file_system, NULL);
+    child_join(&child);
+}
+
+/* ---- owners ----------------------------------------------------------------------------------- */
+
+static void assert_refused(void)
+{
+    tine_shm *shm = NULL;
+
+    ck_assert_rc(tine_shm_attach(&shm, name_of("x"), NULL), -EACCES);
+    ck_assert_ptr_null(shm);
+    detach(attach("x", &(tine_shm_options){.any_owner = true}));
+}
+
+TEST(what_others_may_write_to_is_refused)
+{
+    tine_shm *shm = create("x", 1, NULL);
+
+    ck_assert_int_eq(chmod(path_of("x"), 0620), 0);
+    assert_refused();
+    ck_assert_int_eq(chmod(path_of("x"), 0602), 0);
+    assert_refused();
+    ck_assert_int_eq(chmod(path_of("x"), 0644), 0);
+    detach(attach("x", NULL));
+    end(shm);
+}
+
+TEST(what_another_user_owns_is_refused)
+{
+    tine_shm *shm = create("x", 1, NULL);
+
+    if (chown(path_of("x"), 65534, (gid_t)-1) == 0)
+        assert_refused();
+    end(shm);
+}
+
+TEST(a_second_name_of_a_file_is_refused)
+{
+    tine_shm *shm = create("x", 1, NULL);
+    char second[300];
+
+    snprintf(second, sizeof second, "%s2", path_of("x"));
+    ck_assert_int_eq(link(path_of("x"), second), 0);
+    assert_refused();
+    unlink(second);
+    end(shm);
+}
+
+TEST(what_is_no_file_is_refused, .loop_end = 3)
+{
+    tine_shm *shm = NULL;
+
+    switch (loop_index) {
+    case 0:
+        ck_assert_int_eq(symlink("/etc/passwd", path_of("x")), 0);
+        break;
+    case 1:
+        ck_assert_int_eq(mkfifo(path_of("x"), 0600), 0);
+        break;
+    default:
+        ck_assert_int_eq(mkdir(path_of("x"), 0700), 0);
+    }
+    ck_assert_rc(tine_shm_attach(&shm, name_of("x"), NULL), -EACCES);
+    ck_assert_rc(tine_shm_attach(&shm, name_of("x"), &(tine_shm_options){.read_only = true}),
+                 -EACCES);
+    ck_assert_rc(tine_shm_unlink_name(name_of("x")), -EACCES);
+    ck_assert_ptr_null(shm);
+    ck_assert_int_eq(remove(path_of("x")), 0);
+}
+
+TEST(too_small_is_told)
+{
+    tine_shm *a = create("x", 10, NULL), *b = NULL;
+
+    ck_assert_rc(tine_shm_attach(&b, name_of("x"), &(tine_shm_options){.size_min = 11}), -EPROTO);
+    ck_assert_ptr_null(b);
+    detach(attach("x", &(tine_shm_options){.size_min = 10}));
+    end(a);
+}
+
+/* ---- ways to map it --------------------------------------------------------------------------- */
+
+TEST(read_only_means_it)
+{
+    tine_shm *a = create("x", 10, NULL), *b = attach("x", &(tine_shm_options){.read_only = true});
+
+    ck_assert(is_writable(tine_shm_data(a)));
+    ck_assert(!is_writable(tine_shm_data(b)));
+    strcpy(tine_shm_data(a), "seen");
+    ck_assert_str_eq(tine_shm_data(b), "seen");
+    ck_assert_rc(tine_shm_grow(b, 20), -EACCES);
+    detach(b);
+    end(a);
+}
+
+TEST(copies_on_write_are_seen_by_nobody_else)
+{
+    tine_shm *a = create("x", 10, NULL);
+    tine_shm *b = attach("x", &(tine_shm_options){.copy_on_write = true, .reserve = MIB});
+
+    strcpy(tine_shm_data(a), "all");
+    ck_assert_str_eq(tine_shm_data(b), "all");
+    strcpy(tine_shm_data(b), "mine");
+    ck_assert_str_eq(tine_shm_data(a), "all");
+    ck_assert_rc(tine_shm_grow(b, 20), -EACCES);
+    ck_assert_rc(tine_shm_grow(a, MIB / 2), 0);
+    ck_assert_rc(tine_shm_refresh(b), 0);
+    ck_assert_uint_eq(tine_shm_size(b), MIB / 2);
+    ck_assert_str_eq(tine_shm_data(b), "mine");
+    ck_assert_rc(tine_shm_grow(a, 2 * MIB), 0);
+    ck_assert_rc(tine_shm_refresh(b), -ENOMEM);
+    ck_assert_uint_eq(tine_shm_size(b), MIB / 2);
+    detach(b);
+    end(a);
+}
+
+/* How much of the mapping at that address is in huge pages, in KiB; -1: not known. */
+static long huge_kib(const void *address)
+{
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    char line[512];
+    bool here = false;
+    long kib = -1;
+
+    ck_assert_ptr_nonnull(maps);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        uintptr_t from, to;
+
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            here = from == (uintptr_t)address;
+        if (here)
+            sscanf(line, "ShmemPmdMapped: %ld", &kib);
+    }
+    fclose(maps);
+    return kib;
+}
+
+TEST(huge_pages_come_where_the_kernel_has_them)
+{
+    tine_shm *shm = create("x", 8 * MIB, &(tine_shm_options){.huge_pages = true});
+    long kib;
+
+    ck_assert_uint_eq((uintptr_t)tine_shm_data(shm) % (2 * MIB), 0);
+    assert_all(tine_shm_data(shm), 8 * MIB, 0);
+    kib = huge_kib(tine_shm_data(shm));
+    end(shm);
+    if (kib <= 0)
+        SKIP("this kernel gave no huge pages");
+    ck_assert_int_le(kib, 8192);
+}
+
+/* ---- growing ---------------------------------------------------------------------------------- */
+
+TEST(with_room_it_grows_in_place_and_others_follow)
+{
+    tine_shm *a = create("x", 100, &(tine_shm_options){.reserve = 8 * MIB});
+    tine_shm *b = attach("x", &(tine_shm_options){.reserve = 8 * MIB});
+    void *data_a = tine_shm_data(a), *data_b = tine_shm_data(b);
+
+    memset(data_a, 3, 100);
+    for (size_t size = 200; size <= 8 * MIB; size *= 3) {
+        ck_assert_rc(tine_shm_grow(a, size), 0);
+        ck_assert_uint_eq(tine_shm_size(a), size);
+        ck_assert_ptr_eq(tine_shm_data(a), data_a);
+        assert_all((unsigned char *)data_a + 100, size - 100, 0);
+        ck_assert_rc(tine_shm_refresh(b), 0);
+        ck_assert_uint_eq(tine_shm_size(b), size);
+        ck_assert_ptr_eq(tine_shm_data(b), data_b);
+        ((char *)data_b)[size - 1] = 1;
+        ck_assert_int_eq(((char *)data_a)[size - 1], 1);
+        ((char *)data_b)[size - 1] = 0;
+    }
+    assert_all(data_b, 100, 3);
+    detach(b);
+    end(a);
+}
+
+TEST(without_room_it_moves_and_keeps_its_bytes)
+{
+    tine_shm *shm = create("x", 4096, NULL);
+
+    memset(tine_shm_data(shm), 3, 4096);
+    ck_assert_rc(tine_shm_grow(shm, 5 * MIB), 0);
+    ck_assert_uint_eq(tine_shm_size(shm), 5 * MIB);
+    assert_all(tine_shm_data(shm), 4096, 3);
+    assert_all((unsigned char *)tine_shm_data(shm) + 4096, 5 * MIB - 4096, 0);
+    end(shm);
+}
+
+TEST(it_never_becomes_shorter)
+{
+    tine_shm *a = create("x", 4096, NULL), *b = attach("x", NULL);
+
+    ck_assert_rc(tine_shm_grow(a, 10), 0);
+    ck_assert_uint_eq(tine_shm_size(a), 4096);
+    ck_assert_rc(tine_shm_grow(b, 9000), 0);
+    ck_assert_rc(tine_shm_grow(a, 5000), 0);
+    ck_assert_uint_eq(tine_shm_size(a), 9000);
+    ck_assert_rc(tine_shm_refresh(a), 0);
+    detach(b);
+    end(a);
+}
+
+/* ---- detaching and unlinking ------------------------------------------------------------------ */
+
+TEST(it_is_not_detached_nor_moved_while_a_lock_in_it_is_held)
+{
+    tine_shm *shm = create("x", 5000, &(tine_shm_options){.reserve = MIB});
+    const char *lock = (char *)tine_shm_data(shm) + 4990;
+
+    tine__held_push(tine__self(), lock);
+    ck_assert_rc(tine_shm_detach(shm), -EBUSY);
+    ck_assert_rc(tine_shm_grow(shm, MIB), 0);
+    ck_assert_rc(tine_shm_grow(shm, 2 * MIB), -EBUSY);
+    ck_assert_uint_eq(tine_shm_size(shm), MIB);
+    ck_assert_rc(tine_shm_unlink(shm), 0);
+    tine__held_drop(tine__self(), lock);
+    detach(shm);
+}
+
+TEST(nothing_is_detached_as_well)
+{
+    ck_assert_rc(tine_shm_detach(NULL), 0);
+    ck_assert_ptr_null(tine_shm_data(NULL));
+    ck_assert_ptr_null(tine_shm_name(NULL));
+    ck_assert_uint_eq(tine_shm_size(NULL), 0);
+    ck_assert_rc(tine_shm_fd(NULL), -EINVAL);
+    ck_assert_rc(tine_shm_grow(NULL, 1), -EINVAL);
+    ck_assert_rc(tine_shm_refresh(NULL), -EINVAL);
+    ck_assert_rc(tine_shm_unlink(NULL), -EINVAL);
+}
+
+TEST(the_name_of_a_later_segment_is_left_alone)
+{
+    tine_shm *a = create("x", 1, NULL), *b;
+
+    ck_assert_rc(tine_shm_unlink_name(name_of("x")), 0);
+    ck_assert_rc(tine_shm_unlink_name(name_of("x")), -ENOENT);
+    b = create("x", 1, NULL);
+    ck_assert_rc(tine_shm_unlink(a), -ENOENT);
+    ck_assert(is_there("x"));
+    detach(a);
+    end(b);
+}
+
+TEST(a_stopped_unlinker_holds_up_others_for_a_while_only)
+{
+    tine_shm *shm = create("x", 1, NULL);
+    int fd = open(path_of("x"), O_RDONLY | O_CLOEXEC);
+    int64_t start = tine__now_ns();
+
+    ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+    ck_assert_rc(tine_shm_unlink(shm), -EBUSY);
+    ck_assert_int_ge(tine__now_ns() - start, 1000000000);
+    close(fd);
+    end(shm);
+}
+
+SUITE("shm/segment")
