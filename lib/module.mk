@@ -29,6 +29,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/error.h \
 	%D%/include/tine/future.h \
 	%D%/include/tine/heap.h \
+	%D%/include/tine/lock.h \
 	%D%/include/tine/log.h \
 	%D%/include/tine/pool.h \
 	%D%/include/tine/shm.h \

@@ -10,10 +10,12 @@ libtinecore_la_SOURCES += \
 	%D%/heap_slab.c %D%/heap_slab.h \
 	%D%/heap_sweep.c \
 	%D%/held.c %D%/held.h \
+	%D%/lock.c %D%/lock.h \
 	%D%/mapping.c %D%/mapping.h \
 	%D%/memfd.c \
 	%D%/memory_left.c %D%/memory_left.h \
 	%D%/owner.c %D%/owner.h \
+	%D%/rlock.c \
 	%D%/robust.c %D%/robust.h \
 	%D%/segment.c %D%/segment.h \
 	%D%/waiters.c %D%/waiters.h

@@ -13,6 +13,7 @@
 #include <tine/error.h>
 #include <tine/future.h>
 #include <tine/heap.h>
+#include <tine/lock.h>
 #include <tine/log.h>
 #include <tine/pool.h>
 #include <tine/shm.h>

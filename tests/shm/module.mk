@@ -10,8 +10,10 @@ tests_shm = \
 	%D%/test_heap_limits \
 	%D%/test_heap_step \
 	%D%/test_held \
+	%D%/test_lock \
 	%D%/test_memfd \
 	%D%/test_owner \
+	%D%/test_rlock \
 	%D%/test_robust \
 	%D%/test_segment \
 	%D%/test_waiters
@@ -30,8 +32,10 @@ endif
 %C%_test_heap_layout_LDADD = libtinetest.la
 %C%_test_heap_step_LDADD = libtinetest.la
 %C%_test_held_LDADD = libtinetest.la
+%C%_test_lock_LDADD = libtinetest.la
 %C%_test_memfd_LDADD = libtinetest.la
 %C%_test_owner_LDADD = libtinetest.la
+%C%_test_rlock_LDADD = libtinetest.la
 %C%_test_robust_LDADD = libtinetest.la
 %C%_test_segment_LDADD = libtinetest.la
 %C%_test_waiters_LDADD = libtinetest.la
