@@ -31,6 +31,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/heap.h \
 	%D%/include/tine/lock.h \
 	%D%/include/tine/log.h \
+	%D%/include/tine/once.h \
 	%D%/include/tine/pool.h \
 	%D%/include/tine/shm.h \
 	%D%/include/tine/task.h \

@@ -14,6 +14,7 @@ libtinecore_la_SOURCES += \
 	%D%/mapping.c %D%/mapping.h \
 	%D%/memfd.c \
 	%D%/memory_left.c %D%/memory_left.h \
+	%D%/once.c %D%/once.h \
 	%D%/owner.c %D%/owner.h \
 	%D%/rlock.c \
 	%D%/robust.c %D%/robust.h \

@@ -15,6 +15,7 @@
 #include <tine/heap.h>
 #include <tine/lock.h>
 #include <tine/log.h>
+#include <tine/once.h>
 #include <tine/pool.h>
 #include <tine/shm.h>
 #include <tine/task.h>

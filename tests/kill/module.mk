@@ -3,6 +3,7 @@ if TESTS_WITH_CHECK
 tests_kill = \
 	%D%/kill_idle \
 	%D%/kill_nursery \
+	%D%/kill_once \
 	%D%/kill_program \
 	%D%/kill_step \
 	%D%/kill_stopped \
@@ -21,6 +22,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_idle_LDADD = $(kill_libs)
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
 %C%_kill_nursery_LDADD = $(kill_libs)
+%C%_kill_once_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load)
 %C%_kill_step_LDADD = $(kill_libs)

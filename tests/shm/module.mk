@@ -12,6 +12,8 @@ tests_shm = \
 	%D%/test_held \
 	%D%/test_lock \
 	%D%/test_memfd \
+	%D%/test_once \
+	%D%/test_once_step \
 	%D%/test_owner \
 	%D%/test_rlock \
 	%D%/test_robust \
@@ -34,6 +36,8 @@ endif
 %C%_test_held_LDADD = libtinetest.la
 %C%_test_lock_LDADD = libtinetest.la
 %C%_test_memfd_LDADD = libtinetest.la
+%C%_test_once_LDADD = libtinetest.la
+%C%_test_once_step_LDADD = libtinetest.la
 %C%_test_owner_LDADD = libtinetest.la
 %C%_test_rlock_LDADD = libtinetest.la
 %C%_test_robust_LDADD = libtinetest.la
