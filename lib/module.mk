@@ -26,6 +26,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/base.h \
 	%D%/include/tine/codec.h \
 	%D%/include/tine/cpu.h \
+	%D%/include/tine/dict.h \
 	%D%/include/tine/error.h \
 	%D%/include/tine/future.h \
 	%D%/include/tine/heap.h \
@@ -49,6 +50,7 @@ libtinecore_la_SOURCES += \
 	%D%/cpu.c %D%/cpu.h \
 	%D%/error.c \
 	%D%/fork.c %D%/fork.h \
+	%D%/hash.c %D%/hash.h \
 	%D%/log.c %D%/log.h \
 	%D%/msgpack_head.h \
 	%D%/pack.c \

@@ -1,5 +1,10 @@
 # Shared memory and what lives in it.
 libtinecore_la_SOURCES += \
+	%D%/dict.c \
+	%D%/dict_impl.h \
+	%D%/dict_iter.c \
+	%D%/dict_seat.c \
+	%D%/dict_table.c \
 	%D%/heap.c %D%/heap.h \
 	%D%/heap_check.c \
 	%D%/heap_commit.c \

@@ -10,6 +10,7 @@
 #include <tine/base.h>
 #include <tine/codec.h>
 #include <tine/cpu.h>
+#include <tine/dict.h>
 #include <tine/error.h>
 #include <tine/future.h>
 #include <tine/heap.h>

@@ -11,6 +11,7 @@ tests_lib = \
 	%D%/test_cpu \
 	%D%/test_error \
 	%D%/test_fork \
+	%D%/test_hash \
 	%D%/test_log \
 	%D%/test_pickle \
 	%D%/test_prescan \
@@ -33,6 +34,7 @@ endif
 %C%_test_cpu_LDADD = libtinetest.la
 %C%_test_error_LDADD = libtinetest.la
 %C%_test_fork_LDADD = libtinetest.la
+%C%_test_hash_LDADD = libtinetest.la
 %C%_test_log_LDADD = libtinetest.la
 %C%_test_pickle_LDADD = libtinetest.la
 %C%_test_prescan_LDADD = libtinetest.la

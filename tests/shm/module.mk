@@ -2,6 +2,7 @@
 noinst_HEADERS += %D%/heap_help.h
 if TESTS_WITH_CHECK
 tests_shm = \
+	%D%/test_dict \
 	%D%/test_heap \
 	%D%/test_heap_check \
 	%D%/test_heap_death \
@@ -23,6 +24,7 @@ check_PROGRAMS += $(tests_shm) %D%/heap_probe
 TESTS += $(tests_shm)
 endif
 
+%C%_test_dict_LDADD = libtinetest.la
 %C%_test_heap_LDADD = libtinetest.la
 %C%_test_heap_check_LDADD = libtinetest.la
 %C%_test_heap_death_LDADD = libtinetest.la
