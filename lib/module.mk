@@ -25,6 +25,7 @@ include_HEADERS = %D%/include/tine.h
 tineinclude_HEADERS = \
 	%D%/include/tine/base.h \
 	%D%/include/tine/codec.h \
+	%D%/include/tine/condition.h \
 	%D%/include/tine/cpu.h \
 	%D%/include/tine/dict.h \
 	%D%/include/tine/error.h \

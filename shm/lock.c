@@ -329,10 +329,10 @@ int tine__lock_release_all(struct tine__lock_shm *lock, uint32_t *depth)
     return 0;
 }
 
-int tine__lock_reacquire(struct tine__lock_shm *lock, uint32_t depth)
+int tine__lock_reacquire(struct tine__lock_shm *lock, uint32_t depth, int64_t timeout_ns)
 {
     uint32_t kind = tine__lock_is(lock, TINE__LOCK_NESTING) ? TINE__LOCK_NESTING : TINE__LOCK_PLAIN;
-    int rc = tine__lock_acquire(lock, kind, TINE_FOREVER);
+    int rc = tine__lock_acquire(lock, kind, timeout_ns);
 
     if (rc == 0 || rc == -EOWNERDEAD)
         lock->depth = depth;

@@ -65,8 +65,8 @@ bool tine__lock_usable(const struct tine__lock_shm *lock);
 bool tine__lock_is_mine(const struct tine__lock_shm *lock); /* held by the calling thread */
 /* Leaves it however deep the caller is. As tine_lock_release(); *depth is for reacquire. */
 int tine__lock_release_all(struct tine__lock_shm *lock, uint32_t *depth);
-/* Waits for ever. 0 or -EOWNERDEAD: held, depth times; -ENOTRECOVERABLE: not. */
-int tine__lock_reacquire(struct tine__lock_shm *lock, uint32_t depth);
+/* 0 or -EOWNERDEAD: held, depth times. Else not: as tine_lock_acquire(). */
+int tine__lock_reacquire(struct tine__lock_shm *lock, uint32_t depth, int64_t timeout_ns);
 /* Word of the process that holds it (shm/owner.h), 0: nobody, or just changing. */
 uint64_t tine__lock_holder(const struct tine__lock_shm *lock);
 

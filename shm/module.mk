@@ -1,5 +1,6 @@
 # Shared memory and what lives in it.
 libtinecore_la_SOURCES += \
+	%D%/condition.c %D%/condition.h \
 	%D%/dict.c \
 	%D%/dict_impl.h \
 	%D%/dict_iter.c \

@@ -9,6 +9,7 @@
 
 #include <tine/base.h>
 #include <tine/codec.h>
+#include <tine/condition.h>
 #include <tine/cpu.h>
 #include <tine/dict.h>
 #include <tine/error.h>

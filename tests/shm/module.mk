@@ -1,7 +1,9 @@
 # Tests of shm/: one program a source file, as in tests/lib/module.mk
-noinst_HEADERS += %D%/heap_help.h
+noinst_HEADERS += %D%/condition_help.h %D%/heap_help.h
 if TESTS_WITH_CHECK
 tests_shm = \
+	%D%/test_condition \
+	%D%/test_condition_death \
 	%D%/test_dict \
 	%D%/test_heap \
 	%D%/test_heap_check \
@@ -24,6 +26,8 @@ check_PROGRAMS += $(tests_shm) %D%/heap_probe
 TESTS += $(tests_shm)
 endif
 
+%C%_test_condition_LDADD = libtinetest.la
+%C%_test_condition_death_LDADD = libtinetest.la
 %C%_test_dict_LDADD = libtinetest.la
 %C%_test_heap_LDADD = libtinetest.la
 %C%_test_heap_check_LDADD = libtinetest.la

@@ -194,13 +194,13 @@ TEST(all_of_it_is_released_and_had_again)
     ck_assert_uint_eq(depth, 3);
     ck_assert_uint_eq(tine__lock_holder(lock), 0);
     ck_assert_rc(tine_rlock_locked(&scene->lock), 0);
-    ck_assert_rc(tine__lock_reacquire(lock, depth), 0);
+    ck_assert_rc(tine__lock_reacquire(lock, depth, TINE_FOREVER), 0);
     ck_assert_rc(tine_rlock_depth(&scene->lock), 3);
     tine_rlock_fini(&scene->lock);
     ck_assert(!tine__lock_usable(lock));
     ck_assert(!tine__lock_usable(NULL));
     ck_assert_rc(tine__lock_release_all(lock, &depth), -EINVAL);
-    ck_assert_rc(tine__lock_reacquire(lock, depth), -EINVAL);
+    ck_assert_rc(tine__lock_reacquire(lock, depth, TINE_FOREVER), -EINVAL);
 }
 
 SUITE("shm/rlock")
