@@ -23,12 +23,14 @@ pkgconfig_DATA = %D%/tine.pc
 tineincludedir = $(includedir)/tine
 include_HEADERS = %D%/include/tine.h
 tineinclude_HEADERS = \
+	%D%/include/tine/barrier.h \
 	%D%/include/tine/base.h \
 	%D%/include/tine/codec.h \
 	%D%/include/tine/condition.h \
 	%D%/include/tine/cpu.h \
 	%D%/include/tine/dict.h \
 	%D%/include/tine/error.h \
+	%D%/include/tine/event.h \
 	%D%/include/tine/future.h \
 	%D%/include/tine/heap.h \
 	%D%/include/tine/lock.h \

@@ -1,11 +1,13 @@
 # Shared memory and what lives in it.
 libtinecore_la_SOURCES += \
+	%D%/barrier.c %D%/barrier.h \
 	%D%/condition.c %D%/condition.h \
 	%D%/dict.c \
 	%D%/dict_impl.h \
 	%D%/dict_iter.c \
 	%D%/dict_seat.c \
 	%D%/dict_table.c \
+	%D%/event.c %D%/event.h \
 	%D%/heap.c %D%/heap.h \
 	%D%/heap_check.c \
 	%D%/heap_commit.c \

@@ -7,12 +7,14 @@
 #ifndef TINE_H
 #define TINE_H
 
+#include <tine/barrier.h>
 #include <tine/base.h>
 #include <tine/codec.h>
 #include <tine/condition.h>
 #include <tine/cpu.h>
 #include <tine/dict.h>
 #include <tine/error.h>
+#include <tine/event.h>
 #include <tine/future.h>
 #include <tine/heap.h>
 #include <tine/lock.h>

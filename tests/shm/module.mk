@@ -2,9 +2,11 @@
 noinst_HEADERS += %D%/condition_help.h %D%/heap_help.h
 if TESTS_WITH_CHECK
 tests_shm = \
+	%D%/test_barrier \
 	%D%/test_condition \
 	%D%/test_condition_death \
 	%D%/test_dict \
+	%D%/test_event \
 	%D%/test_heap \
 	%D%/test_heap_check \
 	%D%/test_heap_death \
@@ -26,9 +28,11 @@ check_PROGRAMS += $(tests_shm) %D%/heap_probe
 TESTS += $(tests_shm)
 endif
 
+%C%_test_barrier_LDADD = libtinetest.la
 %C%_test_condition_LDADD = libtinetest.la
 %C%_test_condition_death_LDADD = libtinetest.la
 %C%_test_dict_LDADD = libtinetest.la
+%C%_test_event_LDADD = libtinetest.la
 %C%_test_heap_LDADD = libtinetest.la
 %C%_test_heap_check_LDADD = libtinetest.la
 %C%_test_heap_death_LDADD = libtinetest.la
