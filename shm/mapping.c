@@ -3,8 +3,8 @@
  * Mappings of files that may grow; see shm/mapping.h.
  *
  * The addresses come first, as a reservation without access, and the file is mapped over their
- * beginning. Growing maps the further part of the file over the next addresses and touches nothing that
- * is mapped already, so threads that use it notice nothing. Only a mapping without room moves.
+ * beginning. Growing maps the further part of the file over the next addresses and touches nothing
+ * that is mapped already, so threads that use it notice nothing. Only a mapping without room moves.
  *
  * A forked child inherits the mapping and its own copy of the struct. When another thread of the
  * parent was in here at the fork, the child's struct says less than is mapped: some addresses too

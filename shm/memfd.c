@@ -2,11 +2,11 @@
 /*
  * Segments without a name: memfds that travel as descriptors, and their seals.
  *
- * A seal binds everybody and for good, so a receiver can rely on it whoever sent the memfd. Without the seal
- * against shrinking its sender could make any access of ours a SIGBUS: attaching insists on it.
- * TINE_SEAL_WRITE needs that no mapping can write, so this process's own is first replaced, in one
- * step and at its address, by a private one that cannot; when another process still has one, it is put
- * back. The bytes are the same throughout.
+ * A seal binds everybody and for good, so a receiver can rely on it whoever sent the memfd. Without
+ * the seal against shrinking its sender could make any access of ours a SIGBUS: attaching insists
+ * on it. TINE_SEAL_WRITE needs that no mapping can write, so this process's own is first replaced,
+ * in one step and at its address, by a private one that cannot; when another process still has one,
+ * it is put back. The bytes are the same throughout.
  *
  * The handle, its mapping and what a fork means are those of shm/segment.c.
  */

@@ -27,4 +27,5 @@ libtinecore_la_SOURCES += \
 	%D%/rlock.c \
 	%D%/robust.c %D%/robust.h \
 	%D%/segment.c %D%/segment.h \
+	%D%/shareable_list.c \
 	%D%/waiters.c %D%/waiters.h

@@ -2,17 +2,18 @@
 /*
  * Segments of shared memory: the handle that named ones and memfds have in common, and names.
  *
- * A named segment is a file in /dev/shm and nothing else: no header, no registry. It is made without a
- * name, gets its memory and its content, and is then linked under the name in one step that fails when
- * the name exists. So whoever finds a name finds a complete segment, and a creator that is killed
- * before that step leaves nothing, since the kernel drops a file without name and holder.
+ * A named segment is a file in /dev/shm and nothing else: no header, no registry. It is made
+ * without a name, gets its memory and its content, and is then linked under the name in one step
+ * that fails when the name exists. So whoever finds a name finds a complete segment, and a creator
+ * that is killed before that step leaves nothing, since the kernel drops a file without name and
+ * holder.
  *
  * Unlinking compares the file under the name with the handle's, under a lock of that file (flock),
  * which all of tine's unlinkers take: between comparison and unlink the name can change only by
  * somebody who had to take the same lock. The lock is the kernel's, and goes with its holder.
  *
- * Nothing here is in shared memory. A handle is private: a forked child has a copy, whose mapping and
- * descriptor are its own.
+ * Nothing here is in shared memory. A handle is private: a forked child has a copy, whose mapping
+ * and descriptor are its own.
  */
 #include "shm/segment.h"
 
@@ -49,7 +50,7 @@
 
 _Static_assert(sizeof(tine_shm_options) == 112, "its size never changes");
 
-/* ---- the handle ------------------------------------------------------------------------------- */
+/* ---- the handle ------------------------------------------------------------------------------ */
 
 int tine__segment_allocate(int fd, size_t from, size_t size, bool sparse)
 {
@@ -202,7 +203,7 @@ int tine_shm_grow(tine_shm *shm, size_t size)
     return rc < 0 ? rc : tine_shm_refresh(shm);
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static int check_name(const char *name, char *checked)
 {
@@ -254,7 +255,7 @@ static struct tine__segment_wish wish_of(const tine_shm_options *options)
                                        .huge = options->huge_pages};
 }
 
-/* ---- attaching -------------------------------------------------------------------------------- */
+/* ---- attaching ------------------------------------------------------------------------------- */
 
 /* A hard link to another file of ours would lead us astray, so a segment has one name. */
 static int check_file(const struct stat *status, const tine_shm_options *options)
@@ -349,7 +350,7 @@ int tine_shm_attach(tine_shm **shm, const char *name, const tine_shm_options *op
     return attach(shm, checked, options);
 }
 
-/* ---- creating --------------------------------------------------------------------------------- */
+/* ---- creating -------------------------------------------------------------------------------- */
 
 /* A file that nobody finds; where it cannot be nameless, under a name that nobody asks for. */
 static int hidden_file(uint32_t mode, char temporary[PATH_BYTES])
@@ -481,7 +482,7 @@ int tine_shm_create(tine_shm **shm, const char *name, size_t size, const tine_sh
     return create(shm, checked, size, options);
 }
 
-/* ---- unlinking -------------------------------------------------------------------------------- */
+/* ---- unlinking ------------------------------------------------------------------------------- */
 
 /* Another unlinker is a few instructions from the end, or has been stopped there. */
 static int lock_patiently(int fd)

@@ -36,7 +36,7 @@ struct tine__segment_wish {
 /* A handle for fd, which it owns from now on, also on failure; size bytes of it mapped. */
 int tine__segment_open(tine_shm **shm, int fd, size_t size, const struct tine__segment_wish *wish);
 void tine__segment_close(tine_shm *shm);
-/* Memory for bytes from … size-1 of the file, or its length alone. -ENOMEM before it is too late. */
+/* Memory for bytes from … size-1 of the file, or its length alone; -ENOMEM before it is too late */
 int tine__segment_allocate(int fd, size_t from, size_t size, bool sparse);
 
 #endif

@@ -27,6 +27,7 @@ libtinetest_la_SOURCES = \
 	%D%/support/hunt.c %D%/support/hunt.h \
 	%D%/support/leaks.c %D%/support/leaks.h \
 	%D%/support/proc.c %D%/support/proc.h \
+	%D%/support/python.c %D%/support/python.h \
 	%D%/support/random.c %D%/support/random.h \
 	%D%/support/samples.c %D%/support/samples.h \
 	%D%/support/step.c %D%/support/step.h \

@@ -51,6 +51,6 @@ owned 'msgpack.*' lib/pack.c
 owned 'pthread.h' lib/fork.c 'shm/[a-z_]*.[ch]' pool/pool_impl.h
 
 fault "public headers include C's basic headers and each other only" \
-    "$(angled lib/include | grep -vE ':(std(int|def|bool|arg)\.h|sys/types\.h|tine/[a-z]+\.h)$')"
+    "$(angled lib/include | grep -vE ':(std(int|def|bool|arg)\.h|sys/types\.h|tine/[a-z_]+\.h)$')"
 
 exit $faults

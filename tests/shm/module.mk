@@ -23,6 +23,8 @@ tests_shm = \
 	%D%/test_rlock \
 	%D%/test_robust \
 	%D%/test_segment \
+	%D%/test_segment_python \
+	%D%/test_shareable_list \
 	%D%/test_waiters
 check_PROGRAMS += $(tests_shm) %D%/heap_probe
 TESTS += $(tests_shm)
@@ -52,5 +54,7 @@ endif
 %C%_test_rlock_LDADD = libtinetest.la
 %C%_test_robust_LDADD = libtinetest.la
 %C%_test_segment_LDADD = libtinetest.la
+%C%_test_segment_python_LDADD = libtinetest.la
+%C%_test_shareable_list_LDADD = libtinetest.la
 %C%_test_waiters_LDADD = libtinetest.la
 %C%_heap_probe_LDADD = libtinecore.la

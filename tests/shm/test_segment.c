@@ -87,7 +87,7 @@ static void assert_all(const unsigned char *bytes, size_t size, unsigned char va
             ck_abort_msg("byte %zu is %u, not %u", i, bytes[i], value);
 }
 
-/* ---- the bytes -------------------------------------------------------------------------------- */
+/* ---- the bytes ------------------------------------------------------------------------------- */
 
 TEST(what_one_writes_another_reads)
 {
@@ -184,7 +184,7 @@ TEST(a_forked_child_has_the_mapping_and_gives_back_its_own)
     end(shm);
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 TEST(a_leading_slash_changes_nothing)
 {
@@ -265,7 +265,7 @@ TEST(the_mode_does_not_depend_on_the_umask, .loop_end = 2)
     end(shm);
 }
 
-/* ---- making it -------------------------------------------------------------------------------- */
+/* ---- making it ------------------------------------------------------------------------------- */
 
 static int fill(void *data, size_t size, void *context)
 {
@@ -418,7 +418,7 @@ TEST(frequent_signals_do_not_keep_it_from_being_made, .own_signals = true)
     end(shm);
 }
 
-/* ---- a full file system ----------------------------------------------------------------------- */
+/* ---- a full file system ---------------------------------------------------------------------- */
 
 static void on_a_small_file_system(void *unused)
 {
@@ -470,7 +470,7 @@ TEST(a_full_file_system_is_a_code_and_no_signal)
     child_join(&child);
 }
 
-/* ---- owners ----------------------------------------------------------------------------------- */
+/* ---- owners ---------------------------------------------------------------------------------- */
 
 static void assert_refused(void)
 {
@@ -547,7 +547,7 @@ TEST(too_small_is_told)
     end(a);
 }
 
-/* ---- ways to map it --------------------------------------------------------------------------- */
+/* ---- ways to map it -------------------------------------------------------------------------- */
 
 TEST(read_only_means_it)
 {
@@ -618,7 +618,7 @@ TEST(huge_pages_come_where_the_kernel_has_them)
     ck_assert_int_le(kib, 8192);
 }
 
-/* ---- growing ---------------------------------------------------------------------------------- */
+/* ---- growing --------------------------------------------------------------------------------- */
 
 TEST(with_room_it_grows_in_place_and_others_follow)
 {
@@ -670,7 +670,7 @@ TEST(it_never_becomes_shorter)
     end(a);
 }
 
-/* ---- detaching and unlinking ------------------------------------------------------------------ */
+/* ---- detaching and unlinking ----------------------------------------------------------------- */
 
 TEST(it_is_not_detached_nor_moved_while_a_lock_in_it_is_held)
 {

@@ -24,15 +24,16 @@
  * nobody will shorten it, or write to it.
  *
  * A segment appears under its name only when it is complete: with its full size, with memory behind
- * every byte, and after .init has filled it. A creator that dies at any instant leaves the whole segment or
- * nothing. What is attached stays valid when the name is unlinked and when the creator dies; the
- * named bytes stay, too, until somebody unlinks them. Memory that is not there is -ENOSPC or -ENOMEM
- * at once, never a SIGBUS later; only a process that shortens the file can cause one, and
- * tine never does.
+ * every byte, and after .init has filled it. A creator that dies at any instant leaves the whole
+ * segment or nothing. What is attached stays valid when the name is unlinked and when the creator
+ * dies; the named bytes stay, too, until somebody unlinks them. Memory that is not there is -ENOSPC
+ * or -ENOMEM at once, never a SIGBUS later; only a process that shortens the file can cause one,
+ * and tine never does.
  *
- * A tine_shm is a handle of its process; a forked child has the same mapping and a handle of its own
- * under the same pointer. Locks and other things of tine that are made for shared memory may lie in
- * a segment, and be mapped anywhere; pointers may not, for each process has its own addresses.
+ * A tine_shm is a handle of its process; a forked child has the same mapping and a handle of its
+ * own under the same pointer. Locks and other things of tine that are made for shared memory may
+ * lie in a segment, and be mapped anywhere; pointers may not, for each process has its own
+ * addresses.
  */
 #ifndef TINE_SHM_H
 #define TINE_SHM_H
@@ -43,7 +44,7 @@ TINE_BEGIN_DECLS
 
 typedef struct tine_shm tine_shm;
 
-/* Fills a new segment, all zero until then, that no other process can see yet. Negative: give up. */
+/* Fills a new segment, all zero until then, that nobody else can see yet. Negative: give up. */
 typedef int tine_shm_init(void *data, size_t size, void *context);
 
 /* Options of a named segment; zero in a field means its default. */
@@ -128,16 +129,17 @@ TINE_API TINE_CHECKED int tine_shm_create(tine_shm **shm, const char *name, size
  * Handle:  -ENOENT, -EAGAIN (it has no size yet: made by other means, in two steps), -EPROTO
  *          (smaller than .size_min)
  * Give up: -EACCES (no permission; or owned by another user, writable for others, or no regular
- *          file with one name: see .any_owner), -ENOSPC, -ENOMEM (it was made sparse, and there is no
- *          memory for the rest), -EINVAL (bad name, an option of create, .read_only with .copy_on_write),
- *          -E2BIG, -EMFILE, -ENFILE
+ *          file with one name: see .any_owner), -ENOSPC, -ENOMEM (it was made sparse, and there is
+ *          no memory for the rest), -EINVAL (bad name, an option of create, .read_only with
+ *          .copy_on_write), -E2BIG, -EMFILE, -ENFILE
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   none
  * Source:  shm/segment.c; follows Python 3.13 SharedMemory(name); differs: checks the owner, fills
  *          what was made sparse, so that touching it is no SIGBUS. A Python before 3.13 that
  *          attaches unlinks the name when it exits (gh-82300) unless told not to: SharedMemory has
- *          track=False from 3.13 on, resource_tracker.unregister("/" + name, "shared_memory") before
+ *          track=False from 3.13 on, resource_tracker.unregister("/" + name, "shared_memory")
+ *          before
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_shm_attach(tine_shm **shm, const char *name,
@@ -154,10 +156,11 @@ TINE_API TINE_CHECKED int tine_shm_attach(tine_shm **shm, const char *name,
  * Returns: 0, or a negative code: nothing has changed
  * Handle:  -ENOSPC, -ENOMEM (no memory, or no addresses)
  * Give up: -EACCES (attached read-only or copy-on-write), -EPERM (sealed), -EFBIG (RLIMIT_FSIZE),
- *          -EBUSY (it would have to move, and this process holds a lock in it), -EINVAL (shm is NULL)
+ *          -EBUSY (it would have to move, and this process holds a lock in it), -EINVAL (shm is
+ *          NULL)
  * Blocks:  no
- * Safety:  thread one; without .reserve the address may change, and no other thread may be using the
- *          bytes | process shared | fork child may call | signal no
+ * Safety:  thread one; without .reserve the address may change, and no other thread may be using
+ *          the bytes | process shared | fork child may call | signal no
  * Death:   the segment has the old size or the new one
  * Source:  shm/segment.c; Python has none. Others see the new size by tine_shm_refresh(), or when
  *          they attach anew
@@ -177,8 +180,8 @@ TINE_API TINE_CHECKED int tine_shm_grow(tine_shm *shm, size_t size);
  * Give up: -EBUSY (it would have to move, and this process holds a lock in it), -EPERM (sealed
  *          against writing), -EINVAL (shm is NULL)
  * Blocks:  no
- * Safety:  thread one; without .reserve the address may change, and no other thread may be using the
- *          bytes | process owner | fork child may call | signal no
+ * Safety:  thread one; without .reserve the address may change, and no other thread may be using
+ *          the bytes | process owner | fork child may call | signal no
  * Death:   none
  * Source:  shm/segment.c
  * Since:   0.1
@@ -271,8 +274,9 @@ TINE_API TINE_CHECKED int tine_shm_fd(const tine_shm *shm);
  * Blocks:  no
  * Safety:  thread one | process owner | fork child may call; the parent keeps its own | signal no
  * Death:   none; the kernel detaches what dies
- * Source:  shm/segment.c; follows Python 3.13 SharedMemory.close; differs: refused while a lock in it is
- *          held, for the kernel could then not free that lock, nor others, when the process dies
+ * Source:  shm/segment.c; follows Python 3.13 SharedMemory.close; differs: refused while a lock in
+ *          it is held, for the kernel could then not free that lock, nor others, when the process
+ *          dies
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_shm_detach(tine_shm *shm);
@@ -291,9 +295,10 @@ TINE_API TINE_CHECKED int tine_shm_detach(tine_shm *shm);
  * Blocks:  only for another tine_shm_unlink() of the same segment, at most 1 s
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   the name is there or not
- * Source:  shm/segment.c; follows Python 3.13 SharedMemory.unlink; differs: of all processes that unlink
- *          one segment by tine exactly one succeeds, and none takes a later one of that name. (A
- *          program that unlinks by other means and makes it anew in between can still lose it.)
+ * Source:  shm/segment.c; follows Python 3.13 SharedMemory.unlink; differs: of all processes that
+ *          unlink one segment by tine exactly one succeeds, and none takes a later one of that
+ *          name. (A program that unlinks by other means and makes it anew in between can still lose
+ *          it.)
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_shm_unlink(const tine_shm *shm);
@@ -350,8 +355,8 @@ TINE_API TINE_CHECKED int tine_memfd_create(tine_shm **shm, size_t size,
  * Handle:  -EPERM (not sealed against shrinking, so that its owner could make any access a SIGBUS,
  *          see .allow_unsealed; or sealed against writing: attach .read_only or .copy_on_write),
  *          -EPROTO (smaller than .size_min)
- * Give up: -EBADF, -EACCES (the descriptor is for reading only), -EINVAL (no regular file, an option of
- *          create, .read_only with .copy_on_write), -E2BIG, -ENOMEM, -EMFILE
+ * Give up: -EBADF, -EACCES (the descriptor is for reading only), -EINVAL (no regular file, an
+ *          option of create, .read_only with .copy_on_write), -E2BIG, -ENOMEM, -EMFILE
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   none
@@ -371,8 +376,8 @@ TINE_API TINE_CHECKED int tine_memfd_attach(tine_shm **shm, int fd,
  *          TINE_SEAL_FUTURE_WRITE mappings that exist go on as they are, and no new one may write
  * Units:   none
  * Returns: 0, or a negative code: nothing is sealed
- * Handle:  -EBUSY (TINE_SEAL_WRITE while another mapping can write, or while this process holds a lock
- *          in it)
+ * Handle:  -EBUSY (TINE_SEAL_WRITE while another mapping can write, or while this process holds a
+ *          lock in it)
  * Give up: -EPERM (sealed against seals, or not open for writing), -EINVAL (unknown seals, none, no
  *          memfd), -ENOMEM
  * Blocks:  no
