@@ -18,6 +18,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/primes.c \
 	%D%/python.c \
 	%D%/reduce.c \
+	%D%/semaphore.c \
 	%D%/starmap.c \
 	%D%/submit.c
 %C%_tine_bench_CPPFLAGS = $(AM_CPPFLAGS) -DBENCH_DIR='"$(abs_top_srcdir)/%D%"'

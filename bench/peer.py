@@ -69,11 +69,23 @@ def pool_open_close(_, repetitions):
     return median_seconds(work, repetitions) * 1e3
 
 
+def semaphore_free(n, repetitions):
+    semaphore = fork.Semaphore(1)
+
+    def work():
+        for _ in range(n):
+            semaphore.acquire()
+            semaphore.release()
+
+    return median_seconds(work, repetitions) / n * 1e9
+
+
 CASES = {
     "submit.window64": submit_window64,
     "starmap.default": starmap_default,
     "map.default": map_default,
     "pool.open_close": pool_open_close,
+    "semaphore.free.python": semaphore_free,
 }
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ libtinecore_la_SOURCES += \
 	%D%/heap_slab.c %D%/heap_slab.h \
 	%D%/heap_sweep.c \
 	%D%/held.c %D%/held.h \
+	%D%/ledger.c %D%/ledger.h \
 	%D%/lock.c %D%/lock.h \
 	%D%/mapping.c %D%/mapping.h \
 	%D%/memfd.c \
@@ -27,5 +28,6 @@ libtinecore_la_SOURCES += \
 	%D%/rlock.c \
 	%D%/robust.c %D%/robust.h \
 	%D%/segment.c %D%/segment.h \
+	%D%/semaphore.c %D%/semaphore.h \
 	%D%/shareable_list.c \
 	%D%/waiters.c %D%/waiters.h

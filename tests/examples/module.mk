@@ -3,6 +3,7 @@ example_tests = \
 	%D%/mandelbrot.sh \
 	%D%/primes.sh \
 	%D%/readme.sh \
+	%D%/semaphore.sh \
 	%D%/treehash.sh \
 	%D%/treehash_kill.sh
 dist_check_SCRIPTS += $(example_tests)

@@ -5,6 +5,7 @@ tests_kill = \
 	%D%/kill_nursery \
 	%D%/kill_once \
 	%D%/kill_program \
+	%D%/kill_semaphore \
 	%D%/kill_step \
 	%D%/kill_stopped \
 	%D%/kill_storm \
@@ -24,6 +25,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_nursery_LDADD = $(kill_libs)
 %C%_kill_once_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
+%C%_kill_semaphore_LDADD = $(kill_libs)
 %C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load)
 %C%_kill_step_LDADD = $(kill_libs)
 %C%_kill_stopped_SOURCES = %D%/kill_stopped.c $(kill_load)

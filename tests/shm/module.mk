@@ -15,6 +15,7 @@ tests_shm = \
 	%D%/test_heap_limits \
 	%D%/test_heap_step \
 	%D%/test_held \
+	%D%/test_ledger \
 	%D%/test_lock \
 	%D%/test_memfd \
 	%D%/test_once \
@@ -24,6 +25,8 @@ tests_shm = \
 	%D%/test_robust \
 	%D%/test_segment \
 	%D%/test_segment_python \
+	%D%/test_semaphore \
+	%D%/test_semaphore_step \
 	%D%/test_shareable_list \
 	%D%/test_waiters
 check_PROGRAMS += $(tests_shm) %D%/heap_probe
@@ -46,6 +49,7 @@ endif
 %C%_test_heap_layout_LDADD = libtinetest.la
 %C%_test_heap_step_LDADD = libtinetest.la
 %C%_test_held_LDADD = libtinetest.la
+%C%_test_ledger_LDADD = libtinetest.la
 %C%_test_lock_LDADD = libtinetest.la
 %C%_test_memfd_LDADD = libtinetest.la
 %C%_test_once_LDADD = libtinetest.la
@@ -55,6 +59,8 @@ endif
 %C%_test_robust_LDADD = libtinetest.la
 %C%_test_segment_LDADD = libtinetest.la
 %C%_test_segment_python_LDADD = libtinetest.la
+%C%_test_semaphore_LDADD = libtinetest.la
+%C%_test_semaphore_step_LDADD = libtinetest.la
 %C%_test_shareable_list_LDADD = libtinetest.la
 %C%_test_waiters_LDADD = libtinetest.la
 %C%_heap_probe_LDADD = libtinecore.la
