@@ -1,7 +1,7 @@
 # The examples: whole programs, each of them also a test.
 #
 # They see nothing of the library but its public headers and exported symbols.
-noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/semaphore
+noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/semaphore %D%/shared_image
 
 %C%_treehash_SOURCES = %D%/treehash.c
 %C%_treehash_LDADD = libtine.la $(SODIUM_LIBS)
@@ -11,6 +11,9 @@ noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/semaphore
 
 %C%_semaphore_SOURCES = %D%/semaphore.c
 %C%_semaphore_LDADD = libtine.la
+
+%C%_shared_image_SOURCES = %D%/shared_image.c
+%C%_shared_image_LDADD = libtine.la
 
 # The program in README.md, so that it and its output cannot go stale.
 nodist_%C%_readme_SOURCES = %D%/readme.c

@@ -4,6 +4,7 @@ example_tests = \
 	%D%/primes.sh \
 	%D%/readme.sh \
 	%D%/semaphore.sh \
+	%D%/shared_image.sh \
 	%D%/treehash.sh \
 	%D%/treehash_kill.sh
 dist_check_SCRIPTS += $(example_tests)

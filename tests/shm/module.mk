@@ -24,6 +24,8 @@ tests_shm = \
 	%D%/test_rlock \
 	%D%/test_robust \
 	%D%/test_segment \
+	%D%/test_segment_death \
+	%D%/test_segment_faults \
 	%D%/test_segment_python \
 	%D%/test_semaphore \
 	%D%/test_semaphore_step \
@@ -58,6 +60,14 @@ endif
 %C%_test_rlock_LDADD = libtinetest.la
 %C%_test_robust_LDADD = libtinetest.la
 %C%_test_segment_LDADD = libtinetest.la
+%C%_test_segment_death_LDADD = libtinetest.la
+%C%_test_segment_faults_LDADD = libtinetest.la
+%C%_test_segment_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc \
+	-Wl,--wrap=tine__memory_left -Wl,--wrap=tine__sys_create -Wl,--wrap=tine__sys_dup \
+	-Wl,--wrap=tine__sys_extend -Wl,--wrap=tine__sys_link -Wl,--wrap=tine__sys_map_over \
+	-Wl,--wrap=tine__sys_memfd -Wl,--wrap=tine__sys_open -Wl,--wrap=tine__sys_rename_new \
+	-Wl,--wrap=tine__sys_reserve -Wl,--wrap=tine__sys_resize -Wl,--wrap=tine__sys_seal \
+	-Wl,--wrap=tine__sys_tmpfile
 %C%_test_segment_python_LDADD = libtinetest.la
 %C%_test_semaphore_LDADD = libtinetest.la
 %C%_test_semaphore_step_LDADD = libtinetest.la

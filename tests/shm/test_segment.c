@@ -2,6 +2,8 @@
 /* Named segments: names, sizes, owners, growth, detaching and unlinking. */
 #include <tine/shm.h>
 
+#include <tine/lock.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -18,10 +20,10 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
-#include "shm/held.h"
 #include "tests/support/children.h"
 #include "tests/support/leaks.h"
 #include "tests/support/suite.h"
+#include "tests/support/wait.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -672,19 +674,56 @@ TEST(it_never_becomes_shorter)
 
 /* ---- detaching and unlinking ----------------------------------------------------------------- */
 
+static int make_lock(void *data, size_t size, void *context)
+{
+    (void)size, (void)context;
+    return tine_lock_init(data, NULL);
+}
+
 TEST(it_is_not_detached_nor_moved_while_a_lock_in_it_is_held)
 {
-    tine_shm *shm = create("x", 5000, &(tine_shm_options){.reserve = MIB});
-    const char *lock = (char *)tine_shm_data(shm) + 4990;
+    tine_shm *shm = create("x", 5000, &(tine_shm_options){.init = make_lock, .reserve = MIB});
+    tine_lock *lock = tine_shm_data(shm);
 
-    tine__held_push(tine__self(), lock);
+    ck_assert_rc(tine_lock_acquire(lock, 0), 0);
     ck_assert_rc(tine_shm_detach(shm), -EBUSY);
     ck_assert_rc(tine_shm_grow(shm, MIB), 0);
     ck_assert_rc(tine_shm_grow(shm, 2 * MIB), -EBUSY);
     ck_assert_uint_eq(tine_shm_size(shm), MIB);
     ck_assert_rc(tine_shm_unlink(shm), 0);
-    tine__held_drop(tine__self(), lock);
+    ck_assert_rc(tine_lock_release(lock), 0);
+    ck_assert_rc(tine_shm_grow(shm, 2 * MIB), 0);
     detach(shm);
+}
+
+static void hold(void *context)
+{
+    tine_shm *shm = attach("x", NULL);
+
+    ck_assert_rc(tine_lock_acquire(tine_shm_data(shm), 0), 0);
+    gate_raise(context);
+    pause();
+}
+
+TEST(a_lock_in_it_is_one_at_every_address_and_survives_its_holder)
+{
+    tine_shm *a = create("x", 1000, &(tine_shm_options){.init = make_lock});
+    tine_shm *b = attach("x", NULL);
+    tine_lock *lock = tine_shm_data(b);
+    struct gate *held = gate_new();
+    struct child child = child_start(hold, held);
+
+    ck_assert_ptr_ne(tine_shm_data(a), lock);
+    gate_await(held, 1);
+    ck_assert_rc(tine_lock_acquire(lock, 0), -EAGAIN);
+    child_kill(&child);
+    ck_assert_rc(tine_lock_acquire(lock, TINE_SEC(5)), -EOWNERDEAD);
+    ck_assert_rc(tine_lock_acquire(tine_shm_data(a), 0), -EDEADLK);
+    ck_assert_rc(tine_shm_detach(b), -EBUSY);
+    ck_assert_rc(tine_lock_recover(lock), 0);
+    ck_assert_rc(tine_lock_release(lock), 0);
+    detach(b);
+    end(a);
 }
 
 TEST(nothing_is_detached_as_well)

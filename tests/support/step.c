@@ -72,7 +72,7 @@ static long step_on(const struct step *step, pid_t pid, long steps)
     int status;
 
     for (long n = 0; n < steps; n++) {
-        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0)
+        if (ptrace(step->system_calls ? PTRACE_SYSCALL : PTRACE_SINGLESTEP, pid, NULL, NULL) < 0)
             ck_abort_msg("step %ld: %s", n, strerror(errno));
         if (!await_stop(pid, &status, step->sleeps_ms))
             return n;

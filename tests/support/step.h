@@ -13,6 +13,7 @@
 #ifndef TINE_TESTS_STEP_H
 #define TINE_TESTS_STEP_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct step {
@@ -24,6 +25,8 @@ struct step {
     /* The operation sleeps at some point: it is killed there when it has slept for this long. 0: it never
      * sleeps. (A single step into a sleeping system call returns only when that ends.) */
     int sleeps_ms;
+    bool system_calls; /* a step is up to the next system call or its return: all that others can see
+                          of an operation on files */
 };
 
 /* How many points were taken. */
