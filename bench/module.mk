@@ -10,6 +10,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/heap.c \
 	%D%/job.c \
 	%D%/load.c \
+	%D%/lock.c \
 	%D%/main.c \
 	%D%/map.c \
 	%D%/measure.c \

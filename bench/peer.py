@@ -80,10 +80,22 @@ def semaphore_free(n, repetitions):
     return median_seconds(work, repetitions) / n * 1e9
 
 
+def lock_free(n, repetitions):
+    lock = fork.Lock()
+
+    def work():
+        for _ in range(n):
+            lock.acquire()
+            lock.release()
+
+    return median_seconds(work, repetitions) / n * 1e9
+
+
 CASES = {
     "submit.window64": submit_window64,
     "starmap.default": starmap_default,
     "map.default": map_default,
+    "lock.free.python": lock_free,
     "pool.open_close": pool_open_close,
     "semaphore.free.python": semaphore_free,
 }

@@ -29,10 +29,12 @@
 #include "shm/lock.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
 
 #include "lib/clock.h"
+#include "shm/handover.h"
 #include "shm/held.h"
 #include "shm/owner.h"
 
@@ -52,30 +54,33 @@ static struct tine__lock_shm *shared(tine_lock *lock)
     return (struct tine__lock_shm *)(void *)lock;
 }
 
-static const struct tine__lock_shm *shared_const(const tine_lock *lock)
+static uint32_t kind_of(const struct tine__lock_shm *lock)
 {
-    return (const struct tine__lock_shm *)(const void *)lock;
+    return atomic_load_explicit(&lock->kind, memory_order_relaxed);
 }
 
-static uint32_t state_of(const struct tine__lock_shm *lock)
+static bool has(const struct tine__lock_shm *lock, uint32_t mark)
 {
-    return atomic_load_explicit(&lock->kind, memory_order_relaxed) & TINE__LOCK_STATES;
+    return (kind_of(lock) & mark) != 0;
 }
 
 /* By the holder alone. */
-static void set_state(struct tine__lock_shm *lock, uint32_t state)
+static void change_marks(struct tine__lock_shm *lock, uint32_t clear, uint32_t set)
 {
-    uint32_t kind = atomic_load_explicit(&lock->kind, memory_order_relaxed);
-
-    atomic_store_explicit(&lock->kind, (kind & ~(uint32_t)TINE__LOCK_STATES) | state,
-                          memory_order_release);
+    atomic_store_explicit(&lock->kind, (kind_of(lock) & ~clear) | set, memory_order_release);
 }
 
 bool tine__lock_is(const struct tine__lock_shm *lock, uint32_t kind)
 {
     /* acquire: pairs with the release in tine__lock_init */
     return lock != NULL && (atomic_load_explicit(&lock->kind, memory_order_acquire) &
-                            ~(uint32_t)TINE__LOCK_STATES) == kind;
+                            ~(uint32_t)TINE__LOCK_MARKS) == kind;
+}
+
+/* What calls itself a tine_lock may be of that form. */
+static bool is_handover(const struct tine__lock_shm *lock, uint32_t kind)
+{
+    return kind == TINE__LOCK_PLAIN && tine__lock_is(lock, TINE__LOCK_HANDOVER);
 }
 
 static bool holds(const struct tine__lock_shm *lock, const struct tine__self *self)
@@ -83,50 +88,56 @@ static bool holds(const struct tine__lock_shm *lock, const struct tine__self *se
     return atomic_load_explicit(&lock->holder, memory_order_relaxed) == self->thread;
 }
 
+static bool may_hold_more(const struct tine__self *self)
+{
+    return atomic_load_explicit(&self->count, memory_order_relaxed) < TINE__HELD_MAX;
+}
+
 /* ---- in and out ------------------------------------------------------------------------------ */
 
-static void add_one(_Atomic uint64_t *count)
+static void begin_timed_hold(struct tine__lock_shm *lock)
+{
+    atomic_store_explicit(&lock->since_ns, tine__now_ns(), memory_order_relaxed);
+    change_marks(lock, 0, TINE__LOCK_TIMED);
+}
+
+static void end_timed_hold(struct tine__lock_shm *lock)
+{
+    int64_t held_ns = tine__now_ns() - atomic_load_explicit(&lock->since_ns, memory_order_relaxed);
+
+    if (held_ns > atomic_load_explicit(&lock->longest_ns, memory_order_relaxed))
+        atomic_store_explicit(&lock->longest_ns, held_ns, memory_order_relaxed);
+    change_marks(lock, TINE__LOCK_TIMED, 0);
+}
+
+static void add_one(_Atomic uint32_t *count)
 {
     atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
                           memory_order_relaxed);
 }
 
-static inline void begin_hold(struct tine__lock_shm *lock)
-{
-    add_one(&lock->acquisitions);
-    if (atomic_load_explicit(&lock->acquisitions, memory_order_relaxed) % TIMED_EVERY == 0)
-        atomic_store_explicit(&lock->since_ns, tine__now_ns(), memory_order_relaxed);
-}
-
-static void end_timed_hold(struct tine__lock_shm *lock, int64_t since_ns)
-{
-    int64_t held_ns = tine__now_ns() - since_ns;
-
-    if (held_ns > atomic_load_explicit(&lock->longest_ns, memory_order_relaxed))
-        atomic_store_explicit(&lock->longest_ns, held_ns, memory_order_relaxed);
-    atomic_store_explicit(&lock->since_ns, 0, memory_order_relaxed);
-}
-
 /* The caller has the mutex and is inside from the store of `holder` on. */
-static inline void enter(struct tine__lock_shm *lock, struct tine__self *self, uint32_t depth)
+static inline void enter(struct tine__lock_shm *lock, struct tine__self *self)
 {
-    begin_hold(lock);
-    lock->depth = depth;
-    /* releases: pair with the acquires in tine__lock_who */
+    uint32_t taken = atomic_load_explicit(&lock->taken, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&lock->taken, taken, memory_order_relaxed);
+    if (taken % TIMED_EVERY == 0) {
+        if (taken == 0)
+            add_one(&lock->wraps);
+        begin_timed_hold(lock);
+    }
+    /* release: pairs with the acquire in tine__lock_who, which sees the new count then */
     atomic_store_explicit(&lock->process, self->process, memory_order_release);
-    atomic_store_explicit(&lock->tid, (uint32_t)self->tid, memory_order_release);
-    atomic_store_explicit(&lock->holder, self->thread, memory_order_release);
+    atomic_store_explicit(&lock->holder, self->thread, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* nothing of what it guards before this */
     tine__held_push(self, lock);
 }
 
 static inline void leave(struct tine__lock_shm *lock, struct tine__self *self)
 {
-    int64_t since_ns = atomic_load_explicit(&lock->since_ns, memory_order_relaxed);
-
-    if (since_ns != 0)
-        end_timed_hold(lock, since_ns);
-    atomic_store_explicit(&lock->holder, 0, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst); /* nothing of what it guards after this */
+    atomic_store_explicit(&lock->holder, 0, memory_order_relaxed);
     pthread_mutex_unlock(&lock->robust.mutex);
     tine__held_drop(self, lock);
 }
@@ -139,26 +150,23 @@ static int decline(struct tine__lock_shm *lock)
 }
 
 /* The caller has the mutex after a death, and is not recorded yet. */
-static int inherit(struct tine__lock_shm *lock, struct tine__self *self, uint32_t depth)
+static int inherit(struct tine__lock_shm *lock, struct tine__self *self)
 {
-    uint32_t state = state_of(lock);
     bool inside = atomic_load_explicit(&lock->holder, memory_order_relaxed) != 0;
 
-    if (state == TINE__LOCK_LOST) {
+    if (has(lock, TINE__LOCK_LOST)) {
         pthread_mutex_consistent(&lock->robust.mutex);
         return decline(lock);
     }
-    atomic_store_explicit(&lock->since_ns, 0, memory_order_relaxed);
-    if (!inside && state == TINE__LOCK_SOUND) {
+    if (!inside && !has(lock, TINE__LOCK_DOUBTFUL)) {
         pthread_mutex_consistent(&lock->robust.mutex);
-        enter(lock, self, depth);
+        change_marks(lock, TINE__LOCK_TIMED | TINE__LOCK_DEEP, 0);
+        enter(lock, self);
         return 0;
     }
-    set_state(lock, TINE__LOCK_DOUBTFUL);
-    atomic_store_explicit(&lock->deaths,
-                          atomic_load_explicit(&lock->deaths, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-    enter(lock, self, depth);
+    change_marks(lock, TINE__LOCK_TIMED | TINE__LOCK_DEEP, TINE__LOCK_DOUBTFUL);
+    add_one(&lock->deaths);
+    enter(lock, self);
     return -EOWNERDEAD;
 }
 
@@ -181,9 +189,11 @@ static int wait_for_mutex(struct tine__lock_shm *lock, int64_t timeout_ns)
 
 static void count_contended(struct tine__lock_shm *lock)
 {
-    add_one(&lock->contended);
-    if (atomic_load_explicit(&lock->contended, memory_order_relaxed) % TIMED_EVERY_CONTENDED == 0)
-        atomic_store_explicit(&lock->since_ns, tine__now_ns(), memory_order_relaxed);
+    uint64_t contended = atomic_load_explicit(&lock->contended, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&lock->contended, contended, memory_order_relaxed);
+    if (contended % TIMED_EVERY_CONTENDED == 0)
+        begin_timed_hold(lock);
 }
 
 /* What a try or a wait gave, as a result; waited: the mutex was taken by another at first. */
@@ -191,14 +201,14 @@ static int settle(struct tine__lock_shm *lock, struct tine__self *self, int erro
 {
     switch (error) {
     case 0:
-        if (state_of(lock) == TINE__LOCK_LOST)
+        if (has(lock, TINE__LOCK_LOST))
             return decline(lock);
         if (waited)
             count_contended(lock);
-        enter(lock, self, 1);
+        enter(lock, self);
         return 0;
     case EOWNERDEAD:
-        return inherit(lock, self, 1);
+        return inherit(lock, self);
     case EBUSY:
         return -EAGAIN;
     default:
@@ -206,68 +216,81 @@ static int settle(struct tine__lock_shm *lock, struct tine__self *self, int erro
     }
 }
 
-static int deepen(struct tine__lock_shm *lock)
+static uint32_t depth_of(const struct tine__lock_shm *lock)
 {
-    if (lock->depth == UINT32_MAX)
+    return has(lock, TINE__LOCK_DEEP) ? lock->depth : 1;
+}
+
+static void set_depth(struct tine__lock_shm *lock, uint32_t depth)
+{
+    lock->depth = depth;
+    if (depth > 1)
+        change_marks(lock, 0, TINE__LOCK_DEEP);
+    else
+        change_marks(lock, TINE__LOCK_DEEP, 0);
+}
+
+static int acquire_again(struct tine__lock_shm *lock)
+{
+    if (!tine__lock_is(lock, TINE__LOCK_NESTING))
+        return -EDEADLK;
+    if (depth_of(lock) == UINT32_MAX)
         return -EOVERFLOW;
-    lock->depth++;
+    set_depth(lock, depth_of(lock) + 1);
     return 0;
 }
 
-/* error: of the try that failed, EBUSY if there was none. */
-static int acquire_slow(struct tine__lock_shm *lock, struct tine__self *self, int error,
-                        int64_t timeout_ns)
+/* The mutex was taken, or seemed so. */
+static int acquire_taken(struct tine__lock_shm *lock, struct tine__self *self, int64_t timeout_ns)
 {
-    uint32_t kind = atomic_load_explicit(&lock->kind, memory_order_relaxed);
-    bool waits = error == EBUSY && timeout_ns != 0;
-
     if (holds(lock, self))
-        return (kind & ~(uint32_t)TINE__LOCK_STATES) == TINE__LOCK_NESTING ? deepen(lock)
-                                                                           : -EDEADLK;
-    if (error == EBUSY && (kind & TINE__LOCK_STATES) == TINE__LOCK_LOST)
+        return acquire_again(lock);
+    if (has(lock, TINE__LOCK_LOST))
         return -ENOTRECOVERABLE;
-    if (atomic_load_explicit(&self->count, memory_order_relaxed) >= TINE__HELD_MAX)
+    if (!may_hold_more(self))
         return -ENOLCK;
-    if (error == EBUSY)
-        error = wait_for_mutex(lock, timeout_ns);
-    return settle(lock, self, error, waits);
+    return settle(lock, self, wait_for_mutex(lock, timeout_ns), timeout_ns != 0);
 }
 
 int tine__lock_acquire(struct tine__lock_shm *lock, uint32_t kind, int64_t timeout_ns)
 {
     struct tine__self *self = tine__self();
-    int error = EBUSY;
+    int error;
 
     if (!tine__lock_is(lock, kind))
-        return -EINVAL;
+        return is_handover(lock, kind) ? tine__handover_acquire(lock, timeout_ns) : -EINVAL;
     if (self == NULL)
         return -ENOMEM;
     /* A recorded holder tells that it is taken, without a write to its cache line. */
-    if (atomic_load_explicit(&lock->holder, memory_order_relaxed) == 0 &&
-        atomic_load_explicit(&self->count, memory_order_relaxed) < TINE__HELD_MAX) {
-        error = pthread_mutex_trylock(&lock->robust.mutex);
-        if (error == 0 && state_of(lock) == TINE__LOCK_SOUND) {
-            enter(lock, self, 1);
-            return 0;
-        }
-    }
-    return acquire_slow(lock, self, error, timeout_ns);
+    if (atomic_load_explicit(&lock->holder, memory_order_relaxed) != 0 || !may_hold_more(self))
+        return acquire_taken(lock, self, timeout_ns);
+    error = pthread_mutex_trylock(&lock->robust.mutex);
+    if (error == EBUSY)
+        return acquire_taken(lock, self, timeout_ns);
+    if (error != 0 || kind_of(lock) != kind)
+        return settle(lock, self, error, false);
+    enter(lock, self);
+    return 0;
 }
 
 /* ---- leaving --------------------------------------------------------------------------------- */
 
 static void leave_for_good(struct tine__lock_shm *lock, struct tine__self *self)
 {
-    if (state_of(lock) == TINE__LOCK_DOUBTFUL) {
-        set_state(lock, TINE__LOCK_LOST);
+    if (has(lock, TINE__LOCK_TIMED))
+        end_timed_hold(lock);
+    if (has(lock, TINE__LOCK_DOUBTFUL)) {
+        change_marks(lock, TINE__LOCK_DOUBTFUL | TINE__LOCK_DEEP, TINE__LOCK_LOST);
         pthread_mutex_consistent(&lock->robust.mutex);
     }
+    if (has(lock, TINE__LOCK_DEEP))
+        change_marks(lock, TINE__LOCK_DEEP, 0);
     leave(lock, self);
 }
 
 static int not_mine(const struct tine__lock_shm *lock)
 {
-    return state_of(lock) == TINE__LOCK_LOST ? -ENOTRECOVERABLE : -EPERM;
+    return has(lock, TINE__LOCK_LOST) ? -ENOTRECOVERABLE : -EPERM;
 }
 
 int tine__lock_release(struct tine__lock_shm *lock, uint32_t kind)
@@ -275,13 +298,15 @@ int tine__lock_release(struct tine__lock_shm *lock, uint32_t kind)
     struct tine__self *self = tine__self();
 
     if (!tine__lock_is(lock, kind))
-        return -EINVAL;
+        return is_handover(lock, kind) ? tine__handover_release(lock) : -EINVAL;
     if (self == NULL)
         return -ENOMEM;
     if (!holds(lock, self))
         return not_mine(lock);
-    if (lock->depth > 1)
-        lock->depth--;
+    if (kind_of(lock) == kind)
+        leave(lock, self);
+    else if (depth_of(lock) > 1)
+        set_depth(lock, depth_of(lock) - 1);
     else
         leave_for_good(lock, self);
     return 0;
@@ -292,15 +317,15 @@ int tine__lock_recover(struct tine__lock_shm *lock, uint32_t kind)
     struct tine__self *self = tine__self();
 
     if (!tine__lock_is(lock, kind))
-        return -EINVAL;
+        return is_handover(lock, kind) ? tine__handover_recover(lock) : -EINVAL;
     if (self == NULL)
         return -ENOMEM;
     if (!holds(lock, self))
         return -EPERM;
-    if (state_of(lock) != TINE__LOCK_DOUBTFUL)
+    if (!has(lock, TINE__LOCK_DOUBTFUL))
         return -EINVAL;
     pthread_mutex_consistent(&lock->robust.mutex);
-    set_state(lock, TINE__LOCK_SOUND);
+    change_marks(lock, TINE__LOCK_DOUBTFUL, 0);
     return 0;
 }
 
@@ -324,7 +349,7 @@ int tine__lock_release_all(struct tine__lock_shm *lock, uint32_t *depth)
         return -EINVAL;
     if (!tine__lock_is_mine(lock))
         return -EPERM;
-    *depth = lock->depth;
+    *depth = depth_of(lock);
     leave_for_good(lock, tine__self());
     return 0;
 }
@@ -334,37 +359,54 @@ int tine__lock_reacquire(struct tine__lock_shm *lock, uint32_t depth, int64_t ti
     uint32_t kind = tine__lock_is(lock, TINE__LOCK_NESTING) ? TINE__LOCK_NESTING : TINE__LOCK_PLAIN;
     int rc = tine__lock_acquire(lock, kind, timeout_ns);
 
-    if (rc == 0 || rc == -EOWNERDEAD)
-        lock->depth = depth;
+    if (depth > 1 && (rc == 0 || rc == -EOWNERDEAD))
+        set_depth(lock, depth);
     return rc;
+}
+
+uint32_t tine__lock_depth(const struct tine__lock_shm *lock)
+{
+    return tine__lock_is_mine(lock) ? depth_of(lock) : 0;
 }
 
 uint64_t tine__lock_holder(const struct tine__lock_shm *lock)
 {
-    if (atomic_load_explicit(&lock->holder, memory_order_acquire) == 0)
+    if (atomic_load_explicit(&lock->holder, memory_order_relaxed) == 0)
         return 0;
     return atomic_load_explicit(&lock->process, memory_order_relaxed);
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-/* Every enter counts first, so the same count before and after means the same holder. */
+/*
+ * The thread that has the mutex: a robust futex holds its tid, that is the kernel's rule; that it is the
+ * first word of a mutex is glibc's. After its death the kernel clears that, and glibc's copy is left.
+ */
+static pid_t mutex_tid(const struct tine__lock_shm *lock)
+{
+    const _Atomic uint32_t *word = (const void *)&lock->robust.mutex;
+    const _Atomic int *owner = (const void *)&lock->robust.mutex.__data.__owner;
+    uint32_t tid = atomic_load_explicit(word, memory_order_acquire) & FUTEX_TID_MASK;
+
+    return tid != 0 ? (pid_t)tid : atomic_load_explicit(owner, memory_order_acquire);
+}
+
+/* Who enters counts first, so the same count before and after means the same holder. */
 int tine__lock_who(const struct tine__lock_shm *lock, pid_t *pid, pid_t *tid)
 {
     for (int i = 0; i < READINGS_MAX; i++) {
-        uint64_t count = atomic_load_explicit(&lock->acquisitions, memory_order_acquire);
-        uint64_t holder = atomic_load_explicit(&lock->holder, memory_order_acquire);
+        uint32_t taken = atomic_load_explicit(&lock->taken, memory_order_acquire);
         uint64_t process = atomic_load_explicit(&lock->process, memory_order_acquire);
-        uint32_t thread = atomic_load_explicit(&lock->tid, memory_order_acquire);
+        pid_t thread = mutex_tid(lock);
 
-        if (holder == 0)
+        if (atomic_load_explicit(&lock->holder, memory_order_acquire) == 0)
             return 0;
-        if (atomic_load_explicit(&lock->acquisitions, memory_order_relaxed) != count)
+        if (thread == 0 || atomic_load_explicit(&lock->taken, memory_order_relaxed) != taken)
             continue;
         if (pid != NULL)
             *pid = tine__owner_word_pid(process);
         if (tid != NULL)
-            *tid = (pid_t)thread;
+            *tid = thread;
         return 1;
     }
     return -EAGAIN;
@@ -372,8 +414,10 @@ int tine__lock_who(const struct tine__lock_shm *lock, pid_t *pid, pid_t *tid)
 
 void tine__lock_count(const struct tine__lock_shm *lock, tine_lock_counts *counts)
 {
+    uint64_t wraps = atomic_load_explicit(&lock->wraps, memory_order_relaxed);
+
     *counts = (tine_lock_counts){
-        .acquisitions = atomic_load_explicit(&lock->acquisitions, memory_order_relaxed),
+        .acquisitions = wraps << 32 | atomic_load_explicit(&lock->taken, memory_order_relaxed),
         .contended = atomic_load_explicit(&lock->contended, memory_order_relaxed),
         .longest_ns = atomic_load_explicit(&lock->longest_ns, memory_order_relaxed),
         .deaths = atomic_load_explicit(&lock->deaths, memory_order_relaxed),
@@ -398,7 +442,7 @@ int tine__lock_init(struct tine__lock_shm *lock, uint32_t kind)
     return 0;
 }
 
-/* Whoever frees the memory of a lock that he holds would leave it in his robust list. */
+/* Memory of a lock that the caller holds would stay in the kernel's list of his. */
 void tine__lock_fini(struct tine__lock_shm *lock)
 {
     if (tine__lock_is_mine(lock))
@@ -416,13 +460,23 @@ static bool reserved_zero(const tine_lock_options *options)
            options->reserved[2] == 0;
 }
 
+/* NULL: it is none. */
+static const struct tine__lock_shm *checked(const tine_lock *lock)
+{
+    const struct tine__lock_shm *shm = (const void *)lock;
+
+    return tine__lock_is(shm, TINE__LOCK_PLAIN) || is_handover(shm, TINE__LOCK_PLAIN) ? shm : NULL;
+}
+
 int tine_lock_init(tine_lock *lock, const tine_lock_options *options)
 {
+    uint32_t flags = options != NULL ? options->flags : 0;
+
     if (options != NULL && !reserved_zero(options))
         return -E2BIG;
-    if (options != NULL && options->flags != 0)
+    if ((flags & ~(uint32_t)TINE_LOCK_HANDOVER) != 0)
         return -EINVAL;
-    return tine__lock_init(shared(lock), TINE__LOCK_PLAIN);
+    return tine__lock_init(shared(lock), flags != 0 ? TINE__LOCK_HANDOVER : TINE__LOCK_PLAIN);
 }
 
 void tine_lock_fini(tine_lock *lock)
@@ -448,22 +502,30 @@ int tine_lock_recover(tine_lock *lock)
 
 int tine_lock_locked(const tine_lock *lock)
 {
-    if (!tine__lock_is(shared_const(lock), TINE__LOCK_PLAIN))
+    const struct tine__lock_shm *shm = checked(lock);
+
+    if (shm == NULL)
         return -EINVAL;
-    return atomic_load_explicit(&shared_const(lock)->holder, memory_order_relaxed) != 0;
+    if (tine__lock_is(shm, TINE__LOCK_HANDOVER))
+        return tine__handover_who(shm, NULL, NULL);
+    return atomic_load_explicit(&shm->holder, memory_order_relaxed) != 0;
 }
 
 int tine_lock_holder(const tine_lock *lock, pid_t *pid, pid_t *tid)
 {
-    if (!tine__lock_is(shared_const(lock), TINE__LOCK_PLAIN))
+    const struct tine__lock_shm *shm = checked(lock);
+
+    if (shm == NULL)
         return -EINVAL;
-    return tine__lock_who(shared_const(lock), pid, tid);
+    if (tine__lock_is(shm, TINE__LOCK_HANDOVER))
+        return tine__handover_who(shm, pid, tid);
+    return tine__lock_who(shm, pid, tid);
 }
 
 int tine_lock_stats(const tine_lock *lock, tine_lock_counts *counts)
 {
-    if (counts == NULL || !tine__lock_is(shared_const(lock), TINE__LOCK_PLAIN))
+    if (counts == NULL || checked(lock) == NULL)
         return -EINVAL;
-    tine__lock_count(shared_const(lock), counts);
+    tine__lock_count(checked(lock), counts);
     return 0;
 }

@@ -11,38 +11,38 @@
 #include "shm/waiters.h"
 
 /*
- * What a tine_lock and a tine_rlock are. Holder: the thread that has the mutex; it alone writes all
- * fields below but kind and waiters, which init and the hand-over form write too.
+ * What a tine_lock and a tine_rlock are. The holder is the thread that has the mutex; he alone writes
+ * what is not said to be another's. What every acquire and release touch is the first 64 bytes (where a
+ * mutex has 40): two processes that contend pass one cache line to and fro.
  *
- * field         written by                    read by                   order; what a stale value does
- * kind          init, holder (state bits)     any                       release/acquire
- * depth         holder                        holder
- * holder        holder: last when it enters,  any                       relaxed to compare with oneself
- *               first when it leaves                                    (only oneself writes that value);
- *                                                                       release/acquire for tine__lock_who
- * acquisitions  holder                        any                       relaxed: statistics
- * robust        glibc, kernel
- * process, tid  holder, before `holder`       any, between two equal    release/acquire
- *                                             readings of `holder`
- * since … deaths  holder                      any                       relaxed: statistics
+ * field        written by                     read by                   order
+ * kind         init, fini; marks: the holder  any                       release/acquire
+ * taken        the holder, first on entering  any                       release/acquire with process, for
+ *                                                                       tine__lock_who; its low 32 bits
+ * holder       the holder: last on entering,  oneself, for one's own    relaxed
+ *              first on leaving               value; the next holder    by the mutex
+ * process      the holder, before `holder`    any, between two equal    release/acquire
+ *                                             readings of `taken`
+ * robust       glibc, kernel
+ * depth        the holder, with DEEP          the holder
+ * others       the holder                     any, for statistics       relaxed
  *
- * In the hand-over form (shm/handover.c) there is no mutex: `holder` is the word that is taken.
+ * In the hand-over form (shm/handover.c) there is no mutex, and `process` is the word that is taken.
  */
 struct tine__lock_shm {
-    _Atomic uint32_t kind; /* TINE__LOCK_… | state; last in init, first in fini */
-    uint32_t depth;        /* how often the holder has taken it */
-    _Atomic uint64_t holder; /* tine__self()->thread, 0: nobody is inside */
-    _Atomic uint64_t acquisitions;
-    struct tine__robust robust;
+    _Atomic uint32_t kind;
+    _Atomic uint32_t taken;   /* how often, modulo 2^32 */
+    _Atomic uint64_t holder;  /* tine__self()->thread, 0: nobody is inside */
     _Atomic uint64_t process; /* tine__owner_word() of the holder */
-    _Atomic uint32_t tid;
-    uint32_t reserved0;
-    _Atomic int64_t since_ns; /* when the holder took it, 0: this hold is not timed */
+    struct tine__robust robust;
+    _Atomic int64_t since_ns; /* with TIMED: when the holder took it */
     _Atomic int64_t longest_ns;
     _Atomic uint64_t contended;
+    uint32_t depth;         /* with DEEP: how often the holder has taken it */
+    _Atomic uint32_t wraps; /* of taken */
     _Atomic uint32_t deaths;
-    struct tine__waiters_shm waiters;
-    uint32_t reserved1;
+    struct tine__waiters_shm waiters; /* of the hand-over form */
+    uint32_t reserved;
 };
 
 enum {
@@ -50,11 +50,13 @@ enum {
     TINE__LOCK_NESTING = 0x6b636f20,  /* rlock */
     TINE__LOCK_HANDOVER = 0x6b636f30, /* shm/handover.c */
 
-    /* States, in the low bits of kind. What a death leaves is compared with them: see lock.c. */
-    TINE__LOCK_SOUND = 0,
+    /* Marks in the low bits of kind; a kind without any is a lock that needs no second look. */
     TINE__LOCK_DOUBTFUL = 1, /* a holder died inside, and nobody has recovered it */
     TINE__LOCK_LOST = 2,     /* for ever */
     TINE__LOCK_STATES = 3,
+    TINE__LOCK_TIMED = 4, /* this hold is */
+    TINE__LOCK_DEEP = 8,  /* held more than once */
+    TINE__LOCK_MARKS = 15,
 };
 
 /*
@@ -76,8 +78,8 @@ void tine__lock_fini(struct tine__lock_shm *lock);
 int tine__lock_acquire(struct tine__lock_shm *lock, uint32_t kind, int64_t timeout_ns);
 int tine__lock_release(struct tine__lock_shm *lock, uint32_t kind);
 int tine__lock_recover(struct tine__lock_shm *lock, uint32_t kind);
-/* kind 0: any */
 bool tine__lock_is(const struct tine__lock_shm *lock, uint32_t kind);
+uint32_t tine__lock_depth(const struct tine__lock_shm *lock); /* of the caller */
 int tine__lock_who(const struct tine__lock_shm *lock, pid_t *pid, pid_t *tid);
 void tine__lock_count(const struct tine__lock_shm *lock, tine_lock_counts *counts);
 

@@ -8,6 +8,7 @@ libtinecore_la_SOURCES += \
 	%D%/dict_seat.c \
 	%D%/dict_table.c \
 	%D%/event.c %D%/event.h \
+	%D%/handover.c %D%/handover.h \
 	%D%/heap.c %D%/heap.h \
 	%D%/heap_check.c \
 	%D%/heap_commit.c \

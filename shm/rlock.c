@@ -77,7 +77,7 @@ int64_t tine_rlock_depth(const tine_rlock *rlock)
         return -EINVAL;
     if (tine__self() == NULL)
         return -ENOMEM;
-    return tine__lock_is_mine(lock) ? (int64_t)lock->depth : 0;
+    return tine__lock_depth(lock);
 }
 
 int tine_rlock_stats(const tine_rlock *rlock, tine_lock_counts *counts)

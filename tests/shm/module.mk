@@ -7,6 +7,7 @@ tests_shm = \
 	%D%/test_condition_death \
 	%D%/test_dict \
 	%D%/test_event \
+	%D%/test_handover \
 	%D%/test_heap \
 	%D%/test_heap_check \
 	%D%/test_heap_death \
@@ -40,6 +41,7 @@ endif
 %C%_test_condition_death_LDADD = libtinetest.la
 %C%_test_dict_LDADD = libtinetest.la
 %C%_test_event_LDADD = libtinetest.la
+%C%_test_handover_LDADD = libtinetest.la
 %C%_test_heap_LDADD = libtinetest.la
 %C%_test_heap_check_LDADD = libtinetest.la
 %C%_test_heap_death_LDADD = libtinetest.la

@@ -89,6 +89,7 @@ TEST(depth_does_not_overflow)
     struct scene *scene = scene_new();
 
     ck_assert_rc(tine_rlock_acquire(&scene->lock, 0), 0);
+    ck_assert_rc(tine_rlock_acquire(&scene->lock, 0), 0);
     inside(scene)->depth = UINT32_MAX;
     ck_assert_rc(tine_rlock_acquire(&scene->lock, 0), -EOVERFLOW);
     ck_assert_rc(tine_rlock_depth(&scene->lock), UINT32_MAX);

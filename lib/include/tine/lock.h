@@ -25,6 +25,10 @@
  * half-changed data. tine_lock_recover() says that the data is good again; a release without it
  * says that it is lost, and every acquire from then on returns -ENOTRECOVERABLE. The death of a
  * waiter changes nothing. The holder is a thread; one that ends while it holds a lock is dead.
+ *
+ * A lock made with TINE_LOCK_HANDOVER may be released by any thread of any process, as Python's Lock.
+ * It belongs to the process that took it until somebody releases it; the end of that process, however it
+ * ends, is found by the others within 100 ms, and means the same.
  */
 #ifndef TINE_LOCK_H
 #define TINE_LOCK_H
@@ -45,10 +49,14 @@ typedef struct tine_rlock {
 
 /* Options of a lock; zero in a field means its default. */
 typedef struct tine_lock_options {
-    uint32_t flags; /* none yet */
+    uint32_t flags; /* TINE_LOCK_… */
     uint32_t reserved0;
     uint64_t reserved[3]; /* must be zero */
 } tine_lock_options;
+
+enum {
+    TINE_LOCK_HANDOVER = 1, /* any thread or process may release it; its holder may wait for it */
+};
 
 typedef struct tine_rlock_options {
     uint32_t flags; /* none yet */
@@ -79,7 +87,7 @@ typedef struct tine_lock_counts {
  * Safety:  thread one | process shared | fork child may call | signal no
  * Death:   memory whose init was cut short is no lock: its calls return -EINVAL, or it is complete
  * Source:  shm/lock.c; follows Python 3.13 multiprocessing.Lock;
- *          differs: only the holder may release it
+ *          differs: only the holder may release it, unless flags has TINE_LOCK_HANDOVER
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_lock_init(tine_lock *lock, const tine_lock_options *options);
@@ -112,13 +120,15 @@ TINE_API void tine_lock_fini(tine_lock *lock);
  * Units:   timeout_ns nanoseconds (TINE_FOREVER; 0: try)
  * Returns: 0: held; -EOWNERDEAD: held too; any other: not held
  * Handle:  -EOWNERDEAD (the previous holder died inside: repair, tine_lock_recover()), -ETIMEDOUT,
- *          -EAGAIN (taken, and timeout_ns is 0), -EDEADLK (the caller holds it)
+ *          -EAGAIN (taken, and timeout_ns is 0), -EDEADLK (the caller holds it; never with
+ *          TINE_LOCK_HANDOVER)
  * Give up: -ENOTRECOVERABLE, -EINVAL (no lock), -ENOLCK (this thread holds 1024 locks), -ENOMEM
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   of the holder: the next caller gets -EOWNERDEAD, at once; of a waiter: nothing; of somebody
- *          between the taking and the return, or in the release: nothing, or -EOWNERDEAD to the next
- * Source:  shm/lock.c; follows pthread_mutex_clocklock of a robust error-checking mutex;
+ *          between the taking and the return, or in the release: nothing, or -EOWNERDEAD to the next.
+ *          With TINE_LOCK_HANDOVER within 100 ms, and never of a process of another pid namespace
+ * Source:  shm/lock.c, shm/handover.c; follows pthread_mutex_clocklock of a robust error-checking mutex;
  *          differs: the caller is known by more than a thread id, so pid namespaces do not confuse it
  * Since:   0.1
  */
@@ -127,7 +137,7 @@ TINE_API TINE_CHECKED int tine_lock_acquire(tine_lock *lock, int64_t timeout_ns)
 /**
  * tine_lock_release - give a lock back
  *
- * In:      lock  held by the caller
+ * In:      lock  held by the caller; with TINE_LOCK_HANDOVER by anybody
  * Out:     none
  * Shape:   none
  * Units:   none
@@ -184,7 +194,7 @@ TINE_API TINE_CHECKED int tine_lock_locked(const tine_lock *lock);
  *
  * In:      lock  made with tine_lock_init()
  * Out:     pid   of the holder, in its own pid namespace; NULL if not wanted
- *          tid   of the holding thread; NULL if not wanted
+ *          tid   of the holding thread, 0 with TINE_LOCK_HANDOVER; NULL if not wanted
  * Shape:   none
  * Units:   none
  * Returns: 1 held; 0 free, *pid and *tid are untouched; or a negative code
