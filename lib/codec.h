@@ -7,7 +7,9 @@
 
 enum {
     TINE__FORMAT_DEPTH = 32, /* brackets inside each other in one format */
-    TINE__EXT_POINTER = 1, /* ext type of `p`: 8 bytes, offset into the family heap; doc/wire.md */
+    /* ext types, 8 bytes each; doc/wire.md */
+    TINE__EXT_POINTER = 1,    /* `p`: offset into the family heap */
+    TINE__EXT_DESCRIPTOR = 2, /* `F`: number under which a pool's nursery keeps it */
 };
 
 /* Makes room for `more` bytes behind those there. 0, -ENOMEM, -EINVAL (not initialised). */
@@ -35,9 +37,20 @@ extern const tine_limits tine__limits_depth_only;
 
 /* ---- with more choice than the public forms -------------------------------------------------- */
 
+/*
+ * `F`: descriptors travel beside the bytes, which hold numbers for them. Who can send and fetch them
+ * passes this, in front of what it needs for it; anywhere else `F` is -EINVAL.
+ */
+struct tine__descriptors {
+    int (*keep)(struct tine__descriptors *self, int fd, uint64_t *number);
+    int (*fetch)(struct tine__descriptors *self, uint64_t number,
+                 int *fd); /* the same if repeated */
+};
+
 /* Copies of `s` that a handle owns, so that its users need not free them. Zero: none. */
 struct tine__texts {
     struct tine__text *first;
+    struct tine__descriptors *descriptors; /* that it can fetch, or NULL */
 };
 void tine__texts_free(struct tine__texts *texts);
 void tine__texts_move(struct tine__texts *from, struct tine__texts *to);
@@ -47,6 +60,9 @@ void tine__texts_move(struct tine__texts *from, struct tine__texts *to);
  * brackets. texts: `s` gives copies that live until tine__texts_free; NULL: the caller's to free().
  */
 int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args);
+/* A tuple that may have `F`. */
+int tine__vpack_args(tine_buffer *out, const char *format, struct tine__descriptors *descriptors,
+                     va_list args);
 int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,
                   struct tine__texts *texts);
 

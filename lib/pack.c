@@ -69,6 +69,7 @@ struct packer {
     const char *text; /* taken from the arguments, but too long for put_simple */
     struct frame frames[1 + TINE__FORMAT_DEPTH];
     unsigned depth;
+    struct tine__descriptors *descriptors; /* NULL: no `F` here */
     va_list args;
 };
 
@@ -158,6 +159,13 @@ static int put_array(struct writer *writer, char letter, const void *elements, s
     return put_bytes(writer, elements, count * width);
 }
 
+static int put_ext(struct writer *writer, int8_t type, uint64_t number)
+{
+    number = htole64(number);
+    msgpack_pack_ext(&writer->at, sizeof number, type);
+    return append(&writer->at, &number, sizeof number);
+}
+
 static int put_pointer(struct writer *writer, const void *pointer)
 {
     const struct tine__pointers *hooks = tine__codec_pointers();
@@ -167,9 +175,16 @@ static int put_pointer(struct writer *writer, const void *pointer)
         return msgpack_pack_nil(&writer->at);
     if (hooks == NULL || hooks->offset_of(pointer, &offset) < 0)
         return -EINVAL;
-    offset = htole64(offset);
-    msgpack_pack_ext(&writer->at, sizeof offset, TINE__EXT_POINTER);
-    return append(&writer->at, &offset, sizeof offset);
+    return put_ext(writer, TINE__EXT_POINTER, offset);
+}
+
+static int put_descriptor(struct packer *packer, int fd)
+{
+    struct tine__descriptors *descriptors = packer->descriptors;
+    uint64_t number;
+    int rc = descriptors == NULL ? -EINVAL : descriptors->keep(descriptors, fd, &number);
+
+    return rc < 0 ? rc : put_ext(&packer->writer, TINE__EXT_DESCRIPTOR, number);
 }
 
 /* ---- brackets -------------------------------------------------------------------------------- */
@@ -330,6 +345,8 @@ static int put_item(struct packer *packer, char letter)
         return put_array(writer, letter, bytes, va_arg(packer->args, size_t));
     case 'p':
         return put_pointer(writer, va_arg(packer->args, const void *));
+    case 'F':
+        return put_descriptor(packer, va_arg(packer->args, int));
     case '[':
         return open_bracket(packer, ']');
     case '{':
@@ -367,7 +384,8 @@ static int pack_letters(struct packer *packer)
     }
 }
 
-int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args)
+static int pack(tine_buffer *out, const char *format, bool tuple,
+                struct tine__descriptors *descriptors, va_list args)
 {
     struct packer packer;
     int rc;
@@ -381,6 +399,7 @@ int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args)
         (struct writer){.at = out->data + out->size, .end = out->data + out->capacity, .out = out};
     packer.format = format;
     packer.depth = 0;
+    packer.descriptors = descriptors;
     packer.frames[0] = (struct frame){.head = out->size};
     if (tuple)
         packer.writer.at++;
@@ -392,6 +411,17 @@ int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args)
     if (rc == 0)
         out->size = written(&packer.writer);
     return rc;
+}
+
+int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args)
+{
+    return pack(out, format, tuple, NULL, args);
+}
+
+int tine__vpack_args(tine_buffer *out, const char *format, struct tine__descriptors *descriptors,
+                     va_list args)
+{
+    return pack(out, format, true, descriptors, args);
 }
 
 int tine_vpack(tine_buffer *out, const char *format, va_list args)

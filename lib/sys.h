@@ -79,7 +79,10 @@ int tine__sys_futex_wake(const _Atomic uint32_t *word, int count); /* how many w
 /* One record with descriptors beside it (at most 4). Never SIGPIPE. */
 ssize_t tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds, int count,
                            int flags);
-/* *count: room in, descriptors received out. -EPROTO (and all closed) when some were cut off. */
+/*
+ * *count: room in, descriptors received out. -EPROTO (and all closed) when some were cut off; the
+ * record has come all the same.
+ */
 ssize_t tine__sys_recv_fds(int socket, void *record, size_t size, int *fds, int *count, int flags);
 
 #endif

@@ -36,7 +36,8 @@ struct walk {
     const char *format;
     struct tine__text **text_end; /* where the next copy is linked in, or found again */
     bool storing;
-    bool texts_owned; /* a handle frees the copies, not the caller */
+    bool texts_owned;                      /* a handle frees the copies, not the caller */
+    struct tine__descriptors *descriptors; /* NULL: no `F` here */
     unsigned depth;
     struct frame frames[1 + TINE__FORMAT_DEPTH];
     va_list args;
@@ -255,6 +256,26 @@ static int get_pointer(struct walk *walk, const struct tine__head *head)
     STORE(void *, pointer);
 }
 
+/* Fetched by the first pass; the second is given the same again. */
+static int get_descriptor(struct walk *walk, const struct tine__head *head)
+{
+    int *output = va_arg(walk->args, int *);
+    uint64_t number;
+    int fd, rc;
+
+    if (walk->descriptors == NULL)
+        return -EINVAL;
+    if (head->kind != TINE__EXT || head->ext_type != TINE__EXT_DESCRIPTOR || head->number != 8)
+        return TINE_EFORMAT;
+    if (output == NULL)
+        return 0;
+    memcpy(&number, walk->at, sizeof number);
+    rc = walk->descriptors->fetch(walk->descriptors, le64toh(number), &fd);
+    if (rc == 0 && walk->storing)
+        *output = fd;
+    return rc;
+}
+
 /* ---- the walk -------------------------------------------------------------------------------- */
 
 static int enter(struct walk *walk, enum tine__kind kind, const struct tine__head *head)
@@ -304,6 +325,8 @@ static int get_letter(struct walk *walk, char letter, const struct tine__head *h
         return get_array(walk, head);
     case 'p':
         return get_pointer(walk, head);
+    case 'F':
+        return get_descriptor(walk, head);
     case 'n':
         return head->kind == TINE__NIL ? 0 : TINE_EFORMAT;
     case '[':
@@ -318,7 +341,7 @@ static int get_letter(struct walk *walk, char letter, const struct tine__head *h
 /* There is no value for this letter: the bytes are at fault, unless it is no letter at all. */
 static int no_value(char letter)
 {
-    return strchr("?bBhHiIqQfdsyvnap[{", letter) != NULL ? TINE_EFORMAT : -EINVAL;
+    return strchr("?bBhHiIqQfdsyvnapF[{", letter) != NULL ? TINE_EFORMAT : -EINVAL;
 }
 
 /* One letter other than a closing bracket. */
@@ -395,6 +418,7 @@ int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple
     if (format == NULL || (bytes == NULL && size > 0))
         return -EINVAL;
     walk.texts_owned = texts != NULL;
+    walk.descriptors = texts != NULL ? texts->descriptors : NULL;
     walk.text_end = &copies;
     walk.storing = false;
     rc = run_pass(&walk, bytes, size, format, tuple, args);

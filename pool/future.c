@@ -28,6 +28,7 @@
 #include "lib/fork.h"
 #include "lib/sys.h"
 #include "pool/claim.h"
+#include "pool/descriptor.h"
 #include "pool/job.h"
 #include "pool/redo.h"
 
@@ -233,11 +234,22 @@ static int take_results(struct tine_future *future, int code)
     return rc < 0 ? rc : code;
 }
 
+/* Whoever completed the job has done so already, unless it died just then. */
+static void release_descriptors(const struct tine_future *future)
+{
+    struct tine__numbers numbers;
+
+    tine__numbers_of(future->job, &numbers);
+    if (numbers.count > 0 && tine__numbers_release(future->pool->shared, &numbers))
+        tine__nursery_nudge(&future->pool->nursery);
+}
+
 /* Under the mutex. */
 static void unlink_job(struct tine_future *future)
 {
     struct tine_pool *pool = future->pool;
 
+    release_descriptors(future);
     tine__stream_retire(&pool->stream, future->first_ticket, future->tickets);
     if (future->newer != NULL)
         future->newer->older = future->older;

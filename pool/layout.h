@@ -10,6 +10,8 @@
  * pool.spin_ns       program                    everyone            a spin too short
  * pool.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
  * pool.settlements   nursery                    program             a job is freed a little later
+ * pool.kept          program, where 0; anyone   nursery             a descriptor is closed a little
+ *                    by CAS to 0                                    later
  * claims.cursor      any worker, by CAS         workers, nursery    the CAS fails
  * claims.slots[w]    worker w; for its held     everyone            see pool/claim.h
  *                    unit also any claimer
@@ -40,6 +42,7 @@
 #define TINE__SEGMENTS       4096
 #define TINE__SEGMENT_MASK   ((UINT64_C(1) << TINE__SEGMENT_BITS) - 1)
 #define TINE__REDOS_A_WORKER 4
+#define TINE__KEPT_MAX       256 /* descriptors of unfinished calls at a time */
 
 /* One worker's place in a claims table. */
 struct tine__slot_shm {
@@ -148,6 +151,7 @@ struct tine__job_shm {
     uint64_t offsets;                    /* starmap: uint64_t[n + 1] into the tuples */
     /* call */
     uint64_t args, args_size;
+    uint64_t kept, kept_count;    /* uint64_t[]: the numbers of its descriptors */
     uint64_t result, result_size; /* in the heap, or 0 and in `small` */
     uint8_t small[64];
 };
@@ -166,6 +170,7 @@ struct tine__pool_shm {
     alignas(TINE__LINE) _Atomic uint64_t tail; /* tickets published */
     alignas(TINE__LINE) _Atomic uint64_t sleeping[1024 / 64];
     _Atomic uint64_t spinning[1024 / 64];
+    alignas(TINE__LINE) _Atomic uint64_t kept[TINE__KEPT_MAX]; /* see pool/descriptor.c */
     alignas(TINE__LINE) _Atomic uint64_t segments[TINE__SEGMENTS]; /* _Atomic uint64_t[1024] each */
 };
 

@@ -1,6 +1,7 @@
 # Processes and work.
 libtinecore_la_SOURCES += \
 	%D%/claim.c %D%/claim.h \
+	%D%/descriptor.c %D%/descriptor.h \
 	%D%/future.c \
 	%D%/job.c %D%/job.h \
 	%D%/layout.h \

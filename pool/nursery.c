@@ -12,7 +12,8 @@
  * thread lives as long as it does, so nothing of the pool outlives it either.
  *
  * The program gets a pidfd of every worker over the socket, so it can end the pool without the
- * nursery's help. When a worker dies, its account is settled (pool/settle.c) before another process
+ * nursery's help. A worker fetches descriptors that it lacks through a control socket of its own
+ * (pool/descriptor.c). When a worker dies, its account is settled (pool/settle.c) before another process
  * takes its place.
  */
 #include "pool/nursery.h"
@@ -27,18 +28,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <tine/error.h>
 #include <tine/time.h>
 
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
+#include "pool/descriptor.h"
 #include "pool/settle.h"
 #include "pool/worker.h"
 #include "shm/heap.h"
@@ -46,6 +50,7 @@
 #define PAUSE_MIN_NS      TINE_US(500) /* after the very first start */
 #define DELAY_MIN_NS      TINE_MS(1)
 #define DELAY_MAX_NS      TINE_SEC(1)
+#define KEEP_NS           TINE_SEC(1) /* for room in the nursery's socket */
 #define BARREN_DEATHS_MAX 16 /* in a row without a finished unit, before starts are delayed */
 
 /* What the nursery tells about a started worker; its pidfd travels beside. */
@@ -57,6 +62,7 @@ struct note {
 struct ward {
     pid_t pid; /* 0: not running */
     int pidfd;
+    int control;       /* socket, to it; -1: it has closed its end */
     bool untold;       /* the program does not know it yet */
     uint64_t finished; /* units done in this place when it started */
 };
@@ -69,10 +75,12 @@ struct keeper {
     pid_t self;
     sigset_t worker_mask;
     uint32_t alive, untold, barren;
-    int64_t delay_ns;   /* between failed or barren starts; 0: none */
-    int64_t next_start; /* not before this, on CLOCK_MONOTONIC */
-    bool started;       /* the first worker has been, or is being, born */
-    struct pollfd *polled;
+    int64_t delay_ns;    /* between failed or barren starts; 0: none */
+    int64_t next_start;  /* not before this, on CLOCK_MONOTONIC */
+    bool started;        /* the first worker has been, or is being, born */
+    struct rlimit files; /* the program's, for workers */
+    struct tine__kept *kept;
+    struct pollfd *polled; /* program, socket, pidfds, controls */
     struct ward *wards;
 };
 
@@ -87,13 +95,21 @@ static void leave_at_exit(int status, void *unused)
     _exit(status);
 }
 
+static void close_ward(const struct ward *ward)
+{
+    close(ward->pidfd);
+    if (ward->control >= 0)
+        close(ward->control);
+}
+
 static void close_siblings(const struct keeper *keeper)
 {
     for (uint32_t i = 0; i < keeper->pool->workers; i++)
         if (keeper->wards[i].pid != 0)
-            close(keeper->wards[i].pidfd);
+            close_ward(&keeper->wards[i]);
     close(keeper->program);
     close(keeper->socket);
+    tine__kept_close(keeper->kept);
 }
 
 /* Standard input is the program's alone to read. */
@@ -108,7 +124,7 @@ static void read_nothing(void)
         close(null);
 }
 
-static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index)
+static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index, int control)
 {
     char name[32]; /* the kernel keeps 15 characters */
 
@@ -118,9 +134,10 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index)
     snprintf(name, sizeof name, "tine-worker-%u", index);
     prctl(PR_SET_NAME, name);
     close_siblings(keeper);
+    setrlimit(RLIMIT_NOFILE, &keeper->files);
     on_exit(leave_at_exit, NULL);
     tine__sig_restore(&keeper->worker_mask);
-    tine__worker_loop(keeper->pool, index);
+    tine__worker_loop(keeper->pool, index, control);
     fflush(stdout);
     fflush(stderr);
     _exit(0);
@@ -153,16 +170,25 @@ static int start_worker(struct keeper *keeper, uint32_t index)
 {
     struct ward *ward = &keeper->wards[index];
     struct tine__worker_shm *shared = tine__worker_at(keeper->pool, index);
-    int pidfd;
-    pid_t pid = tine__sys_fork(&pidfd);
+    int pidfd, sockets[2], rc = tine__sys_socketpair(sockets);
+    pid_t pid;
 
-    if (pid == 0)
-        become_worker(keeper, index);
-    if (pid < 0)
+    if (rc < 0)
+        return rc;
+    pid = tine__sys_fork(&pidfd);
+    if (pid == 0) {
+        close(sockets[0]);
+        become_worker(keeper, index, sockets[1]);
+    }
+    close(sockets[1]);
+    if (pid < 0) {
+        close(sockets[0]);
         return pid;
+    }
     *ward =
         (struct ward){.pid = pid,
                       .pidfd = pidfd,
+                      .control = sockets[0],
                       .untold = true,
                       .finished = atomic_load_explicit(&shared->finished, memory_order_relaxed)};
     atomic_store_explicit(&shared->pid, (uint32_t)pid, memory_order_relaxed);
@@ -250,7 +276,7 @@ static void reap(struct keeper *keeper, uint32_t index)
     death = read_death(&info);
     if (ward->untold)
         keeper->untold--;
-    close(ward->pidfd);
+    close_ward(ward);
     ward->pid = 0;
     keeper->alive--;
     atomic_store_explicit(&tine__worker_at(keeper->pool, index)->pid, 0, memory_order_relaxed);
@@ -279,14 +305,26 @@ static void kill_all(const struct keeper *keeper)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+static size_t count_polled(uint32_t workers)
+{
+    return 2 + 2 * (size_t)workers;
+}
+
 static void fill_polled(struct keeper *keeper)
 {
+    uint32_t workers = keeper->pool->workers;
+
     keeper->polled[0] = (struct pollfd){.fd = keeper->program, .events = POLLIN};
     keeper->polled[1] = (struct pollfd){
         .fd = keeper->socket, .events = (short)(keeper->untold > 0 ? POLLIN | POLLOUT : POLLIN)};
-    for (uint32_t i = 0; i < keeper->pool->workers; i++)
-        keeper->polled[i + 2] = (struct pollfd){
-            .fd = keeper->wards[i].pid != 0 ? keeper->wards[i].pidfd : -1, .events = POLLIN};
+    for (uint32_t i = 0; i < workers; i++) {
+        const struct ward *ward = &keeper->wards[i];
+        bool runs = ward->pid != 0;
+
+        keeper->polled[2 + i] = (struct pollfd){.fd = runs ? ward->pidfd : -1, .events = POLLIN};
+        keeper->polled[2 + workers + i] =
+            (struct pollfd){.fd = runs ? ward->control : -1, .events = POLLIN};
+    }
 }
 
 static void wait_for_events(struct keeper *keeper)
@@ -294,19 +332,56 @@ static void wait_for_events(struct keeper *keeper)
     bool missing = keeper->alive < keeper->pool->workers && is_in(keeper, TINE__POOL_RUNNING);
     struct timespec until = tine__timespec(tine__deadline_left(keeper->next_start));
 
+    tine__kept_sweep(keeper->kept, keeper->pool);
     fill_polled(keeper);
-    if (ppoll(keeper->polled, keeper->pool->workers + 2, missing ? &until : NULL, NULL) < 0)
-        for (uint32_t i = 0; i < keeper->pool->workers + 2; i++)
+    if (ppoll(keeper->polled, count_polled(keeper->pool->workers), missing ? &until : NULL, NULL) <
+        0)
+        for (size_t i = 0; i < count_polled(keeper->pool->workers); i++)
             keeper->polled[i].revents = 0;
+}
+
+/* Nudges, and descriptors to keep, each with its number. */
+static void listen_to_program(struct keeper *keeper)
+{
+    for (;;) {
+        uint64_t number = 0;
+        int fd = -1, count = 1;
+        ssize_t size =
+            tine__sys_recv_fds(keeper->socket, &number, sizeof number, &fd, &count, MSG_DONTWAIT);
+
+        if (size == -EPROTO) /* no descriptor was free for it */
+            tine__kept_add(keeper->kept, keeper->pool, number, -EMFILE);
+        else if (size <= 0)
+            return;
+        else if (size == (ssize_t)sizeof number && count == 1)
+            tine__kept_add(keeper->kept, keeper->pool, number, fd);
+    }
+}
+
+static void answer_workers(struct keeper *keeper)
+{
+    const struct pollfd *polled = &keeper->polled[2 + keeper->pool->workers];
+    bool listened = false;
+
+    for (uint32_t i = 0; i < keeper->pool->workers; i++) {
+        struct ward *ward = &keeper->wards[i];
+
+        if (polled[i].revents == 0)
+            continue;
+        if (!listened) /* what a worker asks for was sent before, but seen perhaps only now */
+            listen_to_program(keeper);
+        listened = true;
+        if (tine__kept_answer(keeper->kept, ward->control))
+            continue;
+        close(ward->control);
+        ward->control = -1;
+    }
 }
 
 static void handle_socket(struct keeper *keeper)
 {
-    char nudge[16];
-
     if ((keeper->polled[1].revents & POLLIN) != 0)
-        while (recv(keeper->socket, nudge, sizeof nudge, MSG_DONTWAIT) > 0)
-            continue;
+        listen_to_program(keeper);
     if ((keeper->polled[1].revents & POLLOUT) != 0)
         for (uint32_t i = 0; i < keeper->pool->workers; i++)
             if (keeper->wards[i].pid != 0 && keeper->wards[i].untold)
@@ -326,10 +401,11 @@ static _Noreturn void keep(struct keeper *keeper)
             _exit(0);
         }
         handle_socket(keeper);
+        answer_workers(keeper);
         if (is_in(keeper, TINE__POOL_ENDING))
             kill_all(keeper);
         for (uint32_t i = 0; i < keeper->pool->workers; i++)
-            if (keeper->polled[i + 2].revents != 0)
+            if (keeper->polled[2 + i].revents != 0)
                 reap(keeper, i);
     }
 }
@@ -352,10 +428,11 @@ static void flush_standard_streams(void)
 static int make_keeper(struct keeper *keeper, struct tine__pool_shm *pool)
 {
     *keeper = (struct keeper){.pool = pool,
-                              .polled = calloc(pool->workers + 2, sizeof *keeper->polled),
+                              .kept = calloc(1, sizeof *keeper->kept),
+                              .polled = calloc(count_polled(pool->workers), sizeof *keeper->polled),
                               .wards = calloc(pool->workers, sizeof *keeper->wards)};
     keeper->program = tine__sys_pidfd_open(getpid());
-    if (keeper->polled == NULL || keeper->wards == NULL)
+    if (keeper->kept == NULL || keeper->polled == NULL || keeper->wards == NULL)
         return -ENOMEM;
     return keeper->program < 0 ? keeper->program : 0;
 }
@@ -365,6 +442,7 @@ static void drop_keeper(struct keeper *keeper)
 {
     if (keeper->program >= 0)
         close(keeper->program);
+    free(keeper->kept);
     free(keeper->polled);
     free(keeper->wards);
 }
@@ -378,6 +456,16 @@ static void warn_of_threads(void)
     if (tine__log_wanted(TINE_LOG_WARNING) && stat("/proc/self/task", &tasks) == 0 &&
         tasks.st_nlink > 3)
         tine__log_warning("pool: forking a program with %u threads", (unsigned)tasks.st_nlink - 2);
+}
+
+/* Each worker needs two descriptors here, and none in itself. */
+static void allow_many_files(struct keeper *keeper)
+{
+    struct rlimit most;
+
+    getrlimit(RLIMIT_NOFILE, &keeper->files);
+    most = (struct rlimit){.rlim_cur = keeper->files.rlim_max, .rlim_max = keeper->files.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &most);
 }
 
 static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd)
@@ -395,6 +483,7 @@ static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd
         signal(SIGINT, SIG_IGN);  /* in workers as well: Ctrl-C is the program's to handle */
         close(sockets[0]);
         read_nothing();
+        allow_many_files(keeper);
         keeper->socket = sockets[1];
         keeper->self = getpid();
         keep(keeper);
@@ -445,6 +534,41 @@ void tine__nursery_listen(struct tine__nursery *nursery)
         if (child->pidfd >= 0)
             close(child->pidfd);
         *child = (struct tine__child){.pid = note.pid, .pidfd = pidfd};
+    }
+}
+
+/* Room to send: 0, -ETIMEDOUT, TINE_EBROKEN. */
+static int await_room(const struct tine__nursery *nursery, tine__deadline deadline)
+{
+    struct pollfd polled[] = {{.fd = nursery->socket, .events = POLLOUT},
+                              {.fd = nursery->pidfd, .events = POLLIN}};
+    struct timespec left = tine__timespec(tine__deadline_left(deadline));
+
+    if (ppoll(polled, 2, &left, NULL) < 0) /* interrupted */
+        return 0;
+    if (polled[1].revents != 0)
+        return TINE_EBROKEN;
+    return polled[0].revents != 0 ? 0 : -ETIMEDOUT;
+}
+
+int tine__nursery_keep(struct tine__nursery *nursery, uint64_t number, int fd)
+{
+    tine__deadline deadline = tine__deadline_after(KEEP_NS);
+
+    for (;;) {
+        ssize_t size =
+            tine__sys_send_fds(nursery->socket, &number, sizeof number, &fd, 1, MSG_DONTWAIT);
+        int rc;
+
+        if (size >= 0)
+            return 0;
+        if (size == -EPIPE || size == -ECONNRESET)
+            return TINE_EBROKEN;
+        if (size != -EAGAIN)
+            return size == -ETOOMANYREFS ? -EAGAIN : (int)size;
+        rc = await_room(nursery, deadline);
+        if (rc < 0)
+            return rc == -ETIMEDOUT ? -EAGAIN : rc;
     }
 }
 

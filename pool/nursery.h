@@ -23,9 +23,14 @@ struct tine__nursery {
 int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *pool);
 /* Takes in what the nursery has told about started workers. Never blocks. */
 void tine__nursery_listen(struct tine__nursery *nursery);
+/*
+ * Has the nursery keep a copy of the descriptor under this number, which stands in pool->kept. 0,
+ * -EBADF, -EAGAIN (it does not listen), TINE_EBROKEN (it has ended).
+ */
+int tine__nursery_keep(struct tine__nursery *nursery, uint64_t number, int fd);
 /* Has it ended? Waits at most timeout_ns. */
 bool tine__nursery_ended(struct tine__nursery *nursery, int64_t timeout_ns);
-/* The pool is leaving: the nursery ends when the last worker has. */
+/* Has it look at the state of the pool and at what it keeps. */
 void tine__nursery_nudge(struct tine__nursery *nursery);
 /* Kills the workers and ends the nursery, waits at most timeout_ns; true when all are known to be gone. */
 bool tine__nursery_kill(struct tine__nursery *nursery, struct tine__pool_shm *pool,

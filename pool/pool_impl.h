@@ -48,6 +48,7 @@ struct tine_pool {
     struct tine_future
         *deferred;   /* done and closed, but a worker may still be looking at the job */
     uint64_t serial; /* of the last job */
+    uint64_t last_number; /* of a descriptor */
     uint64_t submitted, done;
     uint64_t closed_jobs; /* in `jobs`, with their handle closed */
     uint64_t next_sweep;  /* value of `submitted` at which to look for closed ones that are done */

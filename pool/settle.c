@@ -25,6 +25,7 @@
 #include <tine/pool.h>
 
 #include "pool/claim.h"
+#include "pool/descriptor.h"
 #include "pool/job.h"
 #include "pool/redo.h"
 #include "pool/stream.h"
@@ -166,7 +167,9 @@ static void settle_call(const struct account *account, struct tine__job_shm *job
 {
     struct tine__rest rest = {.begin = 0, .end = 1, .attempts = redo == NULL ? 0 : redo->attempts};
     bool running = (account->at & 1) != 0, again = !tine__job_stopped(job);
+    struct tine__numbers numbers;
 
+    tine__numbers_of(job, &numbers);
     if (atomic_load_explicit(&job->state, memory_order_acquire) == TINE__JOB_DONE) {
         again = false;
     } else if (running) {
@@ -181,6 +184,8 @@ static void settle_call(const struct account *account, struct tine__job_shm *job
         tine__redo_again(account->pool, redo, &rest);
     else if (atomic_load_explicit(&job->state, memory_order_relaxed) != TINE__JOB_DONE)
         tine__job_complete(job);
+    if (!again) /* the nursery, this process, looks for it before it sleeps */
+        (void)tine__numbers_release(account->pool, &numbers);
     if (!again && redo != NULL)
         tine__redo_free(redo);
 }

@@ -16,6 +16,7 @@
 #include <tine/codec.h>
 #include <tine/error.h>
 
+#include "pool/descriptor.h"
 #include "pool/job.h"
 
 /* ---- starmap --------------------------------------------------------------------------------- */
@@ -148,12 +149,13 @@ int tine_pool_starmap(tine_results **results, tine_pool *pool, tine_function *fu
 /* ---- apply and submit ------------------------------------------------------------------------ */
 
 static int open_call(struct tine_future **future, tine_pool *pool, struct tine__plan *plan,
-                     const tine_buffer *args)
+                     const tine_buffer *args, const struct tine__numbers *numbers)
 {
+    uint64_t args_room = (args->size + 7) & ~UINT64_C(7);
     struct tine__job_shm *job;
     int rc;
 
-    plan->extra = args->size;
+    plan->extra = args_room + numbers->count * sizeof numbers->at[0];
     rc = tine__future_open(future, pool, plan);
     if (rc < 0)
         return rc;
@@ -162,6 +164,9 @@ static int open_call(struct tine_future **future, tine_pool *pool, struct tine__
     job->args = TINE__ADDRESS(job + 1);
     job->args_size = args->size;
     memcpy(job + 1, args->data, args->size);
+    job->kept = job->args + args_room;
+    job->kept_count = numbers->count;
+    memcpy(TINE__AT(void, job->kept), numbers->at, numbers->count * sizeof numbers->at[0]);
     return 0;
 }
 
@@ -169,15 +174,22 @@ static int start_call(struct tine_future **future, tine_pool *pool, struct tine_
                       const char *format, va_list args)
 {
     tine_buffer packed = {0};
+    struct tine__keeping keeping;
     struct tine_future *made;
     int rc = tine__pool_check(pool);
 
+    if (rc < 0)
+        return rc;
+    tine__keeping_begin(&keeping, pool);
+    rc = format == NULL ? -EINVAL : tine__vpack_args(&packed, format, &keeping.hooks, args);
     if (rc == 0)
-        rc = format == NULL ? -EINVAL : tine__vpack(&packed, format, true, args);
-    if (rc == 0)
-        rc = open_call(&made, pool, plan, &packed);
+        rc = open_call(&made, pool, plan, &packed, &keeping.numbers);
     tine_buffer_free(&packed);
-    return rc < 0 ? rc : tine__future_publish(made, 1, future);
+    if (rc == 0)
+        rc = tine__future_publish(made, 1, future);
+    if (rc < 0)
+        tine__keeping_drop(&keeping);
+    return rc;
 }
 
 int tine_pool_submit(tine_future **future, tine_pool *pool, tine_function *function,

@@ -143,11 +143,18 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
     tine_buffer_clear(&call->result);
     rc = function(call);
     tine__texts_free(&call->texts);
+    tine__fetched_close(&call->fetched);
     if (rc >= 0 && call->failed != 0 && call->result.size == 0)
         rc = call->failed; /* a refused result whose code the task ignored */
     if (rc < 0)
         return rc;
     return call->result.size > 0 ? 0 : tine_return(call, "n");
+}
+
+void tine__call_init(struct tine_call *call, int control)
+{
+    *call = (struct tine_call){.texts = {.descriptors = &call->fetched.hooks}};
+    tine__fetched_init(&call->fetched, control);
 }
 
 void tine__call_fini(struct tine_call *call)

@@ -8,6 +8,7 @@
 #include <tine/task.h>
 
 #include "lib/codec.h"
+#include "pool/descriptor.h"
 #include "pool/layout.h"
 
 /* A running task, in its worker. Reused from task to task so that its buffers stay warm. */
@@ -16,15 +17,17 @@ struct tine_call {
     uint64_t index;
     const void *args;
     uint64_t args_size;
-    tine_buffer result;       /* what tine_return packed */
-    struct tine__texts texts; /* strings that tine_args handed out */
-    int32_t failed;           /* code of tine_fail, or 0 */
+    tine_buffer result;           /* what tine_return packed */
+    struct tine__texts texts;     /* strings that tine_args handed out, */
+    struct tine__fetched fetched; /* and descriptors */
+    int32_t failed;               /* code of tine_fail, or 0 */
     char message[sizeof((tine_failure *)0)->message];
 };
 
 /* Calls the job's task on one tuple: 0 (call->result holds one value) or a negative code. */
 int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t index,
                    const void *args, uint64_t args_size);
+void tine__call_init(struct tine_call *call, int control);
 void tine__call_fini(struct tine_call *call);
 
 /* ---- which function is it? ------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <tine/error.h>
@@ -274,13 +275,24 @@ static int keep_result(struct tine__job_shm *job, const tine_buffer *result)
     return 0;
 }
 
+/* The descriptors are let go of after the end: until then the call may have to run again. */
+static void end_call(struct self *self, struct tine__job_shm *job)
+{
+    struct tine__numbers numbers;
+
+    tine__numbers_of(job, &numbers);
+    tine__job_complete(job);
+    if (numbers.count > 0 && tine__numbers_release(self->pool, &numbers))
+        send(self->call.fetched.control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void run_call(struct self *self, struct tine__job_shm *job)
 {
     static const struct tine__rest whole = {.begin = 0, .end = 1};
     int rc;
 
     if (tine__job_stopped(job)) {
-        tine__job_complete(job);
+        end_call(self, job);
         return;
     }
     at_item(self, 0, false);
@@ -298,7 +310,7 @@ static void run_call(struct self *self, struct tine__job_shm *job)
         if (rc < 0)
             fail(self, job, rc, &whole, self->call.message);
     }
-    tine__job_complete(job);
+    end_call(self, job);
     count_finished(self);
 }
 
@@ -419,13 +431,14 @@ static void wait_for_work(struct self *self)
     sleep_once(self);
 }
 
-void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index)
+void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index, int control)
 {
     struct self self = {.pool = pool,
                         .shared = tine__worker_at(pool, index),
                         .index = index,
                         .generation = tine__fork_generation()};
 
+    tine__call_init(&self.call, control);
     self.fork_word = atomic_load_explicit(&tine__fork_word, memory_order_acquire);
 
     /* before anything is announced: see tine__pool_kill_job */

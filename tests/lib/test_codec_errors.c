@@ -324,6 +324,16 @@ static int pointer_at(uint64_t offset, void **pointer)
     return 0;
 }
 
+TEST(descriptors_travel_only_to_tasks)
+{
+    int fd = -7;
+
+    REFUSED(-EINVAL, "F", 2);
+    REFUSED(-EINVAL, "[qF]", (int64_t)1, 2);
+    ck_assert_rc(UNPACK("\xd7\x02\x05\0\0\0\0\0\0\0", "F", &fd), -EINVAL);
+    ck_assert_int_eq(fd, -7);
+}
+
 TEST(pointers_travel_only_inside_the_heap)
 {
     static const struct tine__pointers hooks = {.offset_of = offset_of, .pointer_at = pointer_at};

@@ -2,6 +2,7 @@
 if TESTS_WITH_CHECK
 tests_pool = \
 	%D%/test_claim \
+	%D%/test_descriptor \
 	%D%/test_faults \
 	%D%/test_future \
 	%D%/test_guest \
@@ -28,11 +29,13 @@ endif
 
 tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_claim_LDADD = libtinetest.la
+%C%_test_descriptor_SOURCES = %D%/test_descriptor.c $(tests_pool_shared)
+%C%_test_descriptor_LDADD = libtinetest.la
 %C%_test_faults_SOURCES = %D%/test_faults.c $(tests_pool_shared)
 # Every call of these fails once, wherever the library makes it.
 %C%_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc,--wrap=realloc \
 	-Wl,--wrap=tine_alloc,--wrap=tine_calloc,--wrap=tine_aligned_alloc,--wrap=fork \
-	-Wl,--wrap=tine__sys_pidfd_open,--wrap=tine__sys_socketpair
+	-Wl,--wrap=tine__sys_pidfd_open,--wrap=tine__sys_socketpair,--wrap=tine__sys_send_fds
 %C%_test_faults_LDADD = libtinetest.la
 %C%_test_future_SOURCES = %D%/test_future.c $(tests_pool_shared)
 %C%_test_future_LDADD = libtinetest.la

@@ -7,6 +7,7 @@
 #include <tine/pool.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,8 @@ void *__real_tine_aligned_alloc(size_t alignment, size_t size);
 pid_t __real_fork(void);
 int __real_tine__sys_pidfd_open(pid_t pid);
 int __real_tine__sys_socketpair(int fds[2]);
+ssize_t __real_tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds,
+                                  int count, int flags);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *block, size_t size);
 void *__wrap_tine_alloc(size_t size);
@@ -60,6 +63,8 @@ void *__wrap_tine_aligned_alloc(size_t alignment, size_t size);
 pid_t __wrap_fork(void);
 int __wrap_tine__sys_pidfd_open(pid_t pid);
 int __wrap_tine__sys_socketpair(int fds[2]);
+ssize_t __wrap_tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds,
+                                  int count, int flags);
 
 void *__wrap_calloc(size_t count, size_t size)
 {
@@ -103,6 +108,13 @@ int __wrap_tine__sys_pidfd_open(pid_t pid)
 int __wrap_tine__sys_socketpair(int fds[2])
 {
     return must_fail() ? -ENFILE : __real_tine__sys_socketpair(fds);
+}
+
+ssize_t __wrap_tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds,
+                                  int count, int flags)
+{
+    return must_fail() ? -ETOOMANYREFS
+                       : __real_tine__sys_send_fds(socket, record, size, fds, count, flags);
 }
 
 /* ---- what is done ---------------------------------------------------------------------------- */
@@ -234,8 +246,29 @@ static int use_submit(tine_pool *pool, tine_failure *failure)
     return rc;
 }
 
+static int look_at_both(tine_call *call)
+{
+    int fds[2], rc = tine_args(call, "FF", &fds[0], &fds[1]);
+
+    return rc < 0 ? rc : tine_return(call, "?", fcntl(fds[1], F_GETFD) == FD_CLOEXEC);
+}
+
+static int use_descriptors(tine_pool *pool, tine_failure *failure)
+{
+    tine_results *results = NULL;
+    int rc = tine_pool_apply(&results, pool, look_at_both, &(tine_job_options){.failure = failure},
+                             "FF", STDIN_FILENO, STDERR_FILENO);
+    bool open = true;
+
+    if (rc == 0)
+        rc = tine_results_get(results, 0, "?", &open);
+    ck_assert(open);
+    tine_results_close(results);
+    return rc;
+}
+
 static int (*const uses[])(tine_pool *pool, tine_failure *failure) = {
-    use_for, use_map, use_reduce, use_starmap, use_apply, use_submit,
+    use_for, use_map, use_reduce, use_starmap, use_apply, use_submit, use_descriptors,
 };
 
 #define USES (int)(sizeof uses / sizeof uses[0])
@@ -262,7 +295,8 @@ static int use_pool(int use)
 
 static bool is_shortage(int rc)
 {
-    return rc == 0 || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -EAGAIN;
+    return rc == 0 || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -EAGAIN ||
+           rc == -ETOOMANYREFS;
 }
 
 /* Returns how many calls could fail. */
