@@ -17,7 +17,8 @@
  *     rc = tine_shm_unlink(shm);        the name, once
  *     rc = tine_shm_detach(shm);        this process's mapping
  *
- *     numpy.ndarray(n, "d", SharedMemory(name="prices").buf)
+ *     shm = SharedMemory(name="prices")                       in Python
+ *     prices = numpy.ndarray(n, "d", shm.buf)
  *
  * A memfd has no name: it reaches other processes by fork, or as a descriptor over a socket, and is
  * gone with the last of them, however they end. It can be sealed, so that a receiver knows that
