@@ -19,6 +19,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/primes.c \
 	%D%/python.c \
 	%D%/reduce.c \
+	%D%/rwlock.c \
 	%D%/semaphore.c \
 	%D%/starmap.c \
 	%D%/submit.c

@@ -1,13 +1,16 @@
 # The examples: whole programs, each of them also a test.
 #
 # They see nothing of the library but its public headers and exported symbols.
-noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/semaphore %D%/shared_image
+noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/rwlock %D%/semaphore %D%/shared_image
 
 %C%_treehash_SOURCES = %D%/treehash.c
 %C%_treehash_LDADD = libtine.la $(SODIUM_LIBS)
 
 %C%_primes_SOURCES = %D%/primes.c
 %C%_primes_LDADD = libtine.la
+
+%C%_rwlock_SOURCES = %D%/rwlock.c
+%C%_rwlock_LDADD = libtine.la
 
 %C%_semaphore_SOURCES = %D%/semaphore.c
 %C%_semaphore_LDADD = libtine.la

@@ -37,6 +37,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/log.h \
 	%D%/include/tine/once.h \
 	%D%/include/tine/pool.h \
+	%D%/include/tine/rwlock.h \
 	%D%/include/tine/semaphore.h \
 	%D%/include/tine/shareable_list.h \
 	%D%/include/tine/shm.h \

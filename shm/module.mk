@@ -28,6 +28,7 @@ libtinecore_la_SOURCES += \
 	%D%/owner.c %D%/owner.h \
 	%D%/rlock.c \
 	%D%/robust.c %D%/robust.h \
+	%D%/rwlock.c %D%/rwlock.h \
 	%D%/segment.c %D%/segment.h \
 	%D%/semaphore.c %D%/semaphore.h \
 	%D%/shareable_list.c \

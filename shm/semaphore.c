@@ -24,7 +24,7 @@ _Static_assert(sizeof(struct tine__semaphore_shm) == TINE_SEMAPHORE_SIZE(0), "ti
 _Static_assert(sizeof(tine_semaphore) == TINE_SEMAPHORE_SIZE(TINE_SEMAPHORE_PROCESSES),
                "tine/semaphore.h");
 _Static_assert(TINE_SEMAPHORE_PROCESSES == TINE__LEDGER_ROOM &&
-                   TINE_PROCESSES_MAX == TINE__LEDGER_ROOM_MAX &&
+                   TINE_SEMAPHORE_PROCESSES_MAX == TINE__LEDGER_ROOM_MAX &&
                    TINE_SEMAPHORE_MAX == TINE__LEDGER_VALUE_MAX,
                "tine/semaphore.h");
 
@@ -190,8 +190,8 @@ static int check_options(const tine_semaphore_options *options)
             return -E2BIG;
     if (options->flags != 0 || (options->bounded & ~1) != 0 || (options->signalling & ~1) != 0)
         return -EINVAL;
-    if (options->processes != 0 &&
-        (options->processes < TINE_SEMAPHORE_PROCESSES || options->processes > TINE_PROCESSES_MAX))
+    if (options->processes != 0 && (options->processes < TINE_SEMAPHORE_PROCESSES ||
+                                    options->processes > TINE_SEMAPHORE_PROCESSES_MAX))
         return -EINVAL;
     return 0;
 }

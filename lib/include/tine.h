@@ -21,6 +21,7 @@
 #include <tine/log.h>
 #include <tine/once.h>
 #include <tine/pool.h>
+#include <tine/rwlock.h>
 #include <tine/semaphore.h>
 #include <tine/shareable_list.h>
 #include <tine/shm.h>

@@ -3,6 +3,7 @@ example_tests = \
 	%D%/mandelbrot.sh \
 	%D%/primes.sh \
 	%D%/readme.sh \
+	%D%/rwlock.sh \
 	%D%/semaphore.sh \
 	%D%/shared_image.sh \
 	%D%/treehash.sh \

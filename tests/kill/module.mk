@@ -6,6 +6,7 @@ tests_kill = \
 	%D%/kill_nursery \
 	%D%/kill_once \
 	%D%/kill_program \
+	%D%/kill_rwlock \
 	%D%/kill_semaphore \
 	%D%/kill_step \
 	%D%/kill_stopped \
@@ -28,6 +29,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_nursery_LDADD = $(kill_libs)
 %C%_kill_once_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
+%C%_kill_rwlock_LDADD = $(kill_libs)
 %C%_kill_semaphore_LDADD = $(kill_libs)
 %C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load)
 %C%_kill_step_LDADD = $(kill_libs)

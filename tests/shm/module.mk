@@ -24,6 +24,8 @@ tests_shm = \
 	%D%/test_owner \
 	%D%/test_rlock \
 	%D%/test_robust \
+	%D%/test_rwlock \
+	%D%/test_rwlock_step \
 	%D%/test_segment \
 	%D%/test_segment_death \
 	%D%/test_segment_faults \
@@ -61,6 +63,8 @@ endif
 %C%_test_owner_LDADD = libtinetest.la
 %C%_test_rlock_LDADD = libtinetest.la
 %C%_test_robust_LDADD = libtinetest.la
+%C%_test_rwlock_LDADD = libtinetest.la
+%C%_test_rwlock_step_LDADD = libtinetest.la
 %C%_test_segment_LDADD = libtinetest.la
 %C%_test_segment_death_LDADD = libtinetest.la
 %C%_test_segment_faults_LDADD = libtinetest.la

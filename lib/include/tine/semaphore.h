@@ -32,10 +32,10 @@
 
 TINE_BEGIN_DECLS
 
-#define TINE_SEMAPHORE_MAX       4194303    /* permits at most */
-#define TINE_SEMAPHORE_MAX_PLAIN 2147483647 /* of a signalling semaphore */
-#define TINE_SEMAPHORE_PROCESSES 62         /* living ones at most, but see .processes */
-#define TINE_PROCESSES_MAX       1022       /* for .processes */
+#define TINE_SEMAPHORE_MAX           4194303    /* permits at most */
+#define TINE_SEMAPHORE_MAX_PLAIN     2147483647 /* of a signalling semaphore */
+#define TINE_SEMAPHORE_PROCESSES     62         /* living ones at most, but see .processes */
+#define TINE_SEMAPHORE_PROCESSES_MAX 1022       /* for .processes */
 
 /* Bytes of a semaphore for more processes than 62: allocate them and cast. */
 #define TINE_SEMAPHORE_SIZE(processes) (64 + (size_t)16 * (processes))
@@ -47,10 +47,9 @@ typedef struct tine_semaphore {
 
 /* Options of a semaphore; zero in a field means its default. */
 typedef struct tine_semaphore_options {
-    int32_t bounded;    /* 1: a release beyond the initial value is -EOVERFLOW */
-    int32_t signalling; /* 1: permits belong to nobody, the dead give none back */
-    uint32_t
-        processes; /* 63 … TINE_PROCESSES_MAX: the memory has TINE_SEMAPHORE_SIZE(processes) bytes */
+    int32_t bounded;      /* 1: a release beyond the initial value is -EOVERFLOW */
+    int32_t signalling;   /* 1: permits belong to nobody, the dead give none back */
+    uint32_t processes;   /* 63 … 1022: the memory has TINE_SEMAPHORE_SIZE(processes) bytes */
     uint32_t flags;       /* none yet */
     uint64_t reserved[8]; /* must be zero */
 } tine_semaphore_options;
