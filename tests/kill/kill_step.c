@@ -222,6 +222,101 @@ TEST(a_retried_job_survives_any_instruction, .kills = POINTS * 10, .timeout_s = 
     step_worker((enum load_kind)loop_index, TINE_UNLIMITED);
 }
 
+/* ---- a worker that fetches a descriptor ------------------------------------------------------ */
+
+static int write_byte(tine_call *call)
+{
+    int fd, rc = tine_args(call, "F", &fd);
+
+    if (rc < 0)
+        return rc;
+    return write(fd, "x", 1) == 1 ? 0 : -errno;
+}
+
+/* As step(), but until the call is done: on the way the worker sleeps, for the nursery's answer. */
+static size_t step_call(pid_t pid, size_t steps, tine_future *future)
+{
+    size_t taken = 0;
+    bool stopped = true;
+
+    set_looks(true);
+    while (stopped && taken < steps) {
+        ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+        do
+            stopped = await_stop(pid);
+        while (!stopped && !tine_future_done(future));
+        taken += stopped;
+        ck_assert_uint_lt(taken, STEPS_MAX);
+    }
+    set_looks(false);
+    return taken;
+}
+
+/* Nobody holds the pipe open when the call is over, whoever died. */
+static void check_fetched(struct step_test *test, tine_future *future, int reader)
+{
+    int rc;
+    char bytes[3];
+    ssize_t writes;
+
+    ck_assert_rc(tine_future_wait(future, TINE_FOREVER), 0);
+    rc = tine_future_result(future, 0, "n");
+    ck_assert(rc == 0 || (rc == TINE_EWORKER && test->retries == 0));
+    writes = read(reader, bytes, sizeof bytes);
+    if (writes > 0)
+        ck_assert_int_eq(read(reader, bytes, sizeof bytes), 0);
+    ck_assert_int_ge(writes, rc == 0);
+    ck_assert_int_le(writes, test->retries == 0 ? 1 : 2);
+    test->failed += rc != 0;
+    tine_future_close(future);
+    close(reader);
+}
+
+/* Returns how many steps it took; 0: processes cannot be traced here. */
+static size_t kill_fetcher_after(struct step_test *test, size_t steps)
+{
+    tine_job_options options = {.retries = test->retries};
+    pid_t worker = hunt_worker(&test->hunt);
+    tine_future *future;
+    size_t taken;
+    int ends[2];
+
+    if (!grip(worker))
+        return 0;
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_ok(tine_pool_submit(&future, test->pool, write_byte, &options, "F", ends[1]));
+    close(ends[1]);
+    taken = step_call(worker, steps, future);
+    kill_traced(worker);
+    test->hunt.total++;
+    check_fetched(test, future, ends[0]);
+    load_await_size(test->pool, test->hunt.total);
+    return taken;
+}
+
+TEST(a_worker_that_fetches_a_descriptor_may_die_at_any_instruction, .kills = POINTS * 10,
+     .timeout_s = 60, .loop_end = 2, .own_signals = true)
+{
+    struct step_test test = {.retries = loop_index == 0 ? 0 : TINE_UNLIMITED};
+    size_t points = kills_wanted(POINTS * 10) / 10, way;
+    struct load_heap heap = load_heap_begin();
+
+    test.pool = open_lone_worker(&test.hunt);
+    way = kill_fetcher_after(&test, FOR_EVER);
+    if (way == 0) {
+        tine_pool_close(test.pool);
+        SKIP("a worker cannot be traced: %s", strerror(errno));
+    }
+    if (points > way)
+        points = way;
+    for (size_t p = 0; p < points; p++)
+        kill_fetcher_after(&test, point(p, points, way));
+    printf("retries %d: %zu of %zu instructions, %ju calls lost\n", test.retries, points, way,
+           (uintmax_t)test.failed);
+    tine_pool_close(test.pool);
+    load_heap_end(&heap, test.hunt.total);
+}
+
 /* ---- the nursery ----------------------------------------------------------------------------- */
 
 /*
