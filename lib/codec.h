@@ -15,6 +15,13 @@ enum {
 /* Makes room for `more` bytes behind those there. 0, -ENOMEM, -EINVAL (not initialised). */
 int tine__buffer_reserve(tine_buffer *buffer, size_t more);
 
+/* For sure; false: tine__buffer_reserve knows. */
+static inline bool tine__buffer_has_room(const tine_buffer *buffer, size_t more)
+{
+    return buffer != NULL && buffer->data != NULL && buffer->reserved == 0 &&
+           buffer->size <= buffer->capacity && buffer->capacity - buffer->size >= more;
+}
+
 /* Bytes of one element of `a` followed by this letter; 0: no such array. */
 size_t tine__letter_width(char letter);
 
@@ -56,15 +63,24 @@ void tine__texts_free(struct tine__texts *texts);
 void tine__texts_move(struct tine__texts *from, struct tine__texts *to);
 
 /*
+ * A va_list to be passed on and used up. Filled by va_start and never copied: right after a va_start
+ * a copy costs as much as packing a number.
+ */
+struct tine__arguments {
+    va_list list;
+    struct tine__descriptors *descriptors; /* NULL: no `F` here */
+};
+
+/*
  * tuple: the value is one array (arguments of a task), whose items the format names without
  * brackets. texts: `s` gives copies that live until tine__texts_free; NULL: the caller's to free().
  */
-int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args);
-/* A tuple that may have `F`. */
-int tine__vpack_args(tine_buffer *out, const char *format, struct tine__descriptors *descriptors,
-                     va_list args);
+int tine__pack(tine_buffer *out, const char *format, bool tuple, struct tine__arguments *args);
 int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,
                   struct tine__texts *texts);
+/* The same without the short way for numbers (lib/numbers.c). */
+int tine__vunpack_anything(const void *bytes, size_t size, const char *format, bool tuple,
+                           va_list args, struct tine__texts *texts);
 
 /* ---- `p`: the heap registers itself, because lib knows nothing of it ------------------------- */
 

@@ -59,11 +59,13 @@ libtinecore_la_SOURCES += \
 	%D%/hash.c %D%/hash.h \
 	%D%/log.c %D%/log.h \
 	%D%/msgpack_head.h \
+	%D%/numbers.c \
 	%D%/pack.c \
 	%D%/pickle.c %D%/pickle.h \
 	%D%/prescan.c \
 	%D%/random.c %D%/random.h \
 	%D%/reader.c \
+	%D%/shape.c %D%/shape.h \
 	%D%/sig.c %D%/sig.h \
 	%D%/sys.c %D%/sys.h \
 	%D%/unpack.c \

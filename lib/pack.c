@@ -46,8 +46,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 enum {
     SHORT_MAX = 31, /* the longest string whose head is one byte */
-    ROOM = 40,      /* bytes always there for a head, a number, a pointer or a short string */
-    OTHER = 1,      /* put_simple: not a letter of mine */
+    SHORT_ARRAY_MAX = 15,
+    ROOM = 40, /* bytes always there for a head, a number, a pointer or a short string */
+    OTHER = 1, /* put_simple: not a letter of mine */
 };
 
 struct writer {
@@ -67,10 +68,9 @@ struct packer {
     struct writer writer;
     const char *format;
     const char *text; /* taken from the arguments, but too long for put_simple */
+    struct tine__arguments *args;
+    struct frame *frame; /* the innermost */
     struct frame frames[1 + TINE__FORMAT_DEPTH];
-    unsigned depth;
-    struct tine__descriptors *descriptors; /* NULL: no `F` here */
-    va_list args;
 };
 
 static size_t written(const struct writer *writer)
@@ -180,7 +180,7 @@ static int put_pointer(struct writer *writer, const void *pointer)
 
 static int put_descriptor(struct packer *packer, int fd)
 {
-    struct tine__descriptors *descriptors = packer->descriptors;
+    struct tine__descriptors *descriptors = packer->args->descriptors;
     uint64_t number;
     int rc = descriptors == NULL ? -EINVAL : descriptors->keep(descriptors, fd, &number);
 
@@ -189,14 +189,19 @@ static int put_descriptor(struct packer *packer, int fd)
 
 /* ---- brackets -------------------------------------------------------------------------------- */
 
+static inline void push_frame(struct frame **frame, size_t head, char close)
+{
+    (*frame)++;
+    (*frame)->head = head;
+    (*frame)->items = 0;
+    (*frame)->close = close;
+}
+
 static int open_bracket(struct packer *packer, char close)
 {
-    struct frame *frame;
-
-    if (packer->depth == TINE__FORMAT_DEPTH)
+    if (packer->frame == &packer->frames[TINE__FORMAT_DEPTH])
         return -ELOOP;
-    frame = &packer->frames[++packer->depth];
-    *frame = (struct frame){.head = written(&packer->writer), .close = close};
+    push_frame(&packer->frame, written(&packer->writer), close);
     packer->writer.at++;
     return 0;
 }
@@ -221,13 +226,13 @@ static int put_head(struct packer *packer, const struct frame *frame)
 
 static int close_bracket(struct packer *packer, char close)
 {
-    struct frame *frame = &packer->frames[packer->depth];
+    const struct frame *frame = packer->frame;
 
-    if (packer->depth == 0 || frame->close != close)
+    if (frame->close != close) /* nor has the outermost one */
         return -EINVAL;
     if (close == '}' && frame->items % 2 != 0)
         return -EINVAL; /* a key without its value */
-    packer->depth--;
+    packer->frame--;
     return put_head(packer, frame);
 }
 
@@ -266,31 +271,32 @@ static inline int put_simple(uint8_t **at, char letter, struct packer *packer)
 {
     switch (letter) {
     case '?':
-        return va_arg(packer->args, int) != 0 ? msgpack_pack_true(at) : msgpack_pack_false(at);
+        return va_arg(packer->args->list, int) != 0 ? msgpack_pack_true(at)
+                                                    : msgpack_pack_false(at);
     case 'b':
-        return put_narrow(at, va_arg(packer->args, int), INT8_MIN, INT8_MAX);
+        return put_narrow(at, va_arg(packer->args->list, int), INT8_MIN, INT8_MAX);
     case 'B':
-        return put_narrow(at, va_arg(packer->args, int), 0, UINT8_MAX);
+        return put_narrow(at, va_arg(packer->args->list, int), 0, UINT8_MAX);
     case 'h':
-        return put_narrow(at, va_arg(packer->args, int), INT16_MIN, INT16_MAX);
+        return put_narrow(at, va_arg(packer->args->list, int), INT16_MIN, INT16_MAX);
     case 'H':
-        return put_narrow(at, va_arg(packer->args, int), 0, UINT16_MAX);
+        return put_narrow(at, va_arg(packer->args->list, int), 0, UINT16_MAX);
     case 'i':
-        return msgpack_pack_int32(at, va_arg(packer->args, int32_t));
+        return msgpack_pack_int32(at, va_arg(packer->args->list, int32_t));
     case 'I':
-        return msgpack_pack_uint32(at, va_arg(packer->args, uint32_t));
+        return msgpack_pack_uint32(at, va_arg(packer->args->list, uint32_t));
     case 'q':
-        return msgpack_pack_int64(at, va_arg(packer->args, int64_t));
+        return msgpack_pack_int64(at, va_arg(packer->args->list, int64_t));
     case 'Q':
-        return msgpack_pack_uint64(at, va_arg(packer->args, uint64_t));
+        return msgpack_pack_uint64(at, va_arg(packer->args->list, uint64_t));
     case 'f':
-        return put_float(at, va_arg(packer->args, double));
+        return put_float(at, va_arg(packer->args->list, double));
     case 'd':
-        return msgpack_pack_double(at, va_arg(packer->args, double));
+        return msgpack_pack_double(at, va_arg(packer->args->list, double));
     case 'n':
         return msgpack_pack_nil(at);
     case 's':
-        packer->text = va_arg(packer->args, const char *);
+        packer->text = va_arg(packer->args->list, const char *);
         if (packer->text == NULL)
             return -EINVAL;
         return put_short(at, packer->text) ? 0 : OTHER;
@@ -299,24 +305,46 @@ static inline int put_simple(uint8_t **at, char letter, struct packer *packer)
     }
 }
 
+/* Arrays whose head is one byte, as most are; false: another bracket, or none. */
+static inline bool put_bracket(uint8_t **at, char letter, struct packer *packer,
+                               struct frame **frame)
+{
+    uint8_t *bytes = packer->writer.out->data, *head;
+
+    if (letter == '[' && *frame < &packer->frames[TINE__FORMAT_DEPTH]) {
+        (*frame)->items++;
+        push_frame(frame, (size_t)(*at - bytes), ']');
+        (*at)++;
+        return true;
+    }
+    if (letter != ']' || (*frame)->close != ']' || (*frame)->items > SHORT_ARRAY_MAX)
+        return false;
+    head = bytes + (*frame)->head;
+    msgpack_pack_array(&head, (*frame)->items);
+    (*frame)--;
+    return true;
+}
+
 /* As many of them as come, and as there is room for. 0 room is needed, OTHER, or negative. */
-static int pack_simple(struct packer *packer)
+static inline int pack_simple(struct packer *packer)
 {
     uint8_t *at = packer->writer.at;
+    const uint8_t *last = packer->writer.end - ROOM;
+    struct frame *frame = packer->frame;
     const char *format = packer->format;
-    uint64_t items = 0;
     int rc = 0;
 
-    while (packer->writer.end - at >= ROOM) {
+    for (; at <= last; format++) {
+        if (put_bracket(&at, *format, packer, &frame))
+            continue;
         rc = put_simple(&at, *format, packer);
         if (rc != 0)
             break;
-        format++;
-        items++;
+        frame->items++;
     }
+    packer->frame = frame;
     packer->writer.at = at;
     packer->format = format;
-    packer->frames[packer->depth].items += items;
     return rc;
 }
 
@@ -331,22 +359,22 @@ static int put_item(struct packer *packer, char letter)
     case 's':
         return put_string(writer, packer->text);
     case 'y':
-        bytes = va_arg(packer->args, const void *);
-        return put_bytes(writer, bytes, va_arg(packer->args, size_t));
+        bytes = va_arg(packer->args->list, const void *);
+        return put_bytes(writer, bytes, va_arg(packer->args->list, size_t));
     case 'v':
-        bytes = va_arg(packer->args, const void *);
-        return put_value(writer, bytes, va_arg(packer->args, size_t));
+        bytes = va_arg(packer->args->list, const void *);
+        return put_value(writer, bytes, va_arg(packer->args->list, size_t));
     case 'a':
         letter = *packer->format;
         if (letter == '\0')
             return -EINVAL;
         packer->format++;
-        bytes = va_arg(packer->args, const void *);
-        return put_array(writer, letter, bytes, va_arg(packer->args, size_t));
+        bytes = va_arg(packer->args->list, const void *);
+        return put_array(writer, letter, bytes, va_arg(packer->args->list, size_t));
     case 'p':
-        return put_pointer(writer, va_arg(packer->args, const void *));
+        return put_pointer(writer, va_arg(packer->args->list, const void *));
     case 'F':
-        return put_descriptor(packer, va_arg(packer->args, int));
+        return put_descriptor(packer, va_arg(packer->args->list, int));
     case '[':
         return open_bracket(packer, ']');
     case '{':
@@ -370,13 +398,13 @@ static int pack_letters(struct packer *packer)
             continue;
         letter = *packer->format++;
         if (letter == '\0')
-            return packer->depth > 0 ? -EINVAL : 0;
+            return packer->frame > packer->frames ? -EINVAL : 0;
         if (letter == ' ')
             continue;
         if (letter == ']' || letter == '}') {
             rc = close_bracket(packer, letter);
         } else {
-            packer->frames[packer->depth].items++;
+            packer->frame->items++;
             rc = put_item(packer, letter);
         }
         if (rc < 0)
@@ -384,28 +412,25 @@ static int pack_letters(struct packer *packer)
     }
 }
 
-static int pack(tine_buffer *out, const char *format, bool tuple,
-                struct tine__descriptors *descriptors, va_list args)
+int tine__pack(tine_buffer *out, const char *format, bool tuple, struct tine__arguments *args)
 {
     struct packer packer;
     int rc;
 
     if (format == NULL)
         return -EINVAL;
-    rc = tine__buffer_reserve(out, ROOM);
+    rc = tine__buffer_has_room(out, ROOM) ? 0 : tine__buffer_reserve(out, ROOM);
     if (rc < 0)
         return rc;
     packer.writer =
         (struct writer){.at = out->data + out->size, .end = out->data + out->capacity, .out = out};
     packer.format = format;
-    packer.depth = 0;
-    packer.descriptors = descriptors;
+    packer.args = args;
+    packer.frame = packer.frames;
     packer.frames[0] = (struct frame){.head = out->size};
     if (tuple)
         packer.writer.at++;
-    va_copy(packer.args, args);
     rc = pack_letters(&packer);
-    va_end(packer.args);
     if (rc == 0 && tuple)
         rc = put_head(&packer, &packer.frames[0]);
     if (rc == 0)
@@ -413,29 +438,24 @@ static int pack(tine_buffer *out, const char *format, bool tuple,
     return rc;
 }
 
-int tine__vpack(tine_buffer *out, const char *format, bool tuple, va_list args)
-{
-    return pack(out, format, tuple, NULL, args);
-}
-
-int tine__vpack_args(tine_buffer *out, const char *format, struct tine__descriptors *descriptors,
-                     va_list args)
-{
-    return pack(out, format, true, descriptors, args);
-}
-
 int tine_vpack(tine_buffer *out, const char *format, va_list args)
 {
-    return tine__vpack(out, format, false, args);
+    struct tine__arguments copy = {.descriptors = NULL};
+    int rc;
+
+    va_copy(copy.list, args);
+    rc = tine__pack(out, format, false, &copy);
+    va_end(copy.list);
+    return rc;
 }
 
 int tine_pack(tine_buffer *out, const char *format, ...)
 {
-    va_list args;
+    struct tine__arguments args = {.descriptors = NULL};
     int rc;
 
-    va_start(args, format);
-    rc = tine__vpack(out, format, false, args);
-    va_end(args);
+    va_start(args.list, format);
+    rc = tine__pack(out, format, false, &args);
+    va_end(args.list);
     return rc;
 }

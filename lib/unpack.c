@@ -408,8 +408,8 @@ static int run_pass(struct walk *walk, const void *bytes, size_t size, const cha
     return rc;
 }
 
-int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,
-                  struct tine__texts *texts)
+int tine__vunpack_anything(const void *bytes, size_t size, const char *format, bool tuple,
+                           va_list args, struct tine__texts *texts)
 {
     struct tine__text *copies = NULL;
     struct walk walk;

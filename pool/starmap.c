@@ -171,7 +171,7 @@ static int open_call(struct tine_future **future, tine_pool *pool, struct tine__
 }
 
 static int start_call(struct tine_future **future, tine_pool *pool, struct tine__plan *plan,
-                      const char *format, va_list args)
+                      const char *format, struct tine__arguments *args)
 {
     tine_buffer packed = {0};
     struct tine__keeping keeping;
@@ -181,7 +181,8 @@ static int start_call(struct tine_future **future, tine_pool *pool, struct tine_
     if (rc < 0)
         return rc;
     tine__keeping_begin(&keeping, pool);
-    rc = format == NULL ? -EINVAL : tine__vpack_args(&packed, format, &keeping.hooks, args);
+    args->descriptors = &keeping.hooks;
+    rc = format == NULL ? -EINVAL : tine__pack(&packed, format, true, args);
     if (rc == 0)
         rc = open_call(&made, pool, plan, &packed, &keeping.numbers);
     tine_buffer_free(&packed);
@@ -196,14 +197,14 @@ int tine_pool_submit(tine_future **future, tine_pool *pool, tine_function *funct
                      const tine_job_options *options, const char *format, ...)
 {
     struct tine__plan plan = plan_tasks(TINE__JOB_CALL, function, options, true);
-    va_list args;
+    struct tine__arguments args;
     int rc;
 
     if (future == NULL)
         return -EINVAL;
-    va_start(args, format);
-    rc = start_call(future, pool, &plan, format, args);
-    va_end(args);
+    va_start(args.list, format);
+    rc = start_call(future, pool, &plan, format, &args);
+    va_end(args.list);
     return rc;
 }
 
@@ -212,13 +213,13 @@ int tine_pool_apply(tine_results **results, tine_pool *pool, tine_function *func
 {
     struct tine__plan plan = plan_tasks(TINE__JOB_CALL, function, options, false);
     struct tine_future *future;
-    va_list args;
+    struct tine__arguments args;
     int rc;
 
     if (results == NULL)
         return -EINVAL;
-    va_start(args, format);
-    rc = start_call(&future, pool, &plan, format, args);
-    va_end(args);
+    va_start(args.list, format);
+    rc = start_call(&future, pool, &plan, format, &args);
+    va_end(args.list);
     return rc < 0 ? rc : tine__future_finish(future, plan.options, results);
 }

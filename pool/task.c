@@ -68,15 +68,15 @@ static bool is_one_value(const char *format, const tine_buffer *packed)
 
 int tine_return(tine_call *call, const char *format, ...)
 {
-    va_list args;
+    struct tine__arguments args = {.descriptors = NULL};
     int rc;
 
     if (call == NULL || format == NULL)
         return -EINVAL;
-    tine_buffer_clear(&call->result);
-    va_start(args, format);
-    rc = tine_vpack(&call->result, format, args);
-    va_end(args);
+    call->result.size = 0;
+    va_start(args.list, format);
+    rc = tine__pack(&call->result, format, false, &args);
+    va_end(args.list);
     if (rc == 0 && !is_one_value(format, &call->result))
         rc = -EINVAL;
     if (rc == 0 && call->result.size > call->job->result_bytes_max)
@@ -140,9 +140,10 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
     call->args_size = args_size;
     call->failed = 0;
     call->message[0] = '\0';
-    tine_buffer_clear(&call->result);
+    call->result.size = 0;
     rc = function(call);
-    tine__texts_free(&call->texts);
+    if (call->texts.first != NULL)
+        tine__texts_free(&call->texts);
     tine__fetched_close(&call->fetched);
     if (rc >= 0 && call->failed != 0 && call->result.size == 0)
         rc = call->failed; /* a refused result whose code the task ignored */

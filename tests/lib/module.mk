@@ -8,6 +8,7 @@ tests_lib = \
 	%D%/test_codec_errors \
 	%D%/test_codec_memory \
 	%D%/test_codec_msgpack \
+	%D%/test_codec_short \
 	%D%/test_cpu \
 	%D%/test_error \
 	%D%/test_fork \
@@ -17,6 +18,7 @@ tests_lib = \
 	%D%/test_prescan \
 	%D%/test_random \
 	%D%/test_reader \
+	%D%/test_shape \
 	%D%/test_sig \
 	%D%/test_sys \
 	%D%/test_version
@@ -31,6 +33,7 @@ endif
 %C%_test_codec_errors_LDADD = libtinetest.la
 %C%_test_codec_memory_LDADD = libtinetest.la
 %C%_test_codec_msgpack_LDADD = libtinetest.la
+%C%_test_codec_short_LDADD = libtinetest.la
 %C%_test_cpu_LDADD = libtinetest.la
 %C%_test_error_LDADD = libtinetest.la
 %C%_test_fork_LDADD = libtinetest.la
@@ -40,6 +43,7 @@ endif
 %C%_test_prescan_LDADD = libtinetest.la
 %C%_test_random_LDADD = libtinetest.la
 %C%_test_reader_LDADD = libtinetest.la
+%C%_test_shape_LDADD = libtinetest.la
 %C%_test_sig_LDADD = libtinetest.la
 %C%_test_sys_LDADD = libtinetest.la
 %C%_test_version_LDADD = libtinetest.la

@@ -361,12 +361,12 @@ TEST(pointers_travel_only_inside_the_heap)
 
 static int pack_tuple(tine_buffer *out, const char *format, ...)
 {
-    va_list args;
+    struct tine__arguments args = {.descriptors = NULL};
     int rc;
 
-    va_start(args, format);
-    rc = tine__vpack(out, format, true, args);
-    va_end(args);
+    va_start(args.list, format);
+    rc = tine__pack(out, format, true, &args);
+    va_end(args.list);
     return rc;
 }
 
