@@ -30,6 +30,7 @@
 #include "pool/claim.h"
 #include "pool/descriptor.h"
 #include "pool/job.h"
+#include "pool/outcome.h"
 #include "pool/redo.h"
 
 #define LOOK_NS        TINE_MS(50) /* how often a waiting thread looks whether the nursery lives */
@@ -220,18 +221,14 @@ static void combine_partials(struct tine_future *future)
 }
 
 /* Brings the results of a done job to where the caller wants them. */
-static int take_results(struct tine_future *future, int code)
+static void take_results(struct tine_future *future, int code)
 {
     const struct tine__job_shm *job = future->job;
-    int rc = 0;
 
     if (job->kind == TINE__JOB_REDUCE && code == 0)
         combine_partials(future);
     else if (job->kind == TINE__JOB_MAP && future->out != NULL)
         memcpy(future->out, TINE__AT(const void, job->out), future->out_bytes);
-    else if (job->kind == TINE__JOB_STARMAP || job->kind == TINE__JOB_CALL)
-        rc = tine__results_build(future);
-    return rc < 0 ? rc : code;
 }
 
 /* Whoever completed the job has done so already, unless it died just then. */
@@ -267,10 +264,9 @@ static void collect(struct tine_future *future)
 
     if (!job_is_done(future)) {
         code = code != 0 ? code : code_of_lost(future, &failure);
-        if (future->job->kind == TINE__JOB_STARMAP && tine__results_build(future) < 0)
-            code = -ENOMEM; /* some tuples may be done */
     } else {
-        code = take_results(future, code != 0 ? code : code_of_done(future->job, &failure));
+        code = code != 0 ? code : code_of_done(future->job, &failure);
+        take_results(future, code);
     }
     if (code < 0 && future->failure != NULL)
         *future->failure =
@@ -278,6 +274,7 @@ static void collect(struct tine_future *future)
     if (job_is_done(future) && code == 0)
         (void)tine__progress_report(future, true);
     future->code = code;
+    future->results.count = future->job->n;
     pthread_mutex_lock(&future->pool->mutex);
     unlink_job(future);
     pthread_mutex_unlock(&future->pool->mutex);
@@ -355,9 +352,8 @@ static void free_blocks(struct tine_future *future)
         older = TINE__AT(struct tine__failure_shm, at)->older;
         tine_free(TINE__AT(void, at));
     }
-    for (uint64_t unit = 0; job->kind == TINE__JOB_STARMAP && job->out != 0 && unit < job->units;
-         unit++)
-        tine_free(tine__outcome(job, unit));
+    if (job->blocks != 0)
+        tine__outcomes_free(job);
     tine_free(TINE__AT(void, job->result));
     while (future->block_count > 0) /* the job itself is the first */
         tine_free(future->blocks[--future->block_count]);

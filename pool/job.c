@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Jobs as workers and the nursery see them: boundaries of units, failures, outcomes, the end.
+ * Jobs as workers and the nursery see them: boundaries of units, failures, the end.
  *
  * A loop is complete when its claims are exhausted, no worker holds a unit, and the redo table has
  * nothing of it. Each of the three only ever changes towards complete, once the one before holds:
@@ -104,84 +104,4 @@ void tine__job_fail(struct tine__pool_shm *pool, struct tine__job_shm *job,
     }
     if (job->fail_fast)
         tine__job_stop(pool, job);
-}
-
-uint64_t tine__record_size(uint64_t size)
-{
-    return sizeof(struct tine__record) + ((size + 7) & ~UINT64_C(7));
-}
-
-static _Atomic uint64_t *outcome_place(const struct tine__job_shm *job, uint64_t unit)
-{
-    return &TINE__AT(_Atomic uint64_t, job->out)[unit];
-}
-
-struct tine__outcome_shm *tine__outcome(const struct tine__job_shm *job, uint64_t unit)
-{
-    return TINE__AT(struct tine__outcome_shm,
-                    atomic_load_explicit(outcome_place(job, unit), memory_order_acquire));
-}
-
-uint64_t tine__outcome_count(const struct tine__job_shm *job, uint64_t unit)
-{
-    const struct tine__outcome_shm *outcome = tine__outcome(job, unit);
-    uint64_t count = 0, used;
-
-    if (outcome == NULL)
-        return 0;
-    used = atomic_load_explicit(&outcome->used, memory_order_acquire);
-    for (uint64_t at = 0; at < used; count++)
-        at += tine__record_size(
-            ((const struct tine__record *)(const void *)(outcome->bytes + at))->size);
-    return count;
-}
-
-/* The unit's outcome with room for `more` bytes. A grown copy replaces the old one in one step. */
-static struct tine__outcome_shm *reserve(struct tine__job_shm *job, uint64_t unit, uint64_t more)
-{
-    struct tine__outcome_shm *old = tine__outcome(job, unit), *grown;
-    uint64_t used = old == NULL ? 0 : atomic_load_explicit(&old->used, memory_order_relaxed);
-    uint64_t capacity;
-
-    if (old != NULL && old->capacity - used >= more)
-        return old;
-    if (old == NULL)
-        capacity =
-            (tine__unit_end(job, unit) - tine__unit_begin(job, unit)) * (more < 64 ? more : 64);
-    else
-        capacity = old->capacity * 2;
-    if (capacity < used + more)
-        capacity = used + more;
-    grown = tine_alloc(sizeof *grown + capacity);
-    if (grown == NULL)
-        return NULL;
-    grown->capacity = capacity;
-    atomic_init(&grown->used, used);
-    if (old != NULL)
-        memcpy(grown->bytes, old->bytes, used);
-    atomic_store_explicit(outcome_place(job, unit), TINE__ADDRESS(grown), memory_order_release);
-    tine_free(old);
-    return grown;
-}
-
-int tine__outcome_add(struct tine__job_shm *job, uint64_t unit, int code, const void *bytes,
-                      uint64_t size)
-{
-    uint64_t more = tine__record_size(size);
-    struct tine__outcome_shm *outcome = reserve(job, unit, more);
-    struct tine__record *record;
-    uint64_t used;
-
-    if (outcome == NULL)
-        return -ENOMEM;
-    used = atomic_load_explicit(&outcome->used, memory_order_relaxed);
-    record = (struct tine__record *)(void *)(outcome->bytes + used);
-    record->size = size;
-    record->code = code;
-    record->unused = 0;
-    if (size > 0)
-        memcpy(record->bytes, bytes, size);
-    /* release: the record is whole before anyone counts it (tine__outcome_count) */
-    atomic_store_explicit(&outcome->used, used + more, memory_order_release);
-    return 0;
 }

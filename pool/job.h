@@ -34,12 +34,4 @@ void tine__job_fail(struct tine__pool_shm *pool, struct tine__job_shm *job,
 tine_failure tine__job_failure(const struct tine__job_shm *job, int code, uint64_t index,
                                uint64_t count);
 
-/* Starmap: appends one record to the unit's outcome. -ENOMEM leaves it as it was. */
-int tine__outcome_add(struct tine__job_shm *job, uint64_t unit, int code, const void *bytes,
-                      uint64_t size);
-/* How many records the unit has. */
-uint64_t tine__outcome_count(const struct tine__job_shm *job, uint64_t unit);
-struct tine__outcome_shm *tine__outcome(const struct tine__job_shm *job, uint64_t unit);
-uint64_t tine__record_size(uint64_t size);
-
 #endif

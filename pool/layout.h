@@ -26,6 +26,7 @@
  * job, constant part program before publishing  workers, nursery    (cannot be: published by tail)
  * job.state          one CAS to DONE            program             a late wake-up (50 ms look)
  * job.failure        anyone, by CAS to lower    program after DONE  —
+ * outcomes           who holds the item's unit  program, nursery    an outcome is not there yet
  */
 /* clang-format on */
 #ifndef TINE_POOL_LAYOUT_H
@@ -43,6 +44,7 @@
 #define TINE__SEGMENT_MASK   ((UINT64_C(1) << TINE__SEGMENT_BITS) - 1)
 #define TINE__REDOS_A_WORKER 4
 #define TINE__KEPT_MAX       256 /* descriptors of unfinished calls at a time */
+#define TINE__MARK_EVERY     64 /* tuples of a starmap */
 
 /* One worker's place in a claims table. */
 struct tine__slot_shm {
@@ -110,18 +112,16 @@ struct tine__failure_shm {
     tine_failure failure;
 };
 
-/* Results of one unit of a starmap: records {size, code, bytes} in item order, `used` publishes. */
+/* What one item of a starmap gave; see pool/outcome.c. */
 struct tine__outcome_shm {
-    uint64_t capacity;
-    _Atomic uint64_t used;
-    uint8_t bytes[];
+    uint64_t words[2];
 };
 
-struct tine__record {
-    uint64_t size;
-    int32_t code;
-    uint32_t unused;
-    uint8_t bytes[]; /* padded to 8 */
+/* Room for results that find none in their slots. */
+struct tine__values_shm {
+    uint64_t older; /* the unit's block before this one */
+    uint64_t capacity, used;
+    uint8_t bytes[];
 };
 
 struct tine__job_shm {
@@ -146,9 +146,12 @@ struct tine__job_shm {
     uint64_t claims;                     /* tine__claims_shm */
     uint64_t in, in_size, out, out_size; /* map; reduce: out = partial results, out_size = their
                                             stride, in = the initial value, in_size = its size;
-                                            starmap: in = packed tuples, out = _Atomic
-                                            uint64_t[units] of tine__outcome_shm */
-    uint64_t offsets;                    /* starmap: uint64_t[n + 1] into the tuples */
+                                            starmap: in = packed tuples, out =
+                                            tine__outcome_shm[n] */
+    /* starmap */
+    uint64_t marks;  /* uint64_t[]: where in `in` every TINE__MARK_EVERY-th tuple begins */
+    uint64_t tags;   /* _Atomic uint8_t[n], of the outcomes */
+    uint64_t blocks; /* _Atomic uint64_t[units]: the newest tine__values_shm of each */
     /* call */
     uint64_t args, args_size;
     uint64_t kept, kept_count;    /* uint64_t[]: the numbers of its descriptors */

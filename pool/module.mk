@@ -7,6 +7,7 @@ libtinecore_la_SOURCES += \
 	%D%/layout.h \
 	%D%/loop.c \
 	%D%/nursery.c %D%/nursery.h \
+	%D%/outcome.c %D%/outcome.h \
 	%D%/pool.c %D%/pool_impl.h \
 	%D%/progress.c \
 	%D%/redo.c %D%/redo.h \
@@ -16,4 +17,5 @@ libtinecore_la_SOURCES += \
 	%D%/stream.c %D%/stream.h \
 	%D%/submit.c \
 	%D%/task.c %D%/task.h \
+	%D%/tuples.c %D%/tuples.h \
 	%D%/worker.c %D%/worker.h

@@ -65,7 +65,6 @@ struct tine_pool {
 struct tine_results {
     struct tine_future *future;
     size_t count;
-    const struct tine__record **records; /* of a starmap; NULL at an index: never ran */
     struct tine__texts texts;            /* strings handed out */
     pthread_mutex_t mutex;               /* guards texts */
 };
@@ -165,7 +164,6 @@ void tine__future_free(struct tine_future *future, bool with_blocks);
 
 /* ---- results.c ------------------------------------------------------------------------------- */
 
-int tine__results_build(struct tine_future *future);
 void tine__results_fini(struct tine_results *results);
 /* One result as bytes, or its code. */
 int tine__results_find(const struct tine_results *results, size_t index, const void **bytes,

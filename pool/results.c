@@ -10,47 +10,15 @@
 #include <tine/error.h>
 
 #include "pool/job.h"
-
-/* Notes where the records of one unit lie. */
-static void index_unit(struct tine_results *results, const struct tine__job_shm *job, uint64_t unit)
-{
-    const struct tine__outcome_shm *outcome = tine__outcome(job, unit);
-    uint64_t index = tine__unit_begin(job, unit), end = tine__unit_end(job, unit);
-    uint64_t used =
-        outcome == NULL ? 0 : atomic_load_explicit(&outcome->used, memory_order_acquire);
-
-    for (uint64_t at = 0; at < used && index < end; index++) {
-        const struct tine__record *record = (const void *)(outcome->bytes + at);
-
-        results->records[index] = record;
-        at += tine__record_size(record->size);
-    }
-}
-
-int tine__results_build(struct tine_future *future)
-{
-    struct tine_results *results = &future->results;
-    const struct tine__job_shm *job = future->job;
-
-    results->count = job->n;
-    if (job->kind == TINE__JOB_CALL)
-        return 0;
-    results->records = calloc(job->n, sizeof(const struct tine__record *));
-    if (results->records == NULL)
-        return -ENOMEM;
-    for (uint64_t unit = 0; unit < job->units; unit++)
-        index_unit(results, job, unit);
-    return 0;
-}
+#include "pool/outcome.h"
 
 void tine__results_fini(struct tine_results *results)
 {
-    free((void *)results->records);
     tine__texts_free(&results->texts);
     pthread_mutex_destroy(&results->mutex);
 }
 
-/* Of an item without a record: never run, or lost with the whole pool. */
+/* Of an item without an outcome: never run, or lost with the whole pool. */
 static int code_of_missing(const struct tine_future *future)
 {
     bool done = atomic_load_explicit(&future->job->state, memory_order_relaxed) == TINE__JOB_DONE;
@@ -58,11 +26,11 @@ static int code_of_missing(const struct tine_future *future)
     return done || future->code >= 0 ? -ECANCELED : future->code;
 }
 
-int tine__results_find(const struct tine_results *results, size_t index, const void **bytes,
+static inline int find(const struct tine_results *results, size_t index, const void **bytes,
                        size_t *size)
 {
     const struct tine__job_shm *job = results->future->job;
-    const struct tine__record *record;
+    int rc;
 
     if (index >= results->count)
         return -EINVAL;
@@ -71,12 +39,14 @@ int tine__results_find(const struct tine_results *results, size_t index, const v
         *size = job->result_size;
         return results->future->code;
     }
-    record = results->records[index];
-    if (record == NULL)
-        return code_of_missing(results->future);
-    *bytes = record->bytes;
-    *size = record->size;
-    return record->code;
+    rc = tine__outcome_find(job, index, bytes, size);
+    return rc > 0 ? code_of_missing(results->future) : rc;
+}
+
+int tine__results_find(const struct tine_results *results, size_t index, const void **bytes,
+                       size_t *size)
+{
+    return find(results, index, bytes, size);
 }
 
 int tine__results_unpack(struct tine_results *results, const void *bytes, size_t size,
@@ -100,13 +70,13 @@ size_t tine_results_count(const tine_results *results)
 
 int tine_results_packed(const tine_results *results, size_t index, const void **bytes, size_t *size)
 {
-    const void *found;
-    size_t found_size;
+    const void *found = NULL;
+    size_t found_size = 0;
     int rc;
 
     if (results == NULL || bytes == NULL || size == NULL)
         return -EINVAL;
-    rc = tine__results_find(results, index, &found, &found_size);
+    rc = find(results, index, &found, &found_size);
     if (rc < 0)
         return rc;
     *bytes = found;
@@ -116,14 +86,14 @@ int tine_results_packed(const tine_results *results, size_t index, const void **
 
 int tine_results_get(const tine_results *results, size_t index, const char *format, ...)
 {
-    const void *bytes;
-    size_t size;
+    const void *bytes = NULL;
+    size_t size = 0;
     va_list args;
     int rc;
 
     if (results == NULL || format == NULL)
         return -EINVAL;
-    rc = tine__results_find(results, index, &bytes, &size);
+    rc = find(results, index, &bytes, &size);
     if (rc < 0)
         return rc;
     va_start(args, format);

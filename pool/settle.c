@@ -27,6 +27,7 @@
 #include "pool/claim.h"
 #include "pool/descriptor.h"
 #include "pool/job.h"
+#include "pool/outcome.h"
 #include "pool/redo.h"
 #include "pool/stream.h"
 
@@ -76,13 +77,15 @@ static bool may_retry(const struct tine__job_shm *job, struct tine__rest *rest)
     return true;
 }
 
-/* The first item of the range that has no outcome yet. */
-static uint64_t next_item(const struct account *account, const struct tine__job_shm *job,
-                          const struct tine__rest *rest)
+/* The first item of the range that is not finished. */
+static uint64_t next_item(const struct account *account, const struct tine__job_shm *job)
 {
-    if (job->kind == TINE__JOB_STARMAP) /* the outcome is the truth: it may be one ahead of `at` */
-        return tine__unit_begin(job, rest->unit) + tine__outcome_count(job, rest->unit);
-    return account->at >> 2;
+    uint64_t at = account->at >> 2;
+
+    /* the outcome is the truth: it may be one ahead of `at` */
+    if (job->kind == TINE__JOB_STARMAP && (account->at & 1) != 0 && tine__outcome_is_there(job, at))
+        return at + 1;
+    return at;
 }
 
 /* Cuts what is finished, and an item that failed for good, off the front of the range. */
@@ -93,7 +96,7 @@ static void cut_finished(const struct account *account, struct tine__job_shm *jo
 
     if (account->at == 0 || rest->begin == rest->end)
         return;
-    next = next_item(account, job, rest);
+    next = next_item(account, job);
     if (next != rest->begin)
         rest->attempts = 0;
     rest->begin = next;
@@ -104,9 +107,8 @@ static void cut_finished(const struct account *account, struct tine__job_shm *jo
         return;
     count = job->kind == TINE__JOB_FOR || job->kind == TINE__JOB_REDUCE ? rest->end - next : 1;
     blame(account, job, next, count);
-    if (job->kind == TINE__JOB_STARMAP &&
-        tine__outcome_add(job, rest->unit, TINE_EWORKER, NULL, 0) < 0)
-        count = rest->end - next; /* no memory for the gap: the rest of the range cannot run */
+    if (job->kind == TINE__JOB_STARMAP)
+        tine__outcome_fail(job, next, TINE_EWORKER);
     rest->begin = next + count;
     rest->attempts = 0;
 }

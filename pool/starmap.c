@@ -2,9 +2,8 @@
 /*
  * Tasks with packed arguments: starmap over many tuples, apply and submit for one.
  *
- * A starmap is a loop over its tuples; each unit collects its results, in item order, in a block of
- * its own (tine__outcome_shm), so nothing is shared between workers. A call has no claims table:
- * its one ticket is the claim.
+ * A starmap is a loop over its tuples (pool/tuples.c) whose results have a place each
+ * (pool/outcome.c). A call has no claims table: its one ticket is the claim.
  */
 #include "pool/pool_impl.h"
 
@@ -16,85 +15,64 @@
 #include <tine/codec.h>
 #include <tine/error.h>
 
+#include "lib/checked.h"
 #include "pool/descriptor.h"
-#include "pool/job.h"
+#include "pool/outcome.h"
+#include "pool/tuples.h"
 
 /* ---- starmap --------------------------------------------------------------------------------- */
 
-static bool is_array(uint8_t head)
+/* Marks, heads of the blocks and tags share a block. */
+static int add_index(struct tine_future *future, const struct tine__tuple_marks *marks)
 {
-    return (head & 0xf0) == 0x90 || head == 0xdc || head == 0xdd;
-}
+    struct tine__job_shm *job = future->job;
+    size_t marks_size = marks->marks * sizeof(uint64_t);
+    size_t blocks_size = job->units * sizeof(uint64_t);
+    void *index = tine__future_alloc(future, marks_size + blocks_size + job->n);
 
-/* Where each tuple begins, and the end: count + 1 offsets once all are found. In private memory. */
-struct tuples {
-    uint64_t *offsets;
-    size_t count, room;
-};
-
-static int note_offset(struct tuples *tuples, size_t offset)
-{
-    if (tuples->count == tuples->room) {
-        size_t room = tuples->room == 0 ? 64 : tuples->room * 2;
-        uint64_t *grown = reallocarray(tuples->offsets, room, sizeof *grown);
-
-        if (grown == NULL)
-            return -ENOMEM;
-        tuples->offsets = grown;
-        tuples->room = room;
-    }
-    tuples->offsets[tuples->count++] = offset;
+    if (index == NULL)
+        return -ENOMEM;
+    job->marks = TINE__ADDRESS(memcpy(index, marks->offsets, marks_size));
+    job->blocks = job->marks + marks_size;
+    job->tags = job->blocks + blocks_size;
+    tine__outcomes_init(job);
     return 0;
 }
 
-/* One pass over the bytes: most of what a starmap costs the program itself. */
-static int find_tuples(const tine_buffer *args, struct tuples *tuples)
-{
-    size_t at = 0, size;
-    int rc = 0;
-
-    for (; rc == 0 && at < args->size; at += size) {
-        if (!is_array(args->data[at]) ||
-            tine__value_size(args->data + at, args->size - at, &tine__limits_depth_only, &size) < 0)
-            return TINE_EFORMAT;
-        rc = note_offset(tuples, at);
-    }
-    if (rc == 0)
-        rc = note_offset(tuples, at);
-    tuples->count--;
-    return rc;
-}
-
 static int add_tuples(struct tine_future *future, const tine_buffer *args,
-                      const struct tuples *tuples)
+                      const struct tine__tuple_marks *marks)
 {
     struct tine__job_shm *job = future->job;
-    size_t offsets_size = (tuples->count + 1) * sizeof(uint64_t);
-    size_t outcomes_size = job->units * sizeof(uint64_t);
-    void *offsets = tine__future_alloc(future, offsets_size);
-    void *outcomes = tine__future_alloc(future, outcomes_size);
-    void *copy = tine__future_alloc(future, args->size);
+    int rc = add_index(future, marks);
+    size_t slots_size;
+    void *copy, *slots;
 
-    if (offsets == NULL || outcomes == NULL || copy == NULL)
+    if (rc < 0)
+        return rc;
+    if (!tine__mul_size(job->n, sizeof(struct tine__outcome_shm), &slots_size))
+        return -EOVERFLOW;
+    copy = tine__future_alloc(future, args->size);
+    slots = tine__future_alloc(future, slots_size);
+    if (copy == NULL || slots == NULL)
         return -ENOMEM;
-    job->offsets = TINE__ADDRESS(memcpy(offsets, tuples->offsets, offsets_size));
-    job->out = TINE__ADDRESS(memset(outcomes, 0, outcomes_size));
     job->in = TINE__ADDRESS(memcpy(copy, args->data, args->size));
+    job->in_size = args->size;
+    job->out = TINE__ADDRESS(slots);
     return 0;
 }
 
 static int start_tuples(struct tine_future **future, tine_pool *pool, const tine_buffer *args,
-                        const struct tuples *tuples, struct tine__plan *plan)
+                        const struct tine__tuple_marks *marks, struct tine__plan *plan)
 {
     struct tine_future *made;
     int rc;
 
-    if (tuples->count == 0)
+    if (marks->count == 0)
         return tine__future_open_empty(future, pool, plan);
-    rc = tine__loop_open(&made, pool, plan, tuples->count);
+    rc = tine__loop_open(&made, pool, plan, marks->count);
     if (rc < 0)
         return rc;
-    rc = add_tuples(made, args, tuples);
+    rc = add_tuples(made, args, marks);
     if (rc < 0) {
         tine__future_free(made, true);
         return rc;
@@ -105,17 +83,17 @@ static int start_tuples(struct tine_future **future, tine_pool *pool, const tine
 static int start_starmap(struct tine_future **future, tine_pool *pool, const tine_buffer *args,
                          struct tine__plan *plan)
 {
-    struct tuples tuples = {0};
+    struct tine__tuple_marks marks = {0};
     int rc = tine__pool_check(pool);
 
     if (rc < 0)
         return rc;
     if (args == NULL || (args->data == NULL && args->size > 0))
         return -EINVAL;
-    rc = find_tuples(args, &tuples);
+    rc = tine__tuples_find(&marks, args);
     if (rc == 0)
-        rc = start_tuples(future, pool, args, &tuples, plan);
-    free(tuples.offsets);
+        rc = start_tuples(future, pool, args, &marks, plan);
+    free(marks.offsets);
     return rc;
 }
 

@@ -28,9 +28,11 @@
 #include "lib/sys.h"
 #include "pool/claim.h"
 #include "pool/job.h"
+#include "pool/outcome.h"
 #include "pool/redo.h"
 #include "pool/stream.h"
 #include "pool/task.h"
+#include "pool/tuples.h"
 
 #define SPIN_LOOKS_A_CLOCK 16
 #define FULL_SPIN_EVERY    64 /* sleeps: now and then see whether spinning pays again */
@@ -181,28 +183,42 @@ static void run_map_items(struct self *self, struct tine__job_shm *job,
     at_item(self, range->end, false);
 }
 
+/* Runs the task on one tuple, and sees to it that there is an outcome. */
+static void run_tuple(struct self *self, struct tine__job_shm *job, const struct tine__rest *item,
+                      const void *args, size_t args_size)
+{
+    struct tine_call *call = &self->call;
+    int rc = tine__call_run(call, job, item->begin, args, args_size);
+
+    leave_if_forked(self);
+    if (rc >= 0) {
+        rc = tine__outcome_put(job, item->unit, item->begin, &call->result);
+        if (rc == 0)
+            return;
+        snprintf(call->message, sizeof call->message, "no memory for the result");
+    }
+    /* before the outcome: once that is there, the item is not looked at again */
+    fail(self, job, rc, item, call->message);
+    tine__outcome_fail(job, item->begin, public_code(rc));
+}
+
 static void run_tuples(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
 {
-    const uint64_t *offsets = TINE__AT(const uint64_t, job->offsets);
-    const char *args = TINE__AT(const char, job->in);
-    struct tine_call *call = &self->call;
+    struct tine__rest item = *range;
+    struct tine__tuples tuples;
+    const void *args = NULL;
+    size_t size = 0;
 
-    for (uint64_t i = range->begin; i < range->end && !tine__job_stopped(job); i++) {
-        int rc;
-
-        at_item(self, i, true);
-        rc = tine__call_run(call, job, i, args + offsets[i], offsets[i + 1] - offsets[i]);
-        leave_if_forked(self);
-        if (rc < 0) /* before the outcome: once that is there, the item is not looked at again */
-            fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, call->message);
-        if (tine__outcome_add(job, range->unit, rc < 0 ? public_code(rc) : 0, call->result.data,
-                              rc < 0 ? 0 : call->result.size) < 0) {
-            /* Records follow each other without gaps, so the rest of the range cannot run either.
-             */
-            fail(self, job, -ENOMEM, &(struct tine__rest){.begin = i, .end = range->end},
-                 "no memory for the result");
+    tine__tuples_seek(&tuples, job, range->begin);
+    for (; item.begin < range->end && !tine__job_stopped(job); item.begin++) {
+        if (tine__tuples_next(&tuples, &args, &size) < 0) {
+            fail(self, job, TINE_EFORMAT, &item, "a task has written over the arguments");
             break;
         }
+        at_item(self, item.begin, true);
+        item.end = item.begin + 1;
+        run_tuple(self, job, &item, args, size);
+        item.end = range->end;
     }
     at_item(self, range->end, false);
 }

@@ -11,13 +11,15 @@ tests_pool = \
 	%D%/test_loop \
 	%D%/test_loop_errors \
 	%D%/test_map \
+	%D%/test_outcome \
 	%D%/test_pool \
 	%D%/test_progress \
 	%D%/test_redo \
 	%D%/test_reduce \
 	%D%/test_starmap \
 	%D%/test_stream \
-	%D%/test_task
+	%D%/test_task \
+	%D%/test_tuples
 check_PROGRAMS += $(tests_pool)
 TESTS += $(tests_pool)
 check_LTLIBRARIES += %D%/plugin.la
@@ -51,6 +53,8 @@ tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_loop_errors_LDADD = libtinetest.la
 %C%_test_map_SOURCES = %D%/test_map.c $(tests_pool_shared)
 %C%_test_map_LDADD = libtinetest.la
+%C%_test_outcome_SOURCES = %D%/test_outcome.c $(tests_pool_shared)
+%C%_test_outcome_LDADD = libtinetest.la
 %C%_test_pool_SOURCES = %D%/test_pool.c $(tests_pool_shared)
 %C%_test_pool_LDADD = libtinetest.la
 %C%_test_progress_SOURCES = %D%/test_progress.c $(tests_pool_shared)
@@ -64,4 +68,5 @@ tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_task_SOURCES = %D%/test_task.c $(tests_pool_shared)
 %C%_test_task_LDADD = libtinetest.la
+%C%_test_tuples_LDADD = libtinetest.la
 %C%_test_task_DEPENDENCIES = libtinetest.la %D%/plugin.la

@@ -183,7 +183,7 @@ TEST(results_that_find_no_memory_leave_the_others)
             ck_assert_rc(tine_results_packed(results, i, &(const void *){NULL}, &(size_t){0}), 0);
         else
             ck_assert_rc(tine_results_packed(results, i, &(const void *){NULL}, &(size_t){0}),
-                         -ECANCELED);
+                         TINE_EREMOTE);
     empty_heap(order->ballast);
     tine_results_close(results);
     assert_works(pool);

@@ -132,6 +132,37 @@ TEST(a_million_tuples, .timeout_s = 60)
     tine_pool_close(pool);
 }
 
+/* Gives a string that is as long as its argument says. */
+static int repeat(tine_call *call)
+{
+    static const char text[] = "....................................................";
+    int64_t length;
+    int rc = tine_args(call, "q", &length);
+
+    return rc < 0 ? rc : tine_return(call, "s", text + sizeof text - 1 - length);
+}
+
+/* Small results lie elsewhere than large ones. */
+TEST(results_of_all_sizes_stand_side_by_side, .loop_end = 2)
+{
+    tine_job_options options = {.chunk = loop_index == 0 ? 0 : 5};
+    tine_pool *pool = pool_of(WORKERS);
+    tine_buffer args = {0};
+    tine_results *results;
+    const char *text;
+
+    for (int64_t i = 0; i < 500; i++)
+        ck_assert_rc(tine_pack(&args, "[q]", i % 50), 0);
+    ck_assert_rc(tine_pool_starmap(&results, pool, repeat, &args, &options), 0);
+    for (size_t i = 0; i < 500; i++) {
+        ck_assert_rc(tine_results_get(results, i, "s", &text), 0);
+        ck_assert_uint_eq(strlen(text), i % 50);
+    }
+    tine_results_close(results);
+    tine_buffer_free(&args);
+    tine_pool_close(pool);
+}
+
 /* ---- failures -------------------------------------------------------------------------------- */
 
 TEST(failing_tuples_cost_themselves_only)
@@ -230,6 +261,34 @@ TEST(too_large_a_result_is_the_fault_of_its_item)
     ck_assert_rc(tine_pool_starmap(&results, pool, misbehave, &args, &options), TINE_EFORMAT);
     ck_assert_rc(tine_results_get(results, 3, "n"), TINE_EFORMAT);
     ck_assert_rc(tine_results_get(results, 5, "q", &(int64_t){0}), TINE_EFORMAT);
+    tine_results_close(results);
+    tine_buffer_free(&args);
+    tine_pool_close(pool);
+}
+
+/* Writes over the arguments of those behind it. */
+static int run_wild(tine_call *call)
+{
+    const void *bytes;
+    size_t size;
+    int rc = tine_args_packed(call, &bytes, &size);
+
+    if (rc == 0 && tine_call_index(call) == 10)
+        memset((char *)bytes + size, 0xdd, 8); /* NOLINT: what a wild pointer does */
+    return rc < 0 ? rc : twice(call);
+}
+
+TEST(a_task_that_writes_over_arguments_spoils_its_chunk_only)
+{
+    tine_buffer args = tuples(100);
+    tine_job_options options = {.chunk = 20};
+    tine_pool *pool = pool_of(1);
+    tine_results *results = NULL;
+
+    ck_assert_rc(tine_pool_starmap(&results, pool, run_wild, &args, &options), TINE_EFORMAT);
+    for (size_t i = 0; i < 11; i++)
+        assert_twice(results, i);
+    ck_assert_rc(tine_results_get(results, 19, "n"), -ECANCELED);
     tine_results_close(results);
     tine_buffer_free(&args);
     tine_pool_close(pool);
