@@ -3,6 +3,7 @@ if TESTS_WITH_CHECK
 tests_kill = \
 	%D%/kill_descriptor \
 	%D%/kill_idle \
+	%D%/kill_lock \
 	%D%/kill_nursery \
 	%D%/kill_once \
 	%D%/kill_program \
@@ -25,6 +26,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_descriptor_LDADD = $(kill_libs)
 %C%_kill_idle_SOURCES = %D%/kill_idle.c $(kill_load)
 %C%_kill_idle_LDADD = $(kill_libs)
+%C%_kill_lock_LDADD = $(kill_libs)
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
 %C%_kill_nursery_LDADD = $(kill_libs)
 %C%_kill_once_LDADD = $(kill_libs)

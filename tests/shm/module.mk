@@ -18,6 +18,7 @@ tests_shm = \
 	%D%/test_held \
 	%D%/test_ledger \
 	%D%/test_lock \
+	%D%/test_lock_step \
 	%D%/test_memfd \
 	%D%/test_once \
 	%D%/test_once_step \
@@ -57,6 +58,7 @@ endif
 %C%_test_held_LDADD = libtinetest.la
 %C%_test_ledger_LDADD = libtinetest.la
 %C%_test_lock_LDADD = libtinetest.la
+%C%_test_lock_step_LDADD = libtinetest.la
 %C%_test_memfd_LDADD = libtinetest.la
 %C%_test_once_LDADD = libtinetest.la
 %C%_test_once_step_LDADD = libtinetest.la
