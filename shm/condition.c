@@ -285,15 +285,17 @@ static int sleep_until(const struct wait *wait, tine__deadline deadline)
 {
     for (;;) {
         int64_t left = tine__deadline_left(deadline);
+        int64_t slice = left < TINE__LOOK_NS ? left : TINE__LOOK_NS;
         int rc = -ETIMEDOUT;
 
-        if (left > 0)
-            rc = tine__sys_futex_wait(&wait->slot->word, wait->waiting,
-                                      left < TINE__LOOK_NS ? left : TINE__LOOK_NS);
+        if (slice > 0)
+            rc = tine__sys_futex_wait(&wait->slot->word, wait->waiting, slice);
         if (word_of(wait->slot) != wait->waiting)
             return 0;
-        rc = rc == -ETIMEDOUT ? look(wait) : 0;
-        if (rc != 0 || left == 0)
+        if (rc != -ETIMEDOUT)
+            continue;
+        rc = look(wait);
+        if (rc != 0 || slice == left)
             return rc;
     }
 }

@@ -5,6 +5,7 @@ tests_shm = \
 	%D%/test_barrier \
 	%D%/test_condition \
 	%D%/test_condition_death \
+	%D%/test_condition_step \
 	%D%/test_dict \
 	%D%/test_event \
 	%D%/test_handover \
@@ -42,6 +43,7 @@ endif
 %C%_test_barrier_LDADD = libtinetest.la
 %C%_test_condition_LDADD = libtinetest.la
 %C%_test_condition_death_LDADD = libtinetest.la
+%C%_test_condition_step_LDADD = libtinetest.la
 %C%_test_dict_LDADD = libtinetest.la
 %C%_test_event_LDADD = libtinetest.la
 %C%_test_handover_LDADD = libtinetest.la
