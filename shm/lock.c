@@ -175,16 +175,9 @@ static int inherit(struct tine__lock_shm *lock, struct tine__self *self)
 /* An errno of pthread. */
 static int wait_for_mutex(struct tine__lock_shm *lock, int64_t timeout_ns)
 {
-    tine__deadline deadline;
-    struct timespec until;
-
     if (timeout_ns == 0)
         return pthread_mutex_trylock(&lock->robust.mutex);
-    deadline = tine__deadline_after(timeout_ns);
-    if (deadline == TINE__NEVER)
-        return pthread_mutex_lock(&lock->robust.mutex);
-    until = tine__timespec(deadline);
-    return pthread_mutex_clocklock(&lock->robust.mutex, CLOCK_MONOTONIC, &until);
+    return tine__robust_wait(&lock->robust, tine__deadline_after(timeout_ns));
 }
 
 static void count_contended(struct tine__lock_shm *lock)

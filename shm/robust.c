@@ -2,10 +2,19 @@
 /*
  * The robust internal lock; see shm/robust.h. Type NORMAL because glibc's recursive robust mutex
  * can admit two containers after a fork; never PI, which costs fifty times more under contention.
+ *
+ * Nobody sleeps on it for longer than TINE__LOOK_NS (glibc 2.36 to 2.41, Linux 6.18). That others sleep is
+ * known to the word of the mutex and to the sleeper that was woken last. An unlocker that is killed
+ * before its wake-up, or a woken sleeper that is killed before it has the mutex, takes that knowledge along if a newcomer
+ * takes the free mutex in between: the kernel, seeing it taken, wakes nobody, and the newcomer's unlock
+ * neither. A sleeper that tries again finds the mutex free, or marks it again.
  */
 #include "shm/robust.h"
 
 #include <errno.h>
+#include <time.h>
+
+#include "shm/waiters.h"
 
 int tine__robust_init(struct tine__robust *robust)
 {
@@ -25,9 +34,25 @@ int tine__robust_init(struct tine__robust *robust)
     return -rc;
 }
 
+int tine__robust_wait(struct tine__robust *robust, tine__deadline deadline)
+{
+    int error = pthread_mutex_trylock(&robust->mutex);
+
+    while (error == EBUSY || error == ETIMEDOUT) {
+        int64_t left = tine__deadline_left(deadline);
+        int64_t slice = left < TINE__LOOK_NS ? left : TINE__LOOK_NS;
+        struct timespec until = tine__timespec(tine__deadline_after(slice));
+
+        if (left == 0)
+            return ETIMEDOUT;
+        error = pthread_mutex_clocklock(&robust->mutex, CLOCK_MONOTONIC, &until);
+    }
+    return error;
+}
+
 int tine__robust_lock(struct tine__robust *robust, tine__robust_repair *repair, void *context)
 {
-    int rc = pthread_mutex_lock(&robust->mutex);
+    int rc = tine__robust_wait(robust, TINE__NEVER);
 
     if (rc != EOWNERDEAD)
         return -rc;

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include "lib/clock.h"
+
 /*
  * The library's internal lock in shared memory: a process-shared robust mutex of type NORMAL. The
  * kernel frees it when its holder dies; whoever gets it next repairs what it guards, before
@@ -17,6 +19,8 @@ struct tine__robust {
 typedef void tine__robust_repair(void *context);
 
 int tine__robust_init(struct tine__robust *robust);
+/* Waits for the bare mutex: an errno of pthread; EOWNERDEAD is left to the caller. */
+int tine__robust_wait(struct tine__robust *robust, tine__deadline deadline);
 /* 0 locked, negative: not locked (the memory is no such lock) */
 int tine__robust_lock(struct tine__robust *robust, tine__robust_repair *repair, void *context);
 void tine__robust_unlock(struct tine__robust *robust);

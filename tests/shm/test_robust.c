@@ -2,10 +2,12 @@
 /* The internal lock: whoever gets it after a death repairs first, also when the repairer dies. */
 #include "shm/robust.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "tests/support/children.h"
+#include "tests/support/proc.h"
 #include "tests/support/random.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
@@ -122,6 +124,53 @@ TEST(killed_holders_never_block_the_others, .timeout_s = 60)
     }
     for (int i = 0; i < 3; i++)
         child_kill(&children[i]);
+}
+
+static void lock_once(void *context)
+{
+    struct guarded *guarded = context;
+
+    ck_assert_rc(tine__robust_lock(&guarded->lock, repair, guarded), 0);
+    tine__robust_unlock(&guarded->lock);
+}
+
+static void stay_on_this_cpu(void)
+{
+    cpu_set_t cpus;
+
+    CPU_ZERO(&cpus);
+    CPU_SET((size_t)sched_getcpu(), &cpus);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof cpus, &cpus), 0);
+}
+
+/* Runs only when nobody else wants the CPU. */
+static void lock_once_idly(void *context)
+{
+    ck_assert_int_eq(sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0}), 0);
+    lock_once(context);
+}
+
+/*
+ * The first sleeper is woken, and killed before it has the mutex; meanwhile another one has taken it
+ * without knowing that the second sleeps, and so does not wake it.
+ */
+TEST(a_killed_sleeper_takes_no_wakeup_along)
+{
+    struct guarded *guarded = guarded_new();
+    struct child first, second;
+
+    stay_on_this_cpu();
+    ck_assert_rc(tine__robust_lock(&guarded->lock, repair, guarded), 0);
+    first = child_start(lock_once_idly, guarded);
+    ck_assert_eventually(proc_asleep(first.pid));
+    second = child_start(lock_once, guarded);
+    ck_assert_eventually(proc_asleep(second.pid));
+    tine__robust_unlock(&guarded->lock);
+    ck_assert_rc(tine__robust_lock(&guarded->lock, repair, guarded), 0);
+    ck_assert_int_eq(kill(first.pid, SIGKILL), 0); /* or it was faster: no matter */
+    child_wait(&first);
+    tine__robust_unlock(&guarded->lock);
+    child_join(&second);
 }
 
 SUITE("shm/robust")
