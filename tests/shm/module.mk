@@ -7,6 +7,9 @@ tests_shm = \
 	%D%/test_condition_death \
 	%D%/test_condition_step \
 	%D%/test_dict \
+	%D%/test_dict_death \
+	%D%/test_dict_faults \
+	%D%/test_dict_step \
 	%D%/test_event \
 	%D%/test_handover \
 	%D%/test_heap \
@@ -45,6 +48,11 @@ endif
 %C%_test_condition_death_LDADD = libtinetest.la
 %C%_test_condition_step_LDADD = libtinetest.la
 %C%_test_dict_LDADD = libtinetest.la
+%C%_test_dict_death_LDADD = libtinetest.la
+%C%_test_dict_faults_LDADD = libtinetest.la
+%C%_test_dict_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_alloc -Wl,--wrap=tine_calloc \
+	-Wl,--wrap=tine_aligned_alloc -Wl,--wrap=realloc
+%C%_test_dict_step_LDADD = libtinetest.la
 %C%_test_event_LDADD = libtinetest.la
 %C%_test_handover_LDADD = libtinetest.la
 %C%_test_heap_LDADD = libtinetest.la
