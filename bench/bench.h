@@ -11,7 +11,7 @@
  *     pass.c     one pass: the process, its number, what it must leave behind (nothing)
  *     load.c     how much CPU others used meanwhile
  *     measure.c  inside a pass: repeat and take the median
- *     python.c, peer.py, openmp.c      the peers
+ *     python.c, peer.py, openmp.c, lmdb.c   the peers
  *     for.c, reduce.c, …               the cases, one concept a file
  */
 #ifndef BENCH_BENCH_H
@@ -62,8 +62,9 @@ struct bench_group {
         (array), sizeof(array) / sizeof((array)[0])                                                \
     }
 
-extern const struct bench_group bench_for, bench_heap, bench_job, bench_lock, bench_map, bench_open,
-    bench_primes, bench_reduce, bench_rwlock, bench_semaphore, bench_starmap, bench_submit;
+extern const struct bench_group bench_dict, bench_for, bench_heap, bench_job, bench_lock, bench_map,
+    bench_open, bench_primes, bench_reduce, bench_rwlock, bench_semaphore, bench_starmap,
+    bench_submit;
 
 /* pass.c: run one side in a process of its own. 0, BENCH_MISSING, or -1 (said on stderr). */
 int bench_pass_run(const struct bench_case *c, bool peer, bool quick, double *value);
@@ -99,7 +100,8 @@ int bench_await_sleep(pid_t tid);
 void *bench_ballast(size_t bytes);
 
 /* Peers. */
-bench_side bench_python; /* python.c: the function of peer.py for this case */
+bench_side bench_python;   /* python.c: the function of peer.py for this case */
+bench_side bench_lmdb_get; /* lmdb.c */
 bench_side bench_openmp_chunk64, bench_openmp_guided, bench_openmp_sum, bench_openmp_job_sleep,
     bench_openmp_job_spin, bench_openmp_primes; /* openmp.c */
 

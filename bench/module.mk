@@ -5,10 +5,12 @@ noinst_LTLIBRARIES += %D%/libpeer.la
 
 noinst_PROGRAMS += %D%/tine-bench
 %C%_tine_bench_SOURCES = \
-	%D%/bench.h %D%/work.h \
+	%D%/bench.h %D%/dict.h %D%/work.h \
+	%D%/dict.c \
 	%D%/for.c \
 	%D%/heap.c \
 	%D%/job.c \
+	%D%/lmdb.c \
 	%D%/load.c \
 	%D%/lock.c \
 	%D%/main.c \
@@ -23,8 +25,8 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/semaphore.c \
 	%D%/starmap.c \
 	%D%/submit.c
-%C%_tine_bench_CPPFLAGS = $(AM_CPPFLAGS) -DBENCH_DIR='"$(abs_top_srcdir)/%D%"'
-%C%_tine_bench_LDADD = %D%/libpeer.la libtine.la
+%C%_tine_bench_CPPFLAGS = $(AM_CPPFLAGS) -DBENCH_DIR='"$(abs_top_srcdir)/%D%"' $(LMDB_CFLAGS)
+%C%_tine_bench_LDADD = %D%/libpeer.la libtine.la $(LMDB_LIBS)
 # The program executes itself for each pass, so it must not be libtool's wrapper script.
 %C%_tine_bench_LDFLAGS = $(AM_LDFLAGS) $(OPENMP_CFLAGS) -no-install
 

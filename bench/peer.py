@@ -91,7 +91,21 @@ def lock_free(n, repetitions):
     return median_seconds(work, repetitions) / n * 1e9
 
 
+def dict_get_python(n, repetitions):
+    with multiprocessing.Manager() as manager:
+        shared = manager.dict({"key-%08u" % i: i for i in range(n)})
+        numbers = [i * 7919 % n for i in range(n)]
+        keys = [("key-%08u" % i, i) for i in numbers]
+
+        def work():
+            for key, i in keys:
+                assert shared[key] == i
+
+        return median_seconds(work, repetitions) / n * 1e6
+
+
 CASES = {
+    "dict.get.python": dict_get_python,
     "submit.window64": submit_window64,
     "starmap.default": starmap_default,
     "map.default": map_default,

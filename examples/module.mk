@@ -1,7 +1,8 @@
 # The examples: whole programs, each of them also a test.
 #
 # They see nothing of the library but its public headers and exported symbols.
-noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/rwlock %D%/semaphore %D%/shared_image
+noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/rwlock %D%/semaphore %D%/shared_image \
+	%D%/wordcount
 
 %C%_treehash_SOURCES = %D%/treehash.c
 %C%_treehash_LDADD = libtine.la $(SODIUM_LIBS)
@@ -17,6 +18,9 @@ noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/rwlock %D%/semaphore %
 
 %C%_shared_image_SOURCES = %D%/shared_image.c
 %C%_shared_image_LDADD = libtine.la
+
+%C%_wordcount_SOURCES = %D%/wordcount.c
+%C%_wordcount_LDADD = libtine.la
 
 # The program in README.md, so that it and its output cannot go stale.
 nodist_%C%_readme_SOURCES = %D%/readme.c

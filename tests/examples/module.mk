@@ -7,6 +7,7 @@ example_tests = \
 	%D%/semaphore.sh \
 	%D%/shared_image.sh \
 	%D%/treehash.sh \
-	%D%/treehash_kill.sh
+	%D%/treehash_kill.sh \
+	%D%/wordcount.sh
 dist_check_SCRIPTS += $(example_tests)
 TESTS += $(example_tests)

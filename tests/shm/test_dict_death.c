@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGKILL and SIGSTOP at random instants of processes that read, change, grow and walk a dictionary.
- * Nobody else is held up; keys that are never removed keep a whole value; additions are there or not;
- * and each kill loses one block of the heap at most.
+ * SIGKILL and SIGSTOP at random instants of processes that read, change, grow and walk a
+ * dictionary. Nobody else is held up; keys that are never removed keep a whole value; additions are
+ * there or not; and each kill loses one block of the heap at most.
  */
 #include <tine/dict.h>
 #include <tine/heap.h>
@@ -48,7 +48,7 @@ static const char *name(const char *kind, uint64_t number)
     return text;
 }
 
-/* ---- what workers do -------------------------------------------------------------------------- */
+/* ---- what workers do ------------------------------------------------------------------------- */
 
 /* Both halves of a fixed key's value belong together. */
 static void check_pair(const void *value, size_t value_len)
@@ -193,7 +193,7 @@ static void do_all(void *context)
     }
 }
 
-/* ---- the field -------------------------------------------------------------------------------- */
+/* ---- the field ------------------------------------------------------------------------------- */
 
 static struct field *open_field(void (*body)(void *))
 {

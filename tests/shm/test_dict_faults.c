@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A dictionary without memory: allocations that fail, the k-th for every k until all goes well, and a
- * heap that is really full. The program is linked so that allocations from the family heap and
+ * A dictionary without memory: allocations that fail, the k-th for every k until all goes well, and
+ * a heap that is really full. The program is linked so that allocations from the family heap and
  * growing buffers come here first (ld --wrap).
  */
 #include <tine/dict.h>

@@ -2,9 +2,9 @@
 /*
  * SIGKILL after every instruction: a victim is single-stepped n instructions into a call of the
  * dictionary and killed there. Then nobody else may be held up, every key that the victim did not
- * touch has its value, the one that it did has the old or the new, and when the dictionary is closed
- * all its blocks but one at most are free. By default some points of each call, spread evenly
- * over it; TINE_STEPS=all takes every one.
+ * touch has its value, the one that it did has the old or the new, and when the dictionary is
+ * closed all its blocks but one at most are free. By default some points of each call, spread
+ * evenly over it; TINE_STEPS=all takes every one.
  */
 #include <tine/dict.h>
 #include <tine/heap.h>
@@ -61,7 +61,7 @@ static const char *name(int number)
     return text;
 }
 
-/* ---- before the call -------------------------------------------------------------------------- */
+/* ---- before the call ------------------------------------------------------------------------- */
 
 static void nothing(tine_dict *dict)
 {
@@ -172,7 +172,7 @@ static void have_swept_publisher(tine_dict *dict)
     ck_assert_rc(tine__owner_sweep_dead(), 0);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static void put(tine_dict *dict)
 {
@@ -233,7 +233,7 @@ static void open_another(tine_dict *dict)
     ck_assert_ok(tine_dict_open(&another, NULL));
 }
 
-/* ---- the victim ------------------------------------------------------------------------------- */
+/* ---- the victim ------------------------------------------------------------------------------ */
 
 static pid_t start_victim(const struct operation *operation, tine_dict *dict)
 {
@@ -279,7 +279,7 @@ static long step(pid_t pid, long steps)
     return steps;
 }
 
-/* ---- afterwards ------------------------------------------------------------------------------- */
+/* ---- afterwards ------------------------------------------------------------------------------ */
 
 static void check_others(tine_dict *dict)
 {
