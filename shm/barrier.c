@@ -10,10 +10,10 @@
  * Parties are processes, listed in party[] before they are counted; whoever sleeps looks at most
  * every 25 ms, and at least every 75 ms, whether the listed ones live, and breaks the round if not. A
  * new party looks before it is listed, so that it can't fill the place of a dead one that has arrived. A party
- * counts for one epoch. A reset breaks the round, lists the living for the next epoch, and opens it by one
- * step; the dead stay behind, and their slots are free again. The epoch in a slot is modulo 4: a
- * thread that stands still between reading a slot and replacing it, while exactly 4 resets pass
- * and the slot comes to hold the same again, can make one party uncounted until its next arrival.
+ * counts for one epoch. A reset breaks the round, lists the living for the next epoch, forgets the dead,
+ * and opens the next epoch by one step. The epoch in a slot is modulo 4: a thread that stands
+ * still between reading a slot and replacing it, while 2 or more resets pass and the slot comes to hold
+ * the same again, can make one party uncounted until its next arrival.
  *
  * What a kill leaves: listed and not counted, counted, acting: the party is dead, the round breaks. Ended or
  * broken without a wake-up: the sleepers' look. In a reset: still broken, some listed for
@@ -290,19 +290,23 @@ static int enlist(struct tine__barrier_shm *shared, uint64_t word)
     return enlist_slow(shared, word, first, party);
 }
 
-/* Of a broken barrier: lists those who live for the next epoch, too. */
-static void carry_over(struct tine__barrier_shm *shared, uint32_t epoch)
+/*
+ * Of a broken barrier: lists those who live for the next epoch, and forgets the dead. Each slot was read,
+ * and a death seen, before the barrier is found still broken: so nothing of a later epoch is undone.
+ */
+static void carry_over(struct tine__barrier_shm *shared, uint64_t word)
 {
     for (uint32_t i = 0; i < shared->slots; i++) {
-        uint64_t party = atomic_load_explicit(&shared->party[i], memory_order_seq_cst);
-        uint32_t ahead = ahead_of(party, epoch);
+        uint64_t party = atomic_load_explicit(&shared->party[i], memory_order_seq_cst), next = 0;
 
-        if (party == 0 || ahead == 1)
+        if (party == 0)
             continue;
-        if (ahead != 0) /* long gone; before its epoch seems to come again */
-            replace(&shared->party[i], party, 0);
-        else if (tine__owner_word_lives(party))
-            replace(&shared->party[i], party, with_epoch(party, epoch + 1));
+        if (tine__owner_word_lives(party))
+            next = with_epoch(party, target_epoch(word));
+        if (load(shared) != word) /* another reset was quicker */
+            return;
+        if (next != party)
+            replace(&shared->party[i], party, next);
     }
 }
 
@@ -560,7 +564,7 @@ int tine_barrier_reset(tine_barrier *barrier)
     if (shared == NULL)
         return -EINVAL;
     word = break_now(shared);
-    carry_over(shared, epoch_of(word));
+    carry_over(shared, word);
     /* If it fails, another reset has done it since this one began. */
     (void)change(shared, &word, next_round(word));
     return 0;

@@ -3,6 +3,8 @@ if TESTS_WITH_CHECK
 tests_kill = \
 	%D%/kill_condition \
 	%D%/kill_descriptor \
+	%D%/kill_barrier \
+	%D%/kill_event \
 	%D%/kill_idle \
 	%D%/kill_lock \
 	%D%/kill_nursery \
@@ -26,6 +28,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_condition_LDADD = $(kill_libs)
 %C%_kill_descriptor_SOURCES = %D%/kill_descriptor.c $(kill_load)
 %C%_kill_descriptor_LDADD = $(kill_libs)
+%C%_kill_barrier_LDADD = $(kill_libs)
+%C%_kill_event_LDADD = $(kill_libs)
 %C%_kill_idle_SOURCES = %D%/kill_idle.c $(kill_load)
 %C%_kill_idle_LDADD = $(kill_libs)
 %C%_kill_lock_LDADD = $(kill_libs)

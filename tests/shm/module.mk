@@ -3,6 +3,8 @@ noinst_HEADERS += %D%/condition_help.h %D%/heap_help.h
 if TESTS_WITH_CHECK
 tests_shm = \
 	%D%/test_barrier \
+	%D%/test_barrier_death \
+	%D%/test_barrier_step \
 	%D%/test_condition \
 	%D%/test_condition_death \
 	%D%/test_condition_step \
@@ -44,6 +46,8 @@ TESTS += $(tests_shm)
 endif
 
 %C%_test_barrier_LDADD = libtinetest.la
+%C%_test_barrier_death_LDADD = libtinetest.la
+%C%_test_barrier_step_LDADD = libtinetest.la
 %C%_test_condition_LDADD = libtinetest.la
 %C%_test_condition_death_LDADD = libtinetest.la
 %C%_test_condition_step_LDADD = libtinetest.la
