@@ -155,7 +155,7 @@ static bool parse_text_format(uint64_t word, size_t *size, bool *exact)
     return text[i] == '\0';
 }
 
-static int32_t type_of(uint64_t format, enum code code)
+static int32_t type_of(uint64_t format, int8_t code)
 {
     if (format == word_of(FORMAT_NONE) && code == CODE_NONE)
         return TINE_SHAREABLE_NONE;

@@ -128,7 +128,8 @@ void python_end(struct python *python)
     free(python->answer);
 }
 
-static void say(struct python *python, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void say(struct python *python, const char *format,
+                                                      va_list arguments)
 {
     vfprintf(python->out, format, arguments);
     fputc('\n', python->out);

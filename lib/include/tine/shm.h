@@ -105,7 +105,7 @@ enum {
  *          -EACCES, -EAGAIN and -EPROTO as of tine_shm_attach()
  * Give up: -EINVAL (bad name, size 0, mode beyond 0666, an option of attach, .exist_ok without a
  *          name), -E2BIG (reserved not zero), -EFBIG (RLIMIT_FSIZE), -EMFILE, -ENFILE, -ENOTSUP (no
- *          /dev/shm)
+ *          /dev/shm, or a file system there that cannot allocate)
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   leaves the complete segment under its name, or nothing; where the kernel has no nameless
@@ -333,8 +333,8 @@ TINE_API TINE_CHECKED int tine_shm_unlink_name(const char *name);
  * Units:   size, options.reserve bytes
  * Returns: 0, or a negative code; *shm is set only for 0
  * Handle:  -ENOMEM, -ENOSPC
- * Give up: -EINVAL (size 0, an option of attach), -E2BIG (reserved not zero), -EFBIG
- *          (RLIMIT_FSIZE), -EMFILE, -ENFILE
+ * Give up: -EINVAL (size 0, an option of attach, a label beyond 249 bytes), -E2BIG (reserved not
+ *          zero), -EFBIG (RLIMIT_FSIZE), -EMFILE, -ENFILE
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   the memory goes with the last process that has it
