@@ -503,6 +503,7 @@ int tine_dict_open(tine_dict **dict, const tine_dict_options *options)
         return -ENOMEM;
     }
     memset(opened, 0, sizeof *opened);
+    tine__dict_init_seats(&opened->seats);
     tine__random_bytes(&opened->id, sizeof opened->id);
     tine__random_bytes(&opened->seed, sizeof opened->seed);
     opened->magic = DICT_MAGIC;

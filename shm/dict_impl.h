@@ -29,6 +29,7 @@ enum {
     DICT_CELLS_MIN = 32,
     DICT_SEATS = 7, /* to a block of them */
     DICT_LIMBOS = 3,
+    DICT_VACANT = 1, /* the pin of a seat that nobody has: of no epoch that ever was */
 };
 
 /* ---- cells ------------------------------------------------------------------------------------ *
@@ -94,14 +95,15 @@ struct dict_table_shm {
  * field           written by                        read by               order
  * pin             the holder; an adopter            whoever advances the  seq_cst
  *                                                   epoch
- * owner           CAS: a process that takes a free  any                   seq_cst
- *                 seat or one of the dead
+ * owner           CAS: a process that takes a       any                   seq_cst
+ *                 vacant seat or one of the dead;
+ *                 the holder who vacates it
  * all others      the holder, the adopter           the next of them      release / acquire, after
  *                                                                         that of pin or owner
  */
 struct dict_seat_shm {
-    _Atomic uint64_t pin;    /* 0: no call; else epoch * 2 + 1 */
-    _Atomic uint64_t owner;  /* ticket of the process, 0: never taken */
+    _Atomic uint64_t pin;    /* 0: no call; else epoch * 2 + 1, or DICT_VACANT */
+    _Atomic uint64_t owner;  /* ticket of the process, 0: vacant */
     _Atomic uint64_t hand;   /* an entry that is made, and perhaps published */
     _Atomic uint64_t target; /* the cell that it is for, 0: not yet known */
     _Atomic uint64_t old;    /* the entry that stands there, to be retired if the CAS succeeds */
@@ -211,6 +213,7 @@ void tine__dict_tidy(const struct dict_call *call);
 void tine__dict_reclaim(const struct dict_call *call);
 /* Settles every seat and frees all limbo; nobody else uses the dictionary. */
 void tine__dict_settle(const struct dict_call *call);
+void tine__dict_init_seats(struct dict_seats_shm *block);
 void tine__dict_free_seats(tine_dict *dict);
 void tine__dict_free_dead(struct dict_table_shm *table); /* entries of DEAD cells */
 

@@ -273,19 +273,6 @@ static void resolve(tine_dict *dict, struct dict_seat_shm *seat)
     resolve_tables(dict, seat);
 }
 
-/* Takes the seat of a dead owner. False: somebody else did. */
-static bool adopt(tine_dict *dict, struct dict_seat_shm *seat, uint64_t owner, uint64_t ticket)
-{
-    if (!atomic_compare_exchange_strong(&seat->owner, &owner, ticket))
-        return false;
-    atomic_fetch_add_explicit(&dict->swept, 1, memory_order_relaxed);
-    if (load(&seat->pin) != 0) {
-        resolve(dict, seat);
-        store(&seat->pin, 0);
-    }
-    return true;
-}
-
 /* ---- epochs ---------------------------------------------------------------------------------- */
 
 static inline uint64_t pin_word(uint64_t epoch)
@@ -315,17 +302,81 @@ static inline bool take(const tine_dict *dict, struct dict_seat_shm *seat)
     return true;
 }
 
+/* ---- who has a seat --------------------------------------------------------------------------- *
+ * owner 0, pin VACANT   nobody; whoever makes the first CAS of owner has it
+ * owner, pin 0          that process; whichever of its threads makes the first CAS of pin has it
+ * owner, pin odd        a thread of that process; if it is dead, whoever makes the first CAS of
+ *                       owner, and no thread of his can come between, as the pin is not 0
+ *
+ * A seat is vacated only if its pin was never 0 under this owner, so that no thread of his has it
+ * in its cache. */
+
+/* Pins a seat that the caller has already. */
+static void hold(const tine_dict *dict, struct dict_seat_shm *seat)
+{
+    repin(dict, seat, 0);
+}
+
+/* Gives up a seat that was taken to put it in order, with what is in its limbo: to anybody, unless
+ * a thread of ours may remember it. */
+static void give_up(struct dict_seat_shm *seat, bool remembered)
+{
+    if (remembered) {
+        store(&seat->pin, 0);
+        return;
+    }
+    atomic_store_explicit(&seat->pin, DICT_VACANT, memory_order_seq_cst);
+    atomic_store_explicit(&seat->owner, 0, memory_order_seq_cst);
+}
+
+/* Takes the seat of a dead owner, with its call settled. False: somebody else did, perhaps a thread
+ * of ours. */
+static bool adopt(tine_dict *dict, struct dict_seat_shm *seat, uint64_t owner, uint64_t ticket,
+                  bool *remembered)
+{
+    uint64_t pin = load(&seat->pin); /* of the dead, if the CAS succeeds */
+
+    if (!atomic_compare_exchange_strong(&seat->owner, &owner, ticket))
+        return false;
+    atomic_fetch_add_explicit(&dict->swept, 1, memory_order_relaxed);
+    *remembered = pin == 0;
+    if (pin == 0)
+        return take(dict, seat);
+    resolve(dict, seat); /* under the pin of the dead: what his fields name is still there */
+    hold(dict, seat);
+    return true;
+}
+
+/* Takes a seat that is vacant or of a dead process; `look` as for tine__owner_ticket_alive(). */
+static bool occupy(tine_dict *dict, struct dict_seat_shm *seat, uint64_t owner, uint64_t ticket,
+                   bool look, bool *remembered)
+{
+    if (owner != 0)
+        return !tine__owner_ticket_alive(owner, look) &&
+               adopt(dict, seat, owner, ticket, remembered);
+    *remembered = false;
+    if (!atomic_compare_exchange_strong(&seat->owner, &owner, ticket))
+        return false;
+    hold(dict, seat);
+    return true;
+}
+
 /* Does the seat let the epoch go on? A dead owner's does, once it is settled. */
 static bool lets_pass(const struct dict_call *call, struct dict_seat_shm *seat, uint64_t epoch)
 {
     uint64_t pin = atomic_load_explicit(&seat->pin, memory_order_seq_cst), owner;
+    bool remembered;
 
     if (pin == 0 || pin == pin_word(epoch))
         return true;
-    owner = load(&seat->owner);
-    if (seat == call->seat || tine__owner_ticket_alive(owner, true))
+    owner = atomic_load_explicit(&seat->owner, memory_order_seq_cst);
+    if (owner == 0)
+        return true;
+    if (seat == call->seat ||
+        !occupy(call->dict, seat, owner, load(&call->seat->owner), true, &remembered))
         return false;
-    return adopt(call->dict, seat, owner, load(&call->seat->owner));
+    give_up(seat, remembered);
+    return true;
 }
 
 static void advance(const struct dict_call *call)
@@ -353,20 +404,18 @@ void tine__dict_tidy(const struct dict_call *call)
     free_old_limbo(seat, atomic_load_explicit(&call->dict->epoch, memory_order_seq_cst));
 }
 
-/* Frees what it can of a seat that no call uses, if it is ours or a dead one's. */
+/* Frees what it can of a seat that no living process but ours has. */
 static void reclaim_seat(const struct dict_call *call, struct dict_seat_shm *seat)
 {
-    uint64_t ticket = load(&call->seat->owner), owner = load(&seat->owner);
+    uint64_t ticket = load(&call->seat->owner);
+    uint64_t owner = atomic_load_explicit(&seat->owner, memory_order_seq_cst);
+    bool remembered = true;
 
-    if (owner == 0)
-        return;
-    if (owner != ticket &&
-        (tine__owner_ticket_alive(owner, true) || !adopt(call->dict, seat, owner, ticket)))
-        return;
-    if (!take(call->dict, seat))
+    if (owner == ticket ? !take(call->dict, seat)
+                        : !occupy(call->dict, seat, owner, ticket, true, &remembered))
         return;
     free_old_limbo(seat, atomic_load_explicit(&call->dict->epoch, memory_order_seq_cst));
-    store(&seat->pin, 0);
+    give_up(seat, remembered);
 }
 
 void tine__dict_reclaim(const struct dict_call *call)
@@ -412,24 +461,22 @@ void tine__dict_free_seats(tine_dict *dict)
 
 static struct cached_seat *cached(const tine_dict *dict)
 {
-    return &cache[(uintptr_t)dict / sizeof(struct dict_seat_shm) % CACHED];
+    return &cache[dict->id % CACHED];
 }
 
 /* What a search for a seat takes, in this order: nobody waits for /proc who need not. */
-enum choice { OWN_OR_SWEPT, NEVER_TAKEN, OF_THE_DEAD, CHOICES };
+enum choice { OWN_OR_SWEPT, VACANT, OF_THE_DEAD, CHOICES };
 
 static bool choose(tine_dict *dict, struct dict_seat_shm *seat, enum choice choice, uint64_t ticket)
 {
     uint64_t owner = atomic_load_explicit(&seat->owner, memory_order_seq_cst);
+    bool remembered;
 
     if (owner == ticket)
         return take(dict, seat);
-    if (owner == 0)
-        return choice == NEVER_TAKEN &&
-               atomic_compare_exchange_strong(&seat->owner, &owner, ticket) && take(dict, seat);
-    if (choice == NEVER_TAKEN || tine__owner_ticket_alive(owner, choice == OF_THE_DEAD))
+    if ((owner == 0) != (choice == VACANT))
         return false;
-    return adopt(dict, seat, owner, ticket) && take(dict, seat);
+    return occupy(dict, seat, owner, ticket, choice == OF_THE_DEAD, &remembered);
 }
 
 static struct dict_seat_shm *search(tine_dict *dict, uint64_t ticket)
@@ -443,6 +490,13 @@ static struct dict_seat_shm *search(tine_dict *dict, uint64_t ticket)
     return NULL;
 }
 
+void tine__dict_init_seats(struct dict_seats_shm *block)
+{
+    memset(block, 0, sizeof *block);
+    for (int i = 0; i < DICT_SEATS; i++)
+        atomic_init(&block->seat[i].pin, DICT_VACANT);
+}
+
 /* Another block of seats at the end of the chain; whoever made it. */
 static int add_seats(tine_dict *dict)
 {
@@ -453,7 +507,7 @@ static int add_seats(tine_dict *dict)
     block = tine_aligned_alloc(sizeof(struct dict_seat_shm), sizeof *block);
     if (block == NULL)
         return -ENOMEM;
-    memset(block, 0, sizeof *block);
+    tine__dict_init_seats(block);
     if (!atomic_compare_exchange_strong(&last->next, &next, block))
         tine_free(block);
     return 0;
@@ -474,12 +528,13 @@ static int enter_slowly(struct dict_call *call)
 
 int tine__dict_enter(struct dict_call *call, tine_dict *dict)
 {
-    const struct cached_seat *place = cached(dict);
+    const struct cached_seat *place;
 
     if (dict == NULL)
         return -EINVAL;
     if (dict->magic != DICT_MAGIC)
         return -EBADF;
+    place = cached(dict);
     call->dict = dict;
     call->generation = tine__fork_generation_fast();
     if (place->dict == dict && place->id == dict->id && place->generation == call->generation &&

@@ -275,6 +275,7 @@ static void close_field(struct field *field, uint64_t base, size_t kills)
     ck_assert_rc(tine__owner_sweep_dead(), 0);
     assert_heap_sound();
     after = heap_counts().used_blocks;
+    ck_assert_uint_le(counts.seats, 5 * WORKERS); /* those of the dead are taken again */
     printf("dict: %zu kills, %" PRIu64 " tables, %" PRIu64 " seats adopted, %" PRId64
            " blocks lost\n",
            kills, counts.resizes, counts.swept, (int64_t)(after - base));
