@@ -45,11 +45,17 @@ static bool has_pidfd(void)
 
 TEST(descriptors_are_not_inherited_through_exec)
 {
-    int memfd = tine__sys_memfd("tine-test"), ends[2];
+    int memfd = tine__sys_memfd("tine-test"), copy = tine__sys_dup(memfd);
+    int file = tine__sys_tmpfile("/dev/shm", 0600), null = tine__sys_open("/dev/null", true);
+    int ends[2];
 
-    ck_assert_ok(memfd);
+    ck_assert(memfd >= 0 && copy >= 0 && file >= 0 && null >= 0);
     ck_assert_rc(tine__sys_socketpair(ends), 0);
     ck_assert(is_cloexec(memfd) && is_cloexec(ends[0]) && is_cloexec(ends[1]));
+    ck_assert(is_cloexec(copy) && is_cloexec(file) && is_cloexec(null));
+    close(copy);
+    close(file);
+    close(null);
     close(memfd);
     close(ends[0]);
     close(ends[1]);
@@ -67,6 +73,12 @@ static void open_without_standard_streams(void *unused)
     ck_assert(tine__sys_socketpair(ends) == 0 && ends[0] > STDERR_FILENO &&
               ends[1] > STDERR_FILENO);
     fd = tine__sys_pidfd_open(getpid());
+    ck_assert(fd > STDERR_FILENO);
+    fd = tine__sys_open("/dev/null", false);
+    ck_assert(fd > STDERR_FILENO);
+    fd = tine__sys_tmpfile("/dev/shm", 0600);
+    ck_assert(fd > STDERR_FILENO);
+    fd = tine__sys_dup(fd);
     ck_assert(fd > STDERR_FILENO);
 }
 

@@ -429,7 +429,7 @@ static void on_a_small_file_system(void *unused)
 
     (void)unused;
     ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
-    ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    ck_assert_int_eq(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL), 0);
     ck_assert_int_eq(mount("tine-test", "/dev/shm", "tmpfs", 0, "size=1m"), 0);
     ck_assert_rc(tine_shm_create(&other, name_of("y"), 16 * MIB, NULL), -ENOSPC);
     ck_assert_int_eq(access(path_of("y"), F_OK), -1);
@@ -456,7 +456,7 @@ static void on_a_small_file_system(void *unused)
 static void try_to_mount(void *unused)
 {
     (void)unused;
-    _exit(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    _exit(unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
                   mount("tine-test", "/dev/shm", "tmpfs", 0, "size=1m") == 0
               ? 0
               : 1);
