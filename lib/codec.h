@@ -61,6 +61,8 @@ struct tine__texts {
 };
 void tine__texts_free(struct tine__texts *texts);
 void tine__texts_move(struct tine__texts *from, struct tine__texts *to);
+/* A copy with a NUL behind it, owned by texts, or with NULL to be given to free(). NULL: no memory. */
+char *tine__text_copy(const void *bytes, size_t length, struct tine__texts *texts);
 
 /*
  * A va_list to be passed on and used up. Filled by va_start and never copied: right after a va_start
@@ -78,7 +80,7 @@ struct tine__arguments {
 int tine__pack(tine_buffer *out, const char *format, bool tuple, struct tine__arguments *args);
 int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,
                   struct tine__texts *texts);
-/* The same without the short way for numbers (lib/numbers.c). */
+/* The same without the short way (lib/unpack_short.c). */
 int tine__vunpack_anything(const void *bytes, size_t size, const char *format, bool tuple,
                            va_list args, struct tine__texts *texts);
 

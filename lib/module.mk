@@ -59,7 +59,6 @@ libtinecore_la_SOURCES += \
 	%D%/hash.c %D%/hash.h \
 	%D%/log.c %D%/log.h \
 	%D%/msgpack_head.h \
-	%D%/numbers.c \
 	%D%/pack.c \
 	%D%/pickle.c %D%/pickle.h \
 	%D%/prescan.c \
@@ -69,4 +68,5 @@ libtinecore_la_SOURCES += \
 	%D%/sig.c %D%/sig.h \
 	%D%/sys.c %D%/sys.h \
 	%D%/unpack.c \
+	%D%/unpack_short.c \
 	%D%/version.c

@@ -44,6 +44,9 @@ static inline int append(uint8_t **at, const void *bytes, size_t size)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "`a` borrows arrays from the bytes, which are little-endian");
 
+/* The cursor stays in a register only as long as nobody has its address. */
+#define INLINE static inline __attribute__((always_inline))
+
 enum {
     SHORT_MAX = 31, /* the longest string whose head is one byte */
     SHORT_ARRAY_MAX = 15,
@@ -238,14 +241,14 @@ static int close_bracket(struct packer *packer, char close)
 
 /* ---- letters of at most ROOM bytes: their cursor is a local of the loop, and so in a register ---- */
 
-static inline int put_narrow(uint8_t **at, int value, int min, int max)
+INLINE int put_narrow(uint8_t **at, int value, int min, int max)
 {
     if (value < min || value > max)
         return -ERANGE;
     return msgpack_pack_int32(at, value);
 }
 
-static inline int put_float(uint8_t **at, double value)
+INLINE int put_float(uint8_t **at, double value)
 {
     if (isfinite(value) && fabs(value) > FLT_MAX)
         return -ERANGE;
@@ -253,7 +256,7 @@ static inline int put_float(uint8_t **at, double value)
 }
 
 /* Most strings are keys and names: copied while their end is looked for, without a call. */
-static inline bool put_short(uint8_t **at, const char *text)
+INLINE bool put_short(uint8_t **at, const char *text)
 {
     size_t size;
 
@@ -266,48 +269,46 @@ static inline bool put_short(uint8_t **at, const char *text)
     return true;
 }
 
-/* 0 done, OTHER: none of these letters; or a long string, which then stands in packer->text. */
-static inline int put_simple(uint8_t **at, char letter, struct packer *packer)
+/* 0 done, OTHER: none of these letters; or a long string, which then stands in *text. */
+INLINE int put_simple(uint8_t **at, char letter, struct tine__arguments *args, const char **text)
 {
     switch (letter) {
     case '?':
-        return va_arg(packer->args->list, int) != 0 ? msgpack_pack_true(at)
-                                                    : msgpack_pack_false(at);
+        return va_arg(args->list, int) != 0 ? msgpack_pack_true(at) : msgpack_pack_false(at);
     case 'b':
-        return put_narrow(at, va_arg(packer->args->list, int), INT8_MIN, INT8_MAX);
+        return put_narrow(at, va_arg(args->list, int), INT8_MIN, INT8_MAX);
     case 'B':
-        return put_narrow(at, va_arg(packer->args->list, int), 0, UINT8_MAX);
+        return put_narrow(at, va_arg(args->list, int), 0, UINT8_MAX);
     case 'h':
-        return put_narrow(at, va_arg(packer->args->list, int), INT16_MIN, INT16_MAX);
+        return put_narrow(at, va_arg(args->list, int), INT16_MIN, INT16_MAX);
     case 'H':
-        return put_narrow(at, va_arg(packer->args->list, int), 0, UINT16_MAX);
+        return put_narrow(at, va_arg(args->list, int), 0, UINT16_MAX);
     case 'i':
-        return msgpack_pack_int32(at, va_arg(packer->args->list, int32_t));
+        return msgpack_pack_int32(at, va_arg(args->list, int32_t));
     case 'I':
-        return msgpack_pack_uint32(at, va_arg(packer->args->list, uint32_t));
+        return msgpack_pack_uint32(at, va_arg(args->list, uint32_t));
     case 'q':
-        return msgpack_pack_int64(at, va_arg(packer->args->list, int64_t));
+        return msgpack_pack_int64(at, va_arg(args->list, int64_t));
     case 'Q':
-        return msgpack_pack_uint64(at, va_arg(packer->args->list, uint64_t));
+        return msgpack_pack_uint64(at, va_arg(args->list, uint64_t));
     case 'f':
-        return put_float(at, va_arg(packer->args->list, double));
+        return put_float(at, va_arg(args->list, double));
     case 'd':
-        return msgpack_pack_double(at, va_arg(packer->args->list, double));
+        return msgpack_pack_double(at, va_arg(args->list, double));
     case 'n':
         return msgpack_pack_nil(at);
     case 's':
-        packer->text = va_arg(packer->args->list, const char *);
-        if (packer->text == NULL)
+        *text = va_arg(args->list, const char *);
+        if (*text == NULL)
             return -EINVAL;
-        return put_short(at, packer->text) ? 0 : OTHER;
+        return put_short(at, *text) ? 0 : OTHER;
     default:
         return OTHER;
     }
 }
 
 /* Arrays whose head is one byte, as most are; false: another bracket, or none. */
-static inline bool put_bracket(uint8_t **at, char letter, struct packer *packer,
-                               struct frame **frame)
+INLINE bool put_bracket(uint8_t **at, char letter, struct packer *packer, struct frame **frame)
 {
     uint8_t *bytes = packer->writer.out->data, *head;
 
@@ -337,7 +338,7 @@ static inline int pack_simple(struct packer *packer)
     for (; at <= last; format++) {
         if (put_bracket(&at, *format, packer, &frame))
             continue;
-        rc = put_simple(&at, *format, packer);
+        rc = put_simple(&at, *format, packer->args, &packer->text);
         if (rc != 0)
             break;
         frame->items++;
@@ -412,13 +413,12 @@ static int pack_letters(struct packer *packer)
     }
 }
 
-int tine__pack(tine_buffer *out, const char *format, bool tuple, struct tine__arguments *args)
+static __attribute__((noinline)) int pack_several(tine_buffer *out, const char *format, bool tuple,
+                                                  struct tine__arguments *args)
 {
     struct packer packer;
     int rc;
 
-    if (format == NULL)
-        return -EINVAL;
     rc = tine__buffer_has_room(out, ROOM) ? 0 : tine__buffer_reserve(out, ROOM);
     if (rc < 0)
         return rc;
@@ -438,11 +438,37 @@ int tine__pack(tine_buffer *out, const char *format, bool tuple, struct tine__ar
     return rc;
 }
 
+/* A single number, as most results are, needs no packer: 0, OTHER, or negative. */
+static inline int pack_one(tine_buffer *out, char letter, struct tine__arguments *args)
+{
+    uint8_t *at = out->data + out->size;
+    const char *text;
+    int rc = put_simple(&at, letter, args, &text);
+
+    if (rc == 0)
+        out->size = (size_t)(at - out->data);
+    return rc;
+}
+
+int tine__pack(tine_buffer *out, const char *format, bool tuple, struct tine__arguments *args)
+{
+    int rc = OTHER;
+
+    if (format == NULL)
+        return -EINVAL;
+    /* no string: a long one would be taken from the arguments */
+    if (!tuple && format[0] != '\0' && format[0] != 's' && format[1] == '\0' &&
+        tine__buffer_has_room(out, ROOM))
+        rc = pack_one(out, format[0], args);
+    return rc == OTHER ? pack_several(out, format, tuple, args) : rc;
+}
+
 int tine_vpack(tine_buffer *out, const char *format, va_list args)
 {
-    struct tine__arguments copy = {.descriptors = NULL};
+    struct tine__arguments copy;
     int rc;
 
+    copy.descriptors = NULL;
     va_copy(copy.list, args);
     rc = tine__pack(out, format, false, &copy);
     va_end(copy.list);
@@ -451,9 +477,10 @@ int tine_vpack(tine_buffer *out, const char *format, va_list args)
 
 int tine_pack(tine_buffer *out, const char *format, ...)
 {
-    struct tine__arguments args = {.descriptors = NULL};
+    struct tine__arguments args;
     int rc;
 
+    args.descriptors = NULL;
     va_start(args.list, format);
     rc = tine__pack(out, format, false, &args);
     va_end(args.list);

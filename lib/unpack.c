@@ -72,6 +72,28 @@ void tine__texts_move(struct tine__texts *from, struct tine__texts *to)
     from->first = NULL;
 }
 
+char *tine__text_copy(const void *bytes, size_t length, struct tine__texts *texts)
+{
+    struct tine__text *text = NULL;
+    char *copy;
+
+    if (texts == NULL) {
+        copy = malloc(length + 1);
+    } else {
+        text = malloc(sizeof *text + length + 1);
+        copy = text == NULL ? NULL : text->bytes;
+    }
+    if (copy == NULL)
+        return NULL;
+    if (texts != NULL) {
+        text->next = texts->first;
+        texts->first = text;
+    }
+    memcpy(copy, bytes, length);
+    copy[length] = '\0';
+    return copy;
+}
+
 static int make_text(struct walk *walk, size_t length)
 {
     size_t size;

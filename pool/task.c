@@ -68,12 +68,13 @@ static bool is_one_value(const char *format, const tine_buffer *packed)
 
 int tine_return(tine_call *call, const char *format, ...)
 {
-    struct tine__arguments args = {.descriptors = NULL};
+    struct tine__arguments args;
     int rc;
 
     if (call == NULL || format == NULL)
         return -EINVAL;
     call->result.size = 0;
+    args.descriptors = NULL;
     va_start(args.list, format);
     rc = tine__pack(&call->result, format, false, &args);
     va_end(args.list);

@@ -5,7 +5,7 @@
  *
  * Every letter takes pointers only, so one row of slots serves all formats. They are filled with a
  * pattern: a failure must leave it as it was. What a success hands out must lie inside the bytes. The
- * short way for numbers must say what the long one says.
+ * short way must say what the long one says.
  */
 #include "lib/codec.h"
 

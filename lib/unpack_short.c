@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unpacking of messages that are a few numbers, as most arguments and results are: in one pass.
+ * Unpacking of messages that are a few numbers and short strings, as most arguments and results are:
+ * in one pass.
  *
  * Values are read into a list and stored from there, once everything has been found to fit. This
  * pass only ever says yes. Whatever it does not like, a letter, a form of a number, the bytes or the
@@ -12,8 +13,10 @@
 
 #include "lib/msgpack_head.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "narrow numbers are stored by their first bytes");
@@ -23,15 +26,16 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 #define INLINE static inline __attribute__((always_inline))
 
 enum {
-    NUMBERS_MAX = 16,
+    VALUES_MAX = 16,
     DEPTH_MAX = 4,
+    OTHER = 1, /* nothing for the short way */
 };
 
 /* What the letters known here ask for. */
 struct letter {
     uint64_t max;  /* of an integer; where it has a sign, the least is -max - 1 */
     uint8_t width; /* of the C type; 0: not known here */
-    bool integer, has_sign;
+    bool integer, has_sign, text;
 };
 
 static const struct letter letters[UCHAR_MAX + 1] = {
@@ -46,11 +50,13 @@ static const struct letter letters[UCHAR_MAX + 1] = {
     ['f'] = {.width = sizeof(float)},
     ['d'] = {.width = sizeof(double)},
     ['?'] = {.width = sizeof(bool)},
+    ['s'] = {.width = sizeof(char *), .text = true},
 };
 
-struct number {
-    uint64_t bits;
-    size_t width; /* of its C type */
+struct value {
+    uint64_t bits; /* of a number; of a string first its address in the message, then of its copy */
+    uint32_t width;  /* of the C type */
+    uint32_t length; /* of a string + 1; 0: a number */
 };
 
 struct outer {
@@ -61,9 +67,10 @@ struct outer {
 struct reading {
     const uint8_t *at;
     const uint8_t *end;
-    struct number *next; /* behind the last one read */
+    struct value *next;  /* behind the last one read */
     uint64_t items;      /* of this array, seen so far */
     struct outer *outer; /* behind the innermost */
+    bool has_texts;
 };
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -135,15 +142,33 @@ INLINE bool read_bool(struct reading *reading, uint64_t *value)
     return (*reading->at++ & 0xfe) == 0xc2;
 }
 
-INLINE bool read_number(struct reading *reading, const struct letter *letter)
+/* Those with a head of one byte. */
+INLINE bool read_text(struct reading *reading, uint64_t *value)
+{
+    uint32_t length = *reading->at & 0x1f;
+
+    if ((*reading->at & 0xe0) != 0xa0 || (size_t)(reading->end - reading->at) <= length ||
+        memchr(reading->at + 1, '\0', length) != NULL)
+        return false;
+    *value = (uint64_t)(uintptr_t)(reading->at + 1);
+    reading->next->length = length + 1;
+    reading->at += 1 + length;
+    reading->has_texts = true;
+    return true;
+}
+
+INLINE bool read_value(struct reading *reading, const struct letter *letter)
 {
     uint64_t *value = &reading->next->bits;
 
     if (reading->at == reading->end)
         return false;
     reading->next->width = letter->width;
+    reading->next->length = 0;
     if (letter->integer)
         return read_integer(reading, letter, value);
+    if (letter->text)
+        return read_text(reading, value);
     if (letter->width == sizeof(double))
         return read_floating(reading, 0xcb, sizeof(double), value);
     if (letter->width == sizeof(float))
@@ -151,18 +176,18 @@ INLINE bool read_number(struct reading *reading, const struct letter *letter)
     return read_bool(reading, value);
 }
 
-INLINE void store(void *output, const struct number *number)
+INLINE void store(void *output, const struct value *value)
 {
     if (output == NULL)
         return;
-    if (number->width == 8)
-        memcpy(output, &number->bits, 8);
-    else if (number->width == 4)
-        memcpy(output, &number->bits, 4);
-    else if (number->width == 2)
-        memcpy(output, &number->bits, 2);
+    if (value->width == 8)
+        memcpy(output, &value->bits, 8);
+    else if (value->width == 4)
+        memcpy(output, &value->bits, 4);
+    else if (value->width == 2)
+        memcpy(output, &value->bits, 2);
     else
-        memcpy(output, &number->bits, 1);
+        memcpy(output, &value->bits, 1);
 }
 
 /* ---- arrays ---------------------------------------------------------------------------------- */
@@ -189,14 +214,14 @@ INLINE bool leave(struct reading *reading)
 
 /* ---- the one pass ---------------------------------------------------------------------------- */
 
-INLINE bool read_letters(struct reading *reading, const char *format, const struct number *last,
+INLINE bool read_letters(struct reading *reading, const char *format, const struct value *last,
                          const struct outer *outermost, const struct outer *innermost)
 {
     for (; *format != '\0'; format++) {
         const struct letter *letter = &letters[(unsigned char)*format];
 
         if (letter->width != 0) {
-            if (reading->next == last || !read_number(reading, letter))
+            if (reading->next == last || !read_value(reading, letter))
                 return false;
             reading->next++;
             reading->items++;
@@ -210,31 +235,101 @@ INLINE bool read_letters(struct reading *reading, const char *format, const stru
     return reading->at == reading->end && reading->outer == outermost;
 }
 
-/* true: unpacked. false: nothing was done, and nothing is decided. */
-INLINE bool unpack_numbers(const uint8_t *bytes, size_t size, const char *format, bool tuple,
-                           va_list args)
+static bool copy_text(struct value *value, struct tine__texts *texts)
 {
-    struct number numbers[NUMBERS_MAX];
+    const void *bytes = (const void *)(uintptr_t)value->bits;
+
+    value->bits = (uint64_t)(uintptr_t)tine__text_copy(bytes, value->length - 1, texts);
+    return value->bits != 0;
+}
+
+static void free_copies(const struct value *first, const struct value *end)
+{
+    for (; first < end; first++)
+        if (first->length > 0)
+            free((void *)(uintptr_t)first->bits); /* of the one that failed: NULL */
+}
+
+/* Exchanges strings for copies of them, where they are wanted. All, or none: -ENOMEM. */
+static int copy_texts(struct value *first, const struct value *end, va_list args,
+                      struct tine__texts *texts)
+{
+    struct tine__texts made = {0};
+    struct value *value;
+    va_list outputs;
+    bool copied = true;
+
+    va_copy(outputs, args);
+    for (value = first; value < end && copied; value++) {
+        if (va_arg(outputs, void *) == NULL)
+            value->length = 0;
+        if (value->length > 0)
+            copied = copy_text(value, texts != NULL ? &made : NULL);
+    }
+    va_end(outputs);
+    if (!copied && texts == NULL)
+        free_copies(first, value);
+    else if (!copied)
+        tine__texts_free(&made);
+    else if (texts != NULL)
+        tine__texts_move(&made, texts);
+    return copied ? 0 : -ENOMEM;
+}
+
+/* 0, -ENOMEM, or OTHER: nothing was done, and nothing is decided. */
+INLINE int unpack_list(const uint8_t *bytes, size_t size, const char *format, bool tuple,
+                       va_list args, struct tine__texts *texts)
+{
+    struct value values[VALUES_MAX];
     struct outer outer[1 + DEPTH_MAX]; /* the first for the tuple, or for nothing */
-    struct reading reading = {.at = bytes, .end = bytes + size, .next = numbers, .outer = outer};
+    struct reading reading = {.at = bytes, .end = bytes + size, .next = values, .outer = outer};
+    int rc = 0;
 
     if (tuple && !enter(&reading))
-        return false;
+        return OTHER;
     reading.outer = outer + 1;
-    if (!read_letters(&reading, format, numbers + NUMBERS_MAX, outer + 1, outer + 1 + DEPTH_MAX))
-        return false;
+    if (!read_letters(&reading, format, values + VALUES_MAX, outer + 1, outer + 1 + DEPTH_MAX))
+        return OTHER;
     if (tuple && outer[0].count != reading.items)
-        return false;
-    for (const struct number *number = numbers; number < reading.next; number++)
-        store(va_arg(args, void *), number);
-    return true;
+        return OTHER;
+    if (reading.has_texts)
+        rc = copy_texts(values, reading.next, args, texts);
+    for (const struct value *value = values; rc == 0 && value < reading.next; value++)
+        store(va_arg(args, void *), value);
+    return rc;
+}
+
+/* The same for a single number, as most results are. */
+INLINE bool read_one(const uint8_t *bytes, size_t size, const struct letter *letter,
+                     struct value *value)
+{
+    struct reading reading = {.at = bytes, .end = bytes + size, .next = value};
+
+    return read_value(&reading, letter) && reading.at == reading.end;
+}
+
+/* Out of line, for a single number needs no such frame. */
+static __attribute__((noinline)) int unpack_several(const void *bytes, size_t size,
+                                                    const char *format, bool tuple, va_list args,
+                                                    struct tine__texts *texts)
+{
+    int rc = unpack_list(bytes, size, format, tuple, args, texts);
+
+    return rc == OTHER ? tine__vunpack_anything(bytes, size, format, tuple, args, texts) : rc;
 }
 
 int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,
                   struct tine__texts *texts)
 {
-    if (format != NULL && size > 0 && bytes != NULL &&
-        unpack_numbers(bytes, size, format, tuple, args))
-        return 0;
-    return tine__vunpack_anything(bytes, size, format, tuple, args, texts);
+    const struct letter *letter;
+    struct value value;
+
+    if (format == NULL || bytes == NULL)
+        return tine__vunpack_anything(bytes, size, format, tuple, args, texts);
+    letter = &letters[(unsigned char)format[0]];
+    if (tuple || letter->width == 0 || letter->text || format[1] != '\0' ||
+        !read_one(bytes, size, letter, &value))
+        return unpack_several(bytes, size, format, tuple, args, texts);
+    store(va_arg(args, void *), &value);
+    return 0;
 }
