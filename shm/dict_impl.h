@@ -103,7 +103,7 @@ struct dict_table_shm {
  */
 struct dict_seat_shm {
     _Atomic uint64_t pin;    /* 0: no call; else epoch * 2 + 1, or DICT_VACANT */
-    _Atomic uint64_t owner;  /* ticket of the process, 0: vacant */
+    _Atomic uint64_t owner;  /* tine__owner_word() of the process; 0: vacant */
     _Atomic uint64_t hand;   /* an entry that is made, and perhaps published */
     _Atomic uint64_t target; /* the cell that it is for, 0: not yet known */
     _Atomic uint64_t old;    /* the entry that stands there, to be retired if the CAS succeeds */
@@ -193,7 +193,7 @@ static inline size_t dict_entry_bytes(const struct dict_entry_shm *entry)
 
 /* ---- shm/dict_seat.c ------------------------------------------------------------------------- */
 
-/* 0, -EINVAL (NULL), -EBADF (closed), -ENOMEM, -ENOLCK; and what opens the heap gives. */
+/* 0, -EINVAL (NULL), -EBADF (closed), -ENOMEM. */
 int tine__dict_enter(struct dict_call *call, tine_dict *dict);
 void tine__dict_leave(const struct dict_call *call);
 /* Was the process forked since? Then the seat is the parent's, and the call is over. */

@@ -15,7 +15,7 @@
  * what, and nothing is lost; only a block that was on its way from or to the heap's allocator may
  * be.
  *
- * Fork: a child has another ticket, so it takes other seats; those of its parent stay pinned and in
+ * Fork: a child is another owner, so it takes other seats; those of its parent stay pinned and in
  * use there. No locks.
  */
 #include "shm/dict_impl.h"
@@ -26,7 +26,7 @@
 #include <string.h>
 
 #include "lib/fork.h"
-#include "shm/heap.h"
+#include "shm/owner.h"
 
 enum {
     CACHED = 4,           /* dictionaries whose seat a thread remembers */
@@ -331,12 +331,12 @@ static void give_up(struct dict_seat_shm *seat, bool remembered)
 
 /* Takes the seat of a dead owner, with its call settled. False: somebody else did, perhaps a thread
  * of ours. */
-static bool adopt(tine_dict *dict, struct dict_seat_shm *seat, uint64_t owner, uint64_t ticket,
+static bool adopt(tine_dict *dict, struct dict_seat_shm *seat, uint64_t owner, uint64_t self,
                   bool *remembered)
 {
     uint64_t pin = load(&seat->pin); /* of the dead, if the CAS succeeds */
 
-    if (!atomic_compare_exchange_strong(&seat->owner, &owner, ticket))
+    if (!atomic_compare_exchange_strong(&seat->owner, &owner, self))
         return false;
     atomic_fetch_add_explicit(&dict->swept, 1, memory_order_relaxed);
     *remembered = pin == 0;
@@ -347,15 +347,14 @@ static bool adopt(tine_dict *dict, struct dict_seat_shm *seat, uint64_t owner, u
     return true;
 }
 
-/* Takes a seat that is vacant or of a dead process; `look` as for tine__owner_ticket_alive(). */
-static bool occupy(tine_dict *dict, struct dict_seat_shm *seat, uint64_t owner, uint64_t ticket,
-                   bool look, bool *remembered)
+/* Takes a seat that is vacant or of a dead process. */
+static bool occupy(tine_dict *dict, struct dict_seat_shm *seat, uint64_t owner, uint64_t self,
+                   bool *remembered)
 {
     if (owner != 0)
-        return !tine__owner_ticket_alive(owner, look) &&
-               adopt(dict, seat, owner, ticket, remembered);
+        return !tine__owner_word_lives(owner) && adopt(dict, seat, owner, self, remembered);
     *remembered = false;
-    if (!atomic_compare_exchange_strong(&seat->owner, &owner, ticket))
+    if (!atomic_compare_exchange_strong(&seat->owner, &owner, self))
         return false;
     hold(dict, seat);
     return true;
@@ -373,7 +372,7 @@ static bool lets_pass(const struct dict_call *call, struct dict_seat_shm *seat, 
     if (owner == 0)
         return true;
     if (seat == call->seat ||
-        !occupy(call->dict, seat, owner, load(&call->seat->owner), true, &remembered))
+        !occupy(call->dict, seat, owner, load(&call->seat->owner), &remembered))
         return false;
     give_up(seat, remembered);
     return true;
@@ -407,12 +406,12 @@ void tine__dict_tidy(const struct dict_call *call)
 /* Frees what it can of a seat that no living process but ours has. */
 static void reclaim_seat(const struct dict_call *call, struct dict_seat_shm *seat)
 {
-    uint64_t ticket = load(&call->seat->owner);
+    uint64_t self = load(&call->seat->owner);
     uint64_t owner = atomic_load_explicit(&seat->owner, memory_order_seq_cst);
     bool remembered = true;
 
-    if (owner == ticket ? !take(call->dict, seat)
-                        : !occupy(call->dict, seat, owner, ticket, true, &remembered))
+    if (owner == self ? !take(call->dict, seat)
+                      : !occupy(call->dict, seat, owner, self, &remembered))
         return;
     free_old_limbo(seat, atomic_load_explicit(&call->dict->epoch, memory_order_seq_cst));
     give_up(seat, remembered);
@@ -464,28 +463,27 @@ static struct cached_seat *cached(const tine_dict *dict)
     return &cache[dict->id % CACHED];
 }
 
-/* What a search for a seat takes, in this order: nobody waits for /proc who need not. */
-enum choice { OWN_OR_SWEPT, VACANT, OF_THE_DEAD, CHOICES };
+/* What a search for a seat takes, in this order: nobody reads in /proc who need not. */
+enum choice { OWN, VACANT, OF_THE_DEAD, CHOICES };
 
-static bool choose(tine_dict *dict, struct dict_seat_shm *seat, enum choice choice, uint64_t ticket)
+static bool choose(tine_dict *dict, struct dict_seat_shm *seat, enum choice choice, uint64_t self)
 {
     uint64_t owner = atomic_load_explicit(&seat->owner, memory_order_seq_cst);
+    enum choice kind = owner == self ? OWN : owner == 0 ? VACANT : OF_THE_DEAD;
     bool remembered;
 
-    if (owner == ticket)
-        return take(dict, seat);
-    if ((owner == 0) != (choice == VACANT))
+    if (kind != choice)
         return false;
-    return occupy(dict, seat, owner, ticket, choice == OF_THE_DEAD, &remembered);
+    return kind == OWN ? take(dict, seat) : occupy(dict, seat, owner, self, &remembered);
 }
 
-static struct dict_seat_shm *search(tine_dict *dict, uint64_t ticket)
+static struct dict_seat_shm *search(tine_dict *dict, uint64_t self)
 {
     for (int choice = 0; choice < CHOICES; choice++)
         for (struct dict_seats_shm *block = &dict->seats; block != NULL;
              block = atomic_load_explicit(&block->next, memory_order_seq_cst))
             for (int i = 0; i < DICT_SEATS; i++)
-                if (choose(dict, &block->seat[i], (enum choice)choice, ticket))
+                if (choose(dict, &block->seat[i], (enum choice)choice, self))
                     return &block->seat[i];
     return NULL;
 }
@@ -516,10 +514,10 @@ static int add_seats(tine_dict *dict)
 static int enter_slowly(struct dict_call *call)
 {
     struct cached_seat *place = cached(call->dict);
-    uint64_t ticket;
-    int rc = tine__owner_ticket(&ticket);
+    uint64_t self = tine__owner_word();
+    int rc = 0;
 
-    while (rc == 0 && (call->seat = search(call->dict, ticket)) == NULL)
+    while (rc == 0 && (call->seat = search(call->dict, self)) == NULL)
         rc = add_seats(call->dict);
     if (rc == 0)
         *place = (struct cached_seat){call->dict, call->seat, call->dict->id, call->generation};

@@ -20,11 +20,6 @@ void *tine__heap_pointer(uint64_t offset);       /* NULL unless the heap contain
 /* This process's row in the family's table of processes: >= 0, or -ENOLCK, -ENOMEM. */
 int tine__owner_self(void);
 bool tine__owner_alive(uint32_t row);
-/* This process in one word, for memory that outlives it: never 0, never an earlier one's. */
-int tine__owner_ticket(uint64_t *ticket);
-/* Does that one still live? Without `look` the table alone is asked: the dead whom nobody has swept
- * yet count as alive. */
-bool tine__owner_ticket_alive(uint64_t ticket, bool look);
 /* Releases what dead processes held: their slabs and runs in transit, their rows. */
 int tine__owner_sweep_dead(void);
 /* The same for one process that the caller has reaped. */

@@ -220,34 +220,6 @@ bool tine__owner_alive(uint32_t row)
            tine__owner_read(&tine__heap.owners[row], &owner) && tine__owner_lives(&owner);
 }
 
-/* Row + 1 below 48 bits of the random id. */
-static uint64_t make_ticket(uint32_t row, uint64_t id)
-{
-    return (id & ~UINT64_C(0xffff)) | (row + 1);
-}
-
-int tine__owner_ticket(uint64_t *ticket)
-{
-    int row = tine__owner_self();
-
-    if (row < 0)
-        return row;
-    *ticket = make_ticket((uint32_t)row,
-                          atomic_load_explicit(&tine__heap.owners[row].id, memory_order_relaxed));
-    return 0;
-}
-
-bool tine__owner_ticket_alive(uint64_t ticket, bool look)
-{
-    uint32_t row = (uint32_t)(ticket & 0xffff) - 1;
-    struct tine__owner owner;
-
-    if (tine__heap_open() < 0 || row >= tine__heap.shared->owner_count ||
-        !tine__owner_read(&tine__heap.owners[row], &owner) || make_ticket(row, owner.id) != ticket)
-        return false;
-    return !look || tine__owner_lives(&owner);
-}
-
 int tine__heap_sweep_process(pid_t pid)
 {
     int rc = tine__heap_open();

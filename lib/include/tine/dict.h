@@ -132,8 +132,7 @@ TINE_API void tine_dict_close(tine_dict *dict);
  * Units:   none
  * Returns: 0, or a negative code: then the key is as it was
  * Handle:  -ENOMEM (no memory for the value or the growing table; the dictionary is whole)
- * Give up: -EINVAL (NULL), -EBADF (closed), -EMSGSIZE (key or value of 4 GiB), -ENOLCK (more than
- *          4096 processes); those of tine_pack
+ * Give up: -EINVAL (NULL), -EBADF (closed), -EMSGSIZE (key or value of 4 GiB); those of tine_pack
  * Blocks:  only for the heap's own short lock, never for a dead or stopped process
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   the value is there or is not; at most one block is lost
@@ -155,7 +154,7 @@ TINE_API TINE_CHECKED int tine_dict_put(tine_dict *dict, const char *key, const 
  * Units:   key_len, value_len bytes
  * Returns: 0, or a negative code: then the key is as it was
  * Handle:  -ENOMEM, TINE_EFORMAT (no msgpack)
- * Give up: -EINVAL (NULL with a length), -EBADF, -EMSGSIZE, -ENOLCK; see tine_dict_put
+ * Give up: -EINVAL (NULL with a length), -EBADF, -EMSGSIZE; see tine_dict_put
  * Blocks:  only for the heap's own short lock, never for a dead or stopped process
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   the value is there or is not; at most one block is lost
@@ -177,7 +176,7 @@ TINE_API TINE_CHECKED int tine_dict_put_packed(tine_dict *dict, const void *key,
  * Units:   none
  * Returns: 1 the key has this value now, 0 it had one already, or a negative code
  * Handle:  -ENOMEM
- * Give up: -EINVAL, -EBADF, -EMSGSIZE, -ENOLCK; those of tine_pack
+ * Give up: -EINVAL, -EBADF, -EMSGSIZE; those of tine_pack
  * Blocks:  only for the heap's own short lock, never for a dead or stopped process
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   the value is there or is not; at most one block is lost
@@ -201,7 +200,7 @@ TINE_API TINE_CHECKED int tine_dict_setdefault(tine_dict *dict, const char *key,
  * Units:   key_len, value_len bytes
  * Returns: 1 the key has this value now, 0 it had one already, or a negative code
  * Handle:  -ENOMEM, TINE_EFORMAT (no msgpack)
- * Give up: -EINVAL, -EBADF, -EMSGSIZE, -ENOLCK; see tine_dict_put
+ * Give up: -EINVAL, -EBADF, -EMSGSIZE; see tine_dict_put
  * Blocks:  only for the heap's own short lock, never for a dead or stopped process
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   the value is there or is not; at most one block is lost
@@ -225,7 +224,7 @@ TINE_API TINE_CHECKED int tine_dict_setdefault_packed(tine_dict *dict, const voi
  * Returns: 0, or a negative code
  * Handle:  -ENOENT (no such key), TINE_EFORMAT, -ERANGE (another value than the format's)
  * Give up: -EINVAL (NULL, `y v a` in the format, bad format), -EBADF, -ENOMEM (copies of `s`; the
- *          process's first call), -ENOLCK
+ *          process's first call)
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   a process killed in the call leaves nothing
@@ -245,7 +244,7 @@ TINE_API TINE_CHECKED int tine_dict_get(tine_dict *dict, const char *key, const 
  * Units:   key_len bytes
  * Returns: 0, or a negative code: then the buffer's bytes are as before
  * Handle:  -ENOENT (no such key)
- * Give up: -EINVAL (NULL, buffer not initialised), -EBADF, -EMSGSIZE, -ENOMEM, -ENOLCK
+ * Give up: -EINVAL (NULL, buffer not initialised), -EBADF, -EMSGSIZE, -ENOMEM
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   a process killed in the call leaves nothing
@@ -266,7 +265,7 @@ TINE_API TINE_CHECKED int tine_dict_get_packed(tine_dict *dict, const void *key,
  * Units:   key_len bytes
  * Returns: 1 yes, 0 no, or a negative code
  * Handle:  none
- * Give up: -EINVAL (NULL), -EBADF, -EMSGSIZE, -ENOMEM (the process's first call), -ENOLCK
+ * Give up: -EINVAL (NULL), -EBADF, -EMSGSIZE, -ENOMEM (the process's first call)
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   a process killed in the call leaves nothing
@@ -289,7 +288,7 @@ TINE_API TINE_CHECKED int tine_dict_contains(tine_dict *dict, const void *key, s
  * Units:   key_len bytes
  * Returns: 0, or a negative code: then the key is as it was
  * Handle:  what updater returned, if negative; -ENOMEM, TINE_EFORMAT (what it packed is no msgpack)
- * Give up: -EINVAL (NULL, or updater returned a positive number), -EBADF, -EMSGSIZE, -ENOLCK;
+ * Give up: -EINVAL (NULL, or updater returned a positive number), -EBADF, -EMSGSIZE;
  *          TINE_EFORKED (in a child that updater has forked: the call is the parent's)
  * Blocks:  as updater does; and for the heap's own short lock
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
@@ -311,7 +310,7 @@ TINE_API TINE_CHECKED int tine_dict_update(tine_dict *dict, const void *key, siz
  * Units:   none
  * Returns: 0, or a negative code: then the key is as it was
  * Handle:  TINE_EFORMAT, -ERANGE (the value is no such integer), -EOVERFLOW, -ENOMEM
- * Give up: -EINVAL (NULL), -EBADF, -EMSGSIZE, -ENOLCK
+ * Give up: -EINVAL (NULL), -EBADF, -EMSGSIZE
  * Blocks:  only for the heap's own short lock, never for a dead or stopped process
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   the sum is there or is not; at most one block is lost
@@ -332,7 +331,7 @@ TINE_API TINE_CHECKED int tine_dict_add(tine_dict *dict, const char *key, int64_
  * Units:   key_len bytes
  * Returns: 0, or a negative code
  * Handle:  -ENOENT (no such key)
- * Give up: -EINVAL (NULL), -EBADF, -EMSGSIZE, -ENOMEM (the process's first call), -ENOLCK
+ * Give up: -EINVAL (NULL), -EBADF, -EMSGSIZE, -ENOMEM (the process's first call)
  * Blocks:  only for the heap's own short lock, never for a dead or stopped process
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   the key is there or is not
@@ -352,7 +351,7 @@ TINE_API TINE_CHECKED int tine_dict_remove(tine_dict *dict, const void *key, siz
  * Units:   key_len bytes
  * Returns: 0, or a negative code: then the buffer's bytes are as before
  * Handle:  -ENOENT (no such key), -ENOMEM (no room in the buffer; the key stays)
- * Give up: -EINVAL (NULL, buffer not initialised), -EBADF, -EMSGSIZE, -ENOLCK
+ * Give up: -EINVAL (NULL, buffer not initialised), -EBADF, -EMSGSIZE
  * Blocks:  only for the heap's own short lock, never for a dead or stopped process
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   the key is there or is not
@@ -371,7 +370,7 @@ TINE_API TINE_CHECKED int tine_dict_pop(tine_dict *dict, const void *key, size_t
  * Units:   none
  * Returns: the count, or a negative code
  * Handle:  none
- * Give up: -EINVAL (NULL), -EBADF, -ENOMEM (the process's first call), -ENOLCK
+ * Give up: -EINVAL (NULL), -EBADF, -ENOMEM (the process's first call)
  * Blocks:  no; it looks at all cells, about 2 ns for each key
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   a process killed in the call leaves nothing
@@ -389,7 +388,7 @@ TINE_API TINE_CHECKED ssize_t tine_dict_count(tine_dict *dict);
  * Units:   none
  * Returns: 0, or a negative code: then some keys may be left
  * Handle:  none
- * Give up: -EINVAL (NULL), -EBADF, -ENOMEM (the process's first call), -ENOLCK
+ * Give up: -EINVAL (NULL), -EBADF, -ENOMEM (the process's first call)
  * Blocks:  only for the heap's own short lock, never for a dead or stopped process
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   some keys are removed, others are there
@@ -418,7 +417,7 @@ TINE_API TINE_CHECKED int tine_dict_clear(tine_dict *dict);
  * Units:   none
  * Returns: 0, or a negative code
  * Handle:  none
- * Give up: -EINVAL (NULL), -EBADF, -ENOMEM (no place for one more call), -ENOLCK
+ * Give up: -EINVAL (NULL), -EBADF, -ENOMEM (no place for one more call)
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   a process killed with an iteration open leaves nothing
@@ -473,7 +472,7 @@ TINE_API void tine_dict_iter_fini(tine_dict_iter *iter);
  * Units:   none
  * Returns: 0, or a negative code
  * Handle:  none
- * Give up: -EINVAL (NULL), -EBADF, -ENOMEM (the process's first call), -ENOLCK
+ * Give up: -EINVAL (NULL), -EBADF, -ENOMEM (the process's first call)
  * Blocks:  no; it looks at all cells, as tine_dict_count() does
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free
  * Death:   a process killed in the call leaves nothing
