@@ -186,7 +186,9 @@ int tine__sys_link(int fd, const char *path)
         return 0;
     if (errno != ENOENT) /* without /proc it takes a right, before Linux 6.10 */
         return -errno;
-    return linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) < 0 ? -errno : 0;
+    if (linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0)
+        return 0;
+    return errno == ENOENT ? -ENOTSUP : -errno;
 }
 
 int tine__sys_rename_new(const char *path, const char *wanted)

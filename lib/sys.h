@@ -28,7 +28,7 @@ int tine__sys_map_at(void *address, size_t size, int fd);
 int tine__sys_tmpfile(const char *directory, uint32_t mode); /* nameless; -ENOTSUP on some */
 int tine__sys_create(const char *path, uint32_t mode);       /* -EEXIST */
 int tine__sys_open(const char *path, bool writable);
-int tine__sys_link(int fd, const char *path);                   /* names a nameless file; -EEXIST */
+int tine__sys_link(int fd, const char *path); /* names a nameless file; -EEXIST, -ENOTSUP */
 int tine__sys_rename_new(const char *path, const char *wanted); /* -EEXIST */
 int tine__sys_unlink(const char *path);
 /* A lock of the open file: -EAGAIN while another has it. It ends with its last descriptor. */

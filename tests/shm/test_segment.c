@@ -420,17 +420,34 @@ TEST(frequent_signals_do_not_keep_it_from_being_made, .own_signals = true)
     end(shm);
 }
 
-/* ---- a full file system ---------------------------------------------------------------------- */
+/* ---- other file systems ---------------------------------------------------------------------- */
 
-static void on_a_small_file_system(void *unused)
+/* A small file system over a directory, for this process only. */
+static bool mount_small(const char *where)
+{
+    return unshare(CLONE_NEWNS) == 0 &&
+           mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tine-test", where, "tmpfs", 0, "size=1m") == 0;
+}
+
+static void try_to_mount(void *where)
+{
+    _exit(mount_small(where) ? 0 : 1);
+}
+
+static bool may_mount(char *where)
+{
+    struct child child = child_start(try_to_mount, where);
+
+    return child_wait(&child) == 0;
+}
+
+static void on_a_small_file_system(void *where)
 {
     tine_shm *shm, *other = NULL;
     int fd;
 
-    (void)unused;
-    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
-    ck_assert_int_eq(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL), 0);
-    ck_assert_int_eq(mount("tine-test", "/dev/shm", "tmpfs", 0, "size=1m"), 0);
+    ck_assert(mount_small(where));
     ck_assert_rc(tine_shm_create(&other, name_of("y"), 16 * MIB, NULL), -ENOSPC);
     ck_assert_int_eq(access(path_of("y"), F_OK), -1);
 
@@ -453,22 +470,38 @@ static void on_a_small_file_system(void *unused)
     end(shm);
 }
 
-static void try_to_mount(void *unused)
-{
-    (void)unused;
-    _exit(unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
-                  mount("tine-test", "/dev/shm", "tmpfs", 0, "size=1m") == 0
-              ? 0
-              : 1);
-}
-
 TEST(a_full_file_system_is_a_code_and_no_signal)
 {
-    struct child child = child_start(try_to_mount, NULL);
+    static char shm[] = "/dev/shm";
+    struct child child;
 
-    if (child_wait(&child) != 0)
+    if (!may_mount(shm))
         SKIP("no right to mount a small /dev/shm");
-    child = child_start(on_a_small_file_system, NULL);
+    child = child_start(on_a_small_file_system, shm);
+    child_join(&child);
+}
+
+static void without_proc(void *proc)
+{
+    tine_shm *shm = NULL;
+    int rc;
+
+    ck_assert(mount_small(proc));
+    rc = tine_shm_create(&shm, name_of("x"), 10, NULL);
+    ck_assert(rc == 0 || rc == -ENOTSUP); /* it takes a right, before Linux 6.10 */
+    if (rc == 0)
+        end(shm);
+    ck_assert(!is_there("x"));
+}
+
+TEST(without_proc_it_is_made_or_refused)
+{
+    static char proc[] = "/proc";
+    struct child child;
+
+    if (!may_mount(proc))
+        SKIP("no right to mount something over /proc");
+    child = child_start(without_proc, proc);
     child_join(&child);
 }
 

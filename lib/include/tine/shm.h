@@ -105,7 +105,7 @@ enum {
  *          -EACCES, -EAGAIN and -EPROTO as of tine_shm_attach()
  * Give up: -EINVAL (bad name, size 0, mode beyond 0666, an option of attach, .exist_ok without a
  *          name), -E2BIG (reserved not zero), -EFBIG (RLIMIT_FSIZE), -EMFILE, -ENFILE, -ENOTSUP (no
- *          /dev/shm, or a file system there that cannot allocate)
+ *          /dev/shm, a file system there that cannot allocate, or no /proc)
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   leaves the complete segment under its name, or nothing; where the kernel has no nameless
