@@ -104,7 +104,31 @@ def dict_get_python(n, repetitions):
         return median_seconds(work, repetitions) / n * 1e6
 
 
+def take_turns(table, n, me):
+    lock, conditions, turn = table
+    with lock:
+        for _ in range(n):
+            while turn.value != me:
+                conditions[me].wait()
+            turn.value = 1 - me
+            conditions[1 - me].notify()
+
+
+def condition_pingpong(n, repetitions):
+    lock = fork.Lock()
+    table = lock, [fork.Condition(lock) for _ in range(2)], fork.RawValue("i", 0)
+
+    def work():
+        other = fork.Process(target=take_turns, args=(table, n, 1))
+        other.start()
+        take_turns(table, n, 0)
+        other.join()
+
+    return median_seconds(work, repetitions) / n * 1e6
+
+
 CASES = {
+    "condition.pingpong.python": condition_pingpong,
     "dict.get.python": dict_get_python,
     "submit.window64": submit_window64,
     "starmap.default": starmap_default,
