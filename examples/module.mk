@@ -1,7 +1,7 @@
 # The examples: whole programs, each of them also a test.
 #
 # They see nothing of the library but its public headers and exported symbols.
-noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/rwlock %D%/semaphore %D%/shared_image \
+noinst_PROGRAMS += %D%/treehash %D%/primes %D%/condition %D%/readme %D%/rwlock %D%/semaphore %D%/shared_image \
 	%D%/wordcount
 
 %C%_treehash_SOURCES = %D%/treehash.c
@@ -9,6 +9,9 @@ noinst_PROGRAMS += %D%/treehash %D%/primes %D%/readme %D%/rwlock %D%/semaphore %
 
 %C%_primes_SOURCES = %D%/primes.c
 %C%_primes_LDADD = libtine.la
+
+%C%_condition_SOURCES = %D%/condition.c
+%C%_condition_LDADD = libtine.la
 
 %C%_rwlock_SOURCES = %D%/rwlock.c
 %C%_rwlock_LDADD = libtine.la

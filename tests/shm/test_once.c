@@ -12,6 +12,7 @@
 #include <tine/time.h>
 
 #include "lib/sys.h"
+#include "shm/heap.h"
 #include "shm/held.h"
 #include "shm/owner.h"
 #include "tests/shm/heap_help.h"
