@@ -310,17 +310,17 @@ INLINE int put_simple(uint8_t **at, char letter, struct tine__arguments *args, c
 /* Arrays whose head is one byte, as most are; false: another bracket, or none. */
 INLINE bool put_bracket(uint8_t **at, char letter, struct packer *packer, struct frame **frame)
 {
-    uint8_t *bytes = packer->writer.out->data, *head;
+    uint8_t *head;
 
     if (letter == '[' && *frame < &packer->frames[TINE__FORMAT_DEPTH]) {
         (*frame)->items++;
-        push_frame(frame, (size_t)(*at - bytes), ']');
+        push_frame(frame, (size_t)(*at - packer->writer.out->data), ']');
         (*at)++;
         return true;
     }
     if (letter != ']' || (*frame)->close != ']' || (*frame)->items > SHORT_ARRAY_MAX)
         return false;
-    head = bytes + (*frame)->head;
+    head = packer->writer.out->data + (*frame)->head;
     msgpack_pack_array(&head, (*frame)->items);
     (*frame)--;
     return true;
@@ -331,6 +331,7 @@ static inline int pack_simple(struct packer *packer)
 {
     uint8_t *at = packer->writer.at;
     const uint8_t *last = packer->writer.end - ROOM;
+    struct tine__arguments *args = packer->args;
     struct frame *frame = packer->frame;
     const char *format = packer->format;
     int rc = 0;
@@ -338,7 +339,7 @@ static inline int pack_simple(struct packer *packer)
     for (; at <= last; format++) {
         if (put_bracket(&at, *format, packer, &frame))
             continue;
-        rc = put_simple(&at, *format, packer->args, &packer->text);
+        rc = put_simple(&at, *format, args, &packer->text);
         if (rc != 0)
             break;
         frame->items++;

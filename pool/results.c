@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Results: what tasks returned, by item. A part of their future, which owns the bytes. */
+/*
+ * Results: what tasks returned, by item. A part of their future, which owns the bytes.
+ *
+ * They are read where the workers wrote them. Of a pool whose nursery died, a worker may still have
+ * finished an item just before it followed; its result is then there although the job has failed.
+ */
 #include "pool/pool_impl.h"
 
 #include <errno.h>

@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/support/random.h"
@@ -118,6 +119,82 @@ TEST(unpacking_gives_the_same_either_way, .timeout_s = 60)
         if (size > 0)
             compare(bytes, random_below(size), format, tuple);
     }
+}
+
+/* ---- strings --------------------------------------------------------------------------------- */
+
+/* Two strings and a number between them. Bit i of `wanted`: output i is not NULL. */
+struct mixed {
+    char *first, *second;
+    int64_t number;
+};
+
+static int unpack_mixed(unpack *function, const tine_buffer *in, struct tine__texts *texts,
+                        const char *format, ...)
+{
+    va_list args;
+    int rc;
+
+    va_start(args, format);
+    rc = function(in->data, in->size, format, false, args, texts);
+    va_end(args);
+    return rc;
+}
+
+static int unpack_wanted(unpack *function, const tine_buffer *in, struct tine__texts *texts,
+                         unsigned wanted, struct mixed *mixed)
+{
+    *mixed = (struct mixed){.number = -1};
+    return unpack_mixed(function, in, texts, "[sqs]", wanted & 1 ? &mixed->first : NULL,
+                        wanted & 2 ? &mixed->number : NULL, wanted & 4 ? &mixed->second : NULL);
+}
+
+static void assert_same_text(const char *text, const char *expected)
+{
+    ck_assert((text == NULL) == (expected == NULL));
+    if (text != NULL)
+        ck_assert_str_eq(text, expected);
+}
+
+static void compare_mixed(const tine_buffer *in, bool owned, unsigned wanted)
+{
+    struct tine__texts texts[2] = {{0}, {0}};
+    struct mixed mixed, expected;
+    int rc = unpack_wanted(tine__vunpack_anything, in, owned ? &texts[0] : NULL, wanted, &expected);
+
+    ck_assert_rc(unpack_wanted(tine__vunpack, in, owned ? &texts[1] : NULL, wanted, &mixed), rc);
+    assert_same_text(mixed.first, expected.first);
+    assert_same_text(mixed.second, expected.second);
+    ck_assert_int_eq(mixed.number, expected.number);
+    tine__texts_free(&texts[0]);
+    tine__texts_free(&texts[1]);
+    if (owned)
+        return;
+    free(mixed.first);
+    free(mixed.second);
+    free(expected.first);
+    free(expected.second);
+}
+
+TEST(strings_come_out_the_same_either_way)
+{
+    char first[48], second[48];
+    tine_buffer buffer = {0};
+
+    for (unsigned round = 0; round < 48 * 48; round++) {
+        memset(first, 'f', sizeof first);
+        memset(second, 's', sizeof second);
+        first[round % 48] = '\0';
+        second[round / 48] = '\0';
+        tine_buffer_clear(&buffer);
+        ck_assert_rc(tine_pack(&buffer, "[sqs]", first, (int64_t)round, second), 0);
+        compare_mixed(&buffer, round % 2 == 0, round / 2 % 8);
+        buffer.data[random_below(buffer.size)] = round % 3 == 0 ? 0 : (uint8_t)random_u64();
+        compare_mixed(&buffer, round % 2 == 0, 7);
+        buffer.size = random_below(buffer.size);
+        compare_mixed(&buffer, round % 2 == 0, 7);
+    }
+    tine_buffer_free(&buffer);
 }
 
 /* ---- nested arrays --------------------------------------------------------------------------- */
