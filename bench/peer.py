@@ -127,12 +127,24 @@ def condition_pingpong(n, repetitions):
     return median_seconds(work, repetitions) / n * 1e6
 
 
+def value_add(n, repetitions):
+    value = fork.Value("q")
+
+    def work():
+        for _ in range(n):
+            with value.get_lock():
+                value.value += 1
+
+    return median_seconds(work, repetitions) / n * 1e9
+
+
 CASES = {
     "condition.pingpong.python": condition_pingpong,
     "dict.get.python": dict_get_python,
     "submit.window64": submit_window64,
     "starmap.default": starmap_default,
     "map.default": map_default,
+    "value.add.python": value_add,
     "lock.free.python": lock_free,
     "pool.open_close": pool_open_close,
     "semaphore.free.python": semaphore_free,

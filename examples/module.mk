@@ -1,8 +1,11 @@
 # The examples: whole programs, each of them also a test.
 #
 # They see nothing of the library but its public headers and exported symbols.
-noinst_PROGRAMS += %D%/treehash %D%/primes %D%/condition %D%/readme %D%/rwlock %D%/semaphore %D%/shared_image \
+noinst_PROGRAMS += %D%/counter %D%/treehash %D%/primes %D%/condition %D%/readme %D%/rwlock %D%/semaphore %D%/shared_image \
 	%D%/wordcount
+
+%C%_counter_SOURCES = %D%/counter.c
+%C%_counter_LDADD = libtine.la
 
 %C%_treehash_SOURCES = %D%/treehash.c
 %C%_treehash_LDADD = libtine.la $(SODIUM_LIBS)

@@ -23,6 +23,7 @@ pkgconfig_DATA = %D%/tine.pc
 tineincludedir = $(includedir)/tine
 include_HEADERS = %D%/include/tine.h
 tineinclude_HEADERS = \
+	%D%/include/tine/array.h \
 	%D%/include/tine/barrier.h \
 	%D%/include/tine/base.h \
 	%D%/include/tine/codec.h \
@@ -42,7 +43,8 @@ tineinclude_HEADERS = \
 	%D%/include/tine/shareable_list.h \
 	%D%/include/tine/shm.h \
 	%D%/include/tine/task.h \
-	%D%/include/tine/time.h
+	%D%/include/tine/time.h \
+	%D%/include/tine/value.h
 nodist_tineinclude_HEADERS = %D%/include/tine/version.h
 BUILT_SOURCES += %D%/include/tine/version.h
 

@@ -1,6 +1,8 @@
 # Shared memory and what lives in it.
 libtinecore_la_SOURCES += \
+	%D%/array.c \
 	%D%/barrier.c %D%/barrier.h \
+	%D%/cell.c %D%/cell.h \
 	%D%/condition.c %D%/condition.h \
 	%D%/dict.c \
 	%D%/dict_impl.h \
@@ -32,4 +34,5 @@ libtinecore_la_SOURCES += \
 	%D%/segment.c %D%/segment.h \
 	%D%/semaphore.c %D%/semaphore.h \
 	%D%/shareable_list.c \
+	%D%/value.c \
 	%D%/waiters.c %D%/waiters.h

@@ -7,6 +7,7 @@
 #ifndef TINE_H
 #define TINE_H
 
+#include <tine/array.h>
 #include <tine/barrier.h>
 #include <tine/base.h>
 #include <tine/codec.h>
@@ -27,6 +28,7 @@
 #include <tine/shm.h>
 #include <tine/task.h>
 #include <tine/time.h>
+#include <tine/value.h>
 #include <tine/version.h>
 
 #endif

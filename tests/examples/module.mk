@@ -1,6 +1,7 @@
 # The examples as tests: what they print, and that deaths do not change it.
 example_tests = \
 	%D%/condition.sh \
+	%D%/counter.sh \
 	%D%/mandelbrot.sh \
 	%D%/primes.sh \
 	%D%/readme.sh \

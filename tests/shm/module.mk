@@ -2,6 +2,7 @@
 noinst_HEADERS += %D%/condition_help.h %D%/heap_help.h
 if TESTS_WITH_CHECK
 tests_shm = \
+	%D%/test_array \
 	%D%/test_barrier \
 	%D%/test_barrier_death \
 	%D%/test_barrier_step \
@@ -40,11 +41,13 @@ tests_shm = \
 	%D%/test_semaphore \
 	%D%/test_semaphore_step \
 	%D%/test_shareable_list \
+	%D%/test_value \
 	%D%/test_waiters
 check_PROGRAMS += $(tests_shm) %D%/heap_probe
 TESTS += $(tests_shm)
 endif
 
+%C%_test_array_LDADD = libtinetest.la
 %C%_test_barrier_LDADD = libtinetest.la
 %C%_test_barrier_death_LDADD = libtinetest.la
 %C%_test_barrier_step_LDADD = libtinetest.la
@@ -94,5 +97,6 @@ endif
 %C%_test_semaphore_LDADD = libtinetest.la
 %C%_test_semaphore_step_LDADD = libtinetest.la
 %C%_test_shareable_list_LDADD = libtinetest.la
+%C%_test_value_LDADD = libtinetest.la
 %C%_test_waiters_LDADD = libtinetest.la
 %C%_heap_probe_LDADD = libtinecore.la

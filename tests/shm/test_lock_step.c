@@ -193,7 +193,6 @@ static void check(long steps, pid_t victim, void *context)
     }
 
 STEP_TEST(killed_taking_a_free_lock, make_free, use_once, acquire, 0, POINTS, 0, -EOWNERDEAD)
-STEP_TEST(killed_in_its_first_acquire, make_free, NULL, acquire, 0, FEW / 2, 0, -EOWNERDEAD)
 STEP_TEST(killed_releasing, make_free, have, release, 0, POINTS, -EOWNERDEAD, 0)
 STEP_TEST(killed_taking_over_from_the_dead, make_left_by_the_dead, use_once, acquire, 0, FEW,
           -EOWNERDEAD, 1)
