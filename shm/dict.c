@@ -151,7 +151,7 @@ static int take_key(const tine_dict *dict, const void *bytes, size_t len, struct
         len = strlen(bytes);
     if (len > LEN_MAX)
         return -EMSGSIZE;
-    *key = tine__dict_key(dict, bytes, len);
+    *key = tine__dict_key(dict, bytes == NULL ? "" : bytes, len);
     return 0;
 }
 

@@ -312,7 +312,8 @@ enum { MODEL_KEYS = 400, NOTHING = -1 };
 
 static void check_model(tine_dict *dict, const int64_t *model)
 {
-    int64_t seen[MODEL_KEYS], number;
+    static int64_t seen[MODEL_KEYS];
+    int64_t number;
     ssize_t keys = 0;
     tine_dict_iter iter;
     tine_dict_item item;

@@ -354,6 +354,8 @@ static void kill_after(const struct operation *operation, long steps)
     pid_t pid = start_victim(operation, dict);
 
     step(pid, steps);
+    if (steps % 3 == 0) /* a victim that stands there holds up nobody either */
+        use(dict);
     kill_victim(pid);
     if (steps % 2 == 0) /* the heap may have swept the dead before we meet him, or not */
         ck_assert_rc(tine__heap_sweep_process(pid), 0);
