@@ -57,6 +57,9 @@ static int take(struct tine__semaphore_shm *sem)
 {
     uint64_t word = tine__ledger_read(&sem->ledger), owner = tine__owner_word();
 
+    if (tine__ledger_value(word) > 0 &&
+        tine__ledger_quick(&sem->ledger, word, owner, tine__ledger_value(word) - 1, 1))
+        return 0;
     while (tine__ledger_value(word) > 0) {
         int slot = tine__ledger_account(&sem->ledger, owner, without);
 
@@ -109,6 +112,9 @@ static int give(struct tine__semaphore_shm *sem)
     uint32_t limit = is(sem, TINE__SEMAPHORE_BOUNDED) ? sem->initial : TINE_SEMAPHORE_MAX;
     uint64_t word = tine__ledger_read(&sem->ledger), owner = tine__owner_word();
 
+    if (tine__ledger_value(word) < limit &&
+        tine__ledger_quick(&sem->ledger, word, owner, tine__ledger_value(word) + 1, -1))
+        return 0;
     for (;;) {
         uint32_t value = tine__ledger_value(word), op;
         int slot;
