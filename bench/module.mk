@@ -6,6 +6,7 @@ noinst_LTLIBRARIES += %D%/libpeer.la
 noinst_PROGRAMS += %D%/tine-bench
 %C%_tine_bench_SOURCES = \
 	%D%/bench.h %D%/dict.h %D%/work.h \
+	%D%/barrier.c \
 	%D%/condition.c \
 	%D%/dict.c \
 	%D%/for.c \

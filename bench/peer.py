@@ -138,7 +138,26 @@ def value_add(n, repetitions):
     return median_seconds(work, repetitions) / n * 1e9
 
 
+def barrier_rounds(n, repetitions):
+    barrier = fork.Barrier(WORKERS)
+
+    def work():
+        for _ in range(n):
+            barrier.wait()
+
+    def be_other():
+        for _ in range(repetitions + 1):
+            work()
+
+    other = fork.Process(target=be_other, daemon=True)
+    other.start()
+    seconds = median_seconds(work, repetitions)
+    other.join()
+    return seconds / n * 1e6
+
+
 CASES = {
+    "barrier.python": barrier_rounds,
     "condition.pingpong.python": condition_pingpong,
     "dict.get.python": dict_get_python,
     "submit.window64": submit_window64,

@@ -1,9 +1,9 @@
 # Death tests: they link libtine.la first, so that the exports are proven too.
 if TESTS_WITH_CHECK
 tests_kill = \
+	%D%/kill_barrier \
 	%D%/kill_condition \
 	%D%/kill_descriptor \
-	%D%/kill_barrier \
 	%D%/kill_event \
 	%D%/kill_idle \
 	%D%/kill_lock \
@@ -25,10 +25,10 @@ endif
 kill_load = %D%/load.c %D%/load.h
 kill_libs = libtine.la libtinetest.la
 
+%C%_kill_barrier_LDADD = $(kill_libs)
 %C%_kill_condition_LDADD = $(kill_libs)
 %C%_kill_descriptor_SOURCES = %D%/kill_descriptor.c $(kill_load)
 %C%_kill_descriptor_LDADD = $(kill_libs)
-%C%_kill_barrier_LDADD = $(kill_libs)
 %C%_kill_event_LDADD = $(kill_libs)
 %C%_kill_idle_SOURCES = %D%/kill_idle.c $(kill_load)
 %C%_kill_idle_LDADD = $(kill_libs)
