@@ -1,11 +1,14 @@
 # The examples: whole programs, each of them also a test.
 #
 # They see nothing of the library but its public headers and exported symbols.
-noinst_PROGRAMS += %D%/counter %D%/treehash %D%/primes %D%/condition %D%/readme %D%/rwlock %D%/semaphore %D%/shared_image \
-	%D%/wordcount
+noinst_PROGRAMS += %D%/condition %D%/counter %D%/event %D%/primes %D%/readme %D%/rwlock \
+	%D%/semaphore %D%/shared_image %D%/treehash %D%/wordcount
 
 %C%_counter_SOURCES = %D%/counter.c
 %C%_counter_LDADD = libtine.la
+
+%C%_event_SOURCES = %D%/event.c
+%C%_event_LDADD = libtine.la
 
 %C%_treehash_SOURCES = %D%/treehash.c
 %C%_treehash_LDADD = libtine.la $(SODIUM_LIBS)
@@ -37,7 +40,11 @@ nodist_%C%_readme_SOURCES = %D%/readme.c
 CLEANFILES += %D%/readme.c
 
 if HAVE_PNG
-noinst_PROGRAMS += %D%/mandelbrot
+noinst_PROGRAMS += %D%/heat %D%/mandelbrot
+%C%_heat_SOURCES = %D%/heat.c
+%C%_heat_CFLAGS = $(AM_CFLAGS) $(PNG_CFLAGS)
+%C%_heat_LDADD = libtine.la $(PNG_LIBS) -lm
+
 %C%_mandelbrot_SOURCES = %D%/mandelbrot.c
 %C%_mandelbrot_CFLAGS = $(AM_CFLAGS) $(PNG_CFLAGS)
 %C%_mandelbrot_LDADD = libtine.la $(PNG_LIBS) -lm

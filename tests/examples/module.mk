@@ -2,6 +2,8 @@
 example_tests = \
 	%D%/condition.sh \
 	%D%/counter.sh \
+	%D%/event.sh \
+	%D%/heat.sh \
 	%D%/mandelbrot.sh \
 	%D%/primes.sh \
 	%D%/readme.sh \
