@@ -22,7 +22,7 @@
 #include "lib/random.h"
 #include "shm/heap.h"
 
-_Static_assert(sizeof(struct dict_entry_shm) == 32, "doc/shm-layout.md");
+_Static_assert(sizeof(struct dict_entry_shm) == 16, "doc/shm-layout.md");
 _Static_assert(sizeof(struct dict_table_shm) == 128, "doc/shm-layout.md");
 _Static_assert(sizeof(struct dict_seat_shm) == 128, "doc/shm-layout.md");
 _Static_assert(offsetof(tine_dict, seats) == 128, "doc/shm-layout.md");
@@ -58,7 +58,7 @@ static int put_value(const struct dict_call *call, const struct dict_key *key,
     entry = tine__dict_make(call, key, change->value, change->value_len);
     if (entry == NULL)
         return -ENOMEM;
-    if (!tine__dict_publish(call, place, dict_word(entry)))
+    if (!tine__dict_publish(call, place, dict_word(entry, key->hash)))
         return -EAGAIN;
     if (place->word == 0)
         atomic_fetch_add_explicit(&place->table->used, 1, memory_order_relaxed);
@@ -77,7 +77,7 @@ static bool bury_value(const struct dict_call *call, const struct dict_key *key,
     if (dict_entry(place->word)->value_len >= BIG_VALUE)
         stone = tine__dict_make(call, key, NULL, 0);
     if (stone != NULL)
-        return tine__dict_publish(call, place, dict_word(stone) | CELL_DEAD);
+        return tine__dict_publish(call, place, dict_word(stone, key->hash) | CELL_DEAD);
     return atomic_compare_exchange_strong(place->cell, &expected, expected | CELL_DEAD);
 }
 

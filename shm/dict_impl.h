@@ -29,6 +29,7 @@ enum {
     DICT_CELLS_MIN = 32,
     DICT_SEATS = 7, /* to a block of them */
     DICT_LIMBOS = 3,
+    DICT_SEEN = 2, /* bit of an entry's link: it has been in a cell; links in limbo have it, too */
     DICT_VACANT = 1, /* the pin of a seat that nobody has: of no epoch that ever was */
 };
 
@@ -42,18 +43,19 @@ enum {
 #define CELL_TAG     UINT64_C(0xffff000000000000)
 
 /*
- * A key with a value. Immutable once it is in a cell, but for:
+ * A key with a value, 16 bytes before the key: an entry of some bytes lies in one cache line.
+ * Immutable once it is in a cell, but for `link`:
  *
- * field   written by                     read by                   order
- * link    whoever retired it             the holder of the limbo   release / acquire
- * seen    whoever is about to replace    whoever sweeps its        before the replacing CAS
- *         it in its cell                 dead author               (seq_cst)
+ * value            written by                           read by                  order
+ * 0                its author
+ * DICT_SEEN        CAS from 0: whoever is about to      whoever sweeps its dead  before the CAS
+ * that
+ *                  replace it in its cell               author: it was there     replaces it
+ * DICT_SEEN and    whoever retires it                   the holder of the limbo  release / acquire
+ * the next block
  */
 struct dict_entry_shm {
-    _Atomic uint64_t link; /* next in limbo; first in the struct, as in dict_table_shm */
-    _Atomic uint32_t seen;
-    uint32_t reserved;
-    uint64_t hash; /* what readers compare lies together */
+    _Atomic uint64_t link; /* first in the struct, as in dict_table_shm */
     uint32_t key_len;
     uint32_t value_len;
     uint8_t bytes[]; /* key, then packed values */
@@ -170,9 +172,9 @@ static inline struct dict_entry_shm *dict_entry(uint64_t word)
     return (struct dict_entry_shm *)(uintptr_t)(word & CELL_ADDRESS);
 }
 
-static inline uint64_t dict_word(const struct dict_entry_shm *entry)
+static inline uint64_t dict_word(const struct dict_entry_shm *entry, uint64_t hash)
 {
-    return (uint64_t)(uintptr_t)entry | (entry->hash & CELL_TAG);
+    return (uint64_t)(uintptr_t)entry | (hash & CELL_TAG);
 }
 
 /* The entry of a cell whose key is there; NULL: empty or removed. */

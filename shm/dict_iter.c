@@ -49,7 +49,7 @@ static const struct dict_entry_shm *entry_at(const struct walk *walk, const _Ato
 
     if (entry == NULL || (word & CELL_COPIED) == 0)
         return entry;
-    key = (struct dict_key){entry->bytes, entry->hash, entry->key_len};
+    key = tine__dict_key(walk->call.dict, entry->bytes, entry->key_len);
     return tine__dict_find(walk->call.dict,
                            atomic_load_explicit(&walk->table->next, memory_order_seq_cst), &key);
 }

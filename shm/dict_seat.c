@@ -10,7 +10,7 @@
  * The dead. A seat whose owner is dead keeps its pin, so everything that its fields name still
  * exists, until one CAS of `owner` gives the seat to somebody else, who settles it with resolve().
  * Should he die as well, the next one finds the seat as it was, or further. A hand is published
- * if its target holds it, or if somebody has seen it there: `seen` is set before a cell changes
+ * if its target holds it, or if somebody has seen it there: its link says so before a cell changes
  * from one entry to another. So after any prefix of tine__dict_publish() it is known who retires
  * what, and nothing is lost; only a block that was on its way from or to the heap's allocator may
  * be.
@@ -91,7 +91,7 @@ static void free_limbo(struct dict_seat_shm *seat, unsigned i)
     while ((item = load(&seat->limbo[i])) != 0) {
         if ((item & IS_TABLE) != 0)
             tine__dict_free_dead((struct dict_table_shm *)link_of(item));
-        store(&seat->limbo[i], load(link_of(item)));
+        store(&seat->limbo[i], load(link_of(item)) & ~(uint64_t)DICT_SEEN);
         tine_free((void *)link_of(item));
     }
 }
@@ -123,7 +123,7 @@ static void retire(const tine_dict *dict, struct dict_seat_shm *seat, uint64_t i
         free_limbo(seat, i); /* of three epochs ago at least */
         store(&seat->limbo_epoch[i], epoch);
     }
-    store(link_of(item), load(&seat->limbo[i]));
+    store(link_of(item), load(&seat->limbo[i]) | DICT_SEEN);
     store(&seat->limbo[i], item);
     store(&seat->retired_bytes, load(&seat->retired_bytes) + bytes);
     atomic_fetch_add_explicit(&seat->retired_count, 1, memory_order_relaxed);
@@ -157,11 +157,8 @@ struct dict_entry_shm *tine__dict_make(const struct dict_call *call, const struc
     store(&call->seat->hand, word_of(entry));
     /* Should death come before it is filled: without a target it is not looked into. */
     atomic_init(&entry->link, 0);
-    atomic_init(&entry->seen, 0);
-    entry->hash = key->hash;
     entry->key_len = key->len;
     entry->value_len = (uint32_t)value_len;
-    entry->reserved = 0;
     if (key->len > 0)
         memcpy(entry->bytes, key->bytes, key->len);
     if (value_len > 0)
@@ -173,12 +170,12 @@ bool tine__dict_publish(const struct dict_call *call, const struct dict_place *p
 {
     struct dict_seat_shm *seat = call->seat;
     struct dict_entry_shm *old = dict_entry(place->word);
-    uint64_t expected = place->word;
+    uint64_t expected = place->word, none = 0;
 
     store(&seat->old, word_of(old));
     store(&seat->target, word_of(place->cell));
-    if (old != NULL)
-        atomic_store_explicit(&old->seen, 1, memory_order_release);
+    if (old != NULL && load(&old->link) == 0)
+        atomic_compare_exchange_strong(&old->link, &none, DICT_SEEN); /* unless it is in limbo */
     if (!atomic_compare_exchange_strong(place->cell, &expected, word)) {
         discard(seat);
         return false;
@@ -230,8 +227,8 @@ static bool was_published(const struct dict_seat_shm *seat, const struct dict_en
         return false;
     if (dict_entry(atomic_load_explicit(target, memory_order_seq_cst)) == hand)
         return true;
-    /* Only after that look: whoever replaced it set `seen` before. */
-    return atomic_load_explicit(&hand->seen, memory_order_seq_cst) != 0;
+    /* Only after that look: whoever replaced it has marked it before. */
+    return atomic_load_explicit(&hand->link, memory_order_seq_cst) != 0;
 }
 
 static void resolve_entry(const tine_dict *dict, struct dict_seat_shm *seat)

@@ -69,8 +69,8 @@ static inline bool is_key(uint64_t word, const struct dict_key *key)
 {
     const struct dict_entry_shm *entry = dict_entry(word);
 
-    return ((word ^ key->hash) & CELL_TAG) == 0 && entry->hash == key->hash &&
-           entry->key_len == key->len && memcmp(entry->bytes, key->bytes, key->len) == 0;
+    return ((word ^ key->hash) & CELL_TAG) == 0 && entry->key_len == key->len &&
+           memcmp(entry->bytes, key->bytes, key->len) == 0;
 }
 
 /* The cell of the key, or the first that is empty. */
@@ -112,20 +112,21 @@ struct dict_entry_shm *tine__dict_find(const tine_dict *dict, struct dict_table_
 /* ---- migration ------------------------------------------------------------------------------- */
 
 /* Into a table that is not yet done, unless the key is there. */
-static void insert_absent(struct dict_table_shm *table, struct dict_entry_shm *entry)
+static void insert_absent(const tine_dict *dict, struct dict_table_shm *table,
+                          struct dict_entry_shm *entry)
 {
-    struct dict_key key = {entry->bytes, entry->hash, entry->key_len};
+    struct dict_key key = tine__dict_key(dict, entry->bytes, entry->key_len);
     struct dict_place place;
 
     /* An empty cell that is frozen: the table is being left, so it was done, so the key is in it,
      * before this cell; that was found then. */
     while (probe(table, &key, &place) == ROOM && place.word == 0)
-        if (atomic_compare_exchange_strong(place.cell, &place.word, dict_word(entry)))
+        if (atomic_compare_exchange_strong(place.cell, &place.word, dict_word(entry, key.hash)))
             return;
 }
 
 /* True if a key lives there. The word is final but for COPIED when this returns. */
-static bool migrate_cell(struct dict_table_shm *next, _Atomic uint64_t *cell)
+static bool migrate_cell(const tine_dict *dict, struct dict_table_shm *next, _Atomic uint64_t *cell)
 {
     uint64_t word = 0;
 
@@ -135,28 +136,29 @@ static bool migrate_cell(struct dict_table_shm *next, _Atomic uint64_t *cell)
         word = atomic_fetch_or_explicit(cell, CELL_FROZEN, memory_order_seq_cst) | CELL_FROZEN;
     if ((word & CELL_COPIED) == 0) {
         if (dict_live(word) != NULL)
-            insert_absent(next, dict_entry(word));
+            insert_absent(dict, next, dict_entry(word));
         /* pairs with read_cell(): who goes on to the next table finds the key there */
         atomic_store_explicit(cell, word | CELL_COPIED, memory_order_seq_cst);
     }
     return dict_live(word) != NULL;
 }
 
-static void migrate_share(struct dict_table_shm *table, struct dict_table_shm *next, uint64_t from)
+static void migrate_share(const tine_dict *dict, struct dict_table_shm *table, uint64_t from)
 {
     uint64_t mask = table->capacity - 1;
     uint64_t count = table->capacity < SHARE ? table->capacity : SHARE;
+    struct dict_table_shm *next = next_of(table);
 
     for (uint64_t i = from; i < from + count; i++) {
         uint64_t ahead = read_cell(&table->cells[(i + LOOK_AHEAD) & mask]);
 
         __builtin_prefetch(dict_entry(ahead));
-        migrate_cell(next, &table->cells[i]);
+        migrate_cell(dict, next, &table->cells[i]);
     }
 }
 
 /* Until every cell is COPIED, whoever else takes part. */
-static void migrate(struct dict_table_shm *table)
+static void migrate(const tine_dict *dict, struct dict_table_shm *table)
 {
     struct dict_table_shm *next = next_of(table);
     uint64_t from, live = 0, none = 0;
@@ -165,12 +167,12 @@ static void migrate(struct dict_table_shm *table)
         from = atomic_fetch_add_explicit(&table->cursor, SHARE, memory_order_relaxed);
         if (from >= table->capacity)
             break;
-        migrate_share(table, next, from);
+        migrate_share(dict, table, from);
     }
     if (atomic_load_explicit(&table->done, memory_order_acquire) != 0)
         return;
     for (uint64_t i = 0; i < table->capacity; i++)
-        live += migrate_cell(next, &table->cells[i]);
+        live += migrate_cell(dict, next, &table->cells[i]);
     /* All helpers count the same. From 0 alone, for a late one would take back what came since. */
     atomic_compare_exchange_strong(&next->used, &none, live);
     /* pairs with the loads of done: whoever sees it finds every key in the next table */
@@ -185,7 +187,7 @@ struct dict_table_shm *tine__dict_current(const struct dict_call *call)
 
         if (next_of(table) == NULL)
             return table;
-        migrate(table);
+        migrate(call->dict, table);
         tine__dict_retire_table(call, table);
     }
 }

@@ -154,7 +154,7 @@ static void die_publishing(void *context)
     atomic_store(&call.seat->old, place.word & CELL_ADDRESS);
     atomic_store(&call.seat->target, (uint64_t)(uintptr_t)place.cell);
     expected = place.word;
-    ck_assert(atomic_compare_exchange_strong(place.cell, &expected, dict_word(entry)));
+    ck_assert(atomic_compare_exchange_strong(place.cell, &expected, dict_word(entry, key.hash)));
 }
 
 static void have_dead_publisher(tine_dict *dict)
