@@ -30,6 +30,7 @@ tests_shm = \
 	%D%/test_once \
 	%D%/test_once_step \
 	%D%/test_owner \
+	%D%/test_primitives_foreign \
 	%D%/test_rlock \
 	%D%/test_robust \
 	%D%/test_rwlock \
@@ -43,7 +44,7 @@ tests_shm = \
 	%D%/test_shareable_list \
 	%D%/test_value \
 	%D%/test_waiters
-check_PROGRAMS += $(tests_shm) %D%/heap_probe
+check_PROGRAMS += $(tests_shm) %D%/foreign_probe %D%/heap_probe
 TESTS += $(tests_shm)
 endif
 
@@ -80,6 +81,7 @@ endif
 %C%_test_once_LDADD = libtinetest.la
 %C%_test_once_step_LDADD = libtinetest.la
 %C%_test_owner_LDADD = libtinetest.la
+%C%_test_primitives_foreign_LDADD = libtinetest.la
 %C%_test_rlock_LDADD = libtinetest.la
 %C%_test_robust_LDADD = libtinetest.la
 %C%_test_rwlock_LDADD = libtinetest.la
@@ -99,4 +101,6 @@ endif
 %C%_test_shareable_list_LDADD = libtinetest.la
 %C%_test_value_LDADD = libtinetest.la
 %C%_test_waiters_LDADD = libtinetest.la
+%C%_foreign_probe_SOURCES = %D%/foreign_probe.c %D%/foreign.h
+%C%_foreign_probe_LDADD = libtinecore.la
 %C%_heap_probe_LDADD = libtinecore.la
