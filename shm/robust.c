@@ -13,6 +13,9 @@
 
 #include <errno.h>
 #include <time.h>
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
 
 #include "shm/waiters.h"
 
@@ -34,6 +37,24 @@ int tine__robust_init(struct tine__robust *robust)
     return -rc;
 }
 
+/* An errno of pthread. */
+static int lock_until(pthread_mutex_t *mutex, const struct timespec *until)
+{
+#ifdef __SANITIZE_THREAD__ /* gcc 12's runtime does not see clocklock, and takes the unlock for a wrong one */
+    int error;
+
+    __tsan_mutex_pre_lock(mutex, __tsan_mutex_try_lock);
+    error = pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, until);
+    __tsan_mutex_post_lock(mutex,
+                           error == 0 || error == EOWNERDEAD ? __tsan_mutex_try_lock
+                                                             : __tsan_mutex_try_lock_failed,
+                           0);
+    return error;
+#else
+    return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, until);
+#endif
+}
+
 int tine__robust_wait(struct tine__robust *robust, tine__deadline deadline)
 {
     int error = pthread_mutex_trylock(&robust->mutex);
@@ -45,7 +66,7 @@ int tine__robust_wait(struct tine__robust *robust, tine__deadline deadline)
 
         if (left == 0)
             return ETIMEDOUT;
-        error = pthread_mutex_clocklock(&robust->mutex, CLOCK_MONOTONIC, &until);
+        error = lock_until(&robust->mutex, &until);
     }
     return error;
 }
