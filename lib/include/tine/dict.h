@@ -78,7 +78,8 @@ typedef struct tine_dict_counts {
  * Makes a new value out of the one that is there. value is NULL where the key is not there, and is
  * borrowed. Whatever is packed into out, which comes empty, becomes the value if the call returns
  * 0; a negative code gives up and is passed on. It runs again when another process was quicker, so
- * it should have no effect but on out and on what context keeps for the last run.
+ * it should have no effect but on out and on what context keeps for the last run. It must return:
+ * a thread that leaves it by longjmp() or pthread_exit() stays in the call until its process ends.
  */
 typedef int tine_dict_updater(const void *value, size_t value_len, tine_buffer *out, void *context);
 
