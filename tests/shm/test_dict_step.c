@@ -28,7 +28,7 @@ HEAP_BEFORE_TESTS
 
 enum {
     POINTS = 24,
-    STEPS = 40000, /* of all victims of a call together, about; each costs microseconds */
+    STEPS = 25000, /* of all victims of a call together, about; each costs microseconds */
     KEYS = 24,     /* as many as fill a new dictionary to 3/4: one more makes it grow */
     BIG = 1000,    /* bytes of a value that is not kept for its key when it is removed */
     TIDIES = 32,   /* retired blocks after which a call looks what can be freed */
