@@ -251,7 +251,7 @@ bool tine__ledger_look_due(struct tine__ledger_shm *ledger)
     int64_t looked = atomic_load_explicit(&ledger->looked, memory_order_relaxed);
 
     /* A time to come is that of another time namespace. */
-    if (looked <= now && now - looked < TINE__LOOK_NS && looked != 0)
+    if (looked <= now && now - looked < TINE__LOOK_NS / 2 && looked != 0)
         return false;
     return atomic_compare_exchange_strong_explicit(&ledger->looked, &looked, now,
                                                    memory_order_relaxed, memory_order_relaxed);

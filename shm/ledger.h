@@ -41,7 +41,7 @@ struct tine__account_shm {
  *
  * field   written by                   read by  order
  * word    each operation, by one CAS   any      seq_cst, for tine__waiters
- * looked  whoever polls                pollers  relaxed: when the dead were looked for
+ * looked  whoever looks for the dead   the same relaxed: when that was last
  * room    tine__ledger_init            any      plain
  *
  *     word: bits 0-21 value, 22-25 operation, 26-35 account, 36-63 tag
@@ -87,7 +87,11 @@ int tine__ledger_account_slow(struct tine__ledger_shm *ledger, uint64_t owner,
  */
 uint32_t tine__ledger_sweep(struct tine__ledger_shm *ledger, bool all,
                             tine__ledger_without *without);
-/* For those who never sleep: true at most once in TINE__LOOK_NS. */
+/*
+ * Has nobody looked for the dead in the last 25 ms? Then the caller shall do so. One look serves all, and
+ * reads /proc for every process that holds something. Sleepers being awake every 50 ms, there is one every
+ * 75 ms at least.
+ */
 bool tine__ledger_look_due(struct tine__ledger_shm *ledger);
 
 static inline struct tine__account_shm *tine__ledger_accounts(struct tine__ledger_shm *ledger)

@@ -19,7 +19,7 @@
  * Preferred writers that wait are counted in the value, and in their accounts, so that the dead among
  * them do not hold up readers; beyond 31 they wait uncounted. Writers and readers sleep apart: whoever leaves
  * wakes all readers and one writer, or one writer only if writers are preferred and one waits.
- * Whoever sleeps looks for the dead every 50 ms, and before it gives up.
+ * Whoever finds the lock taken looks for the dead, as for a semaphore (shm/semaphore.c).
  *
  * Fork: a child is another process; it neither reads nor writes.
  */
@@ -205,15 +205,19 @@ static void wake(struct tine__rwlock_shm *lock, uint32_t value)
         tine__waiters_wake_all(&lock->read_waiters);
 }
 
-static void look(struct tine__rwlock_shm *lock)
+/* True when it has looked: if nobody else did so of late, or in any case if it is the last time. */
+static bool look(struct tine__rwlock_shm *lock, bool last)
 {
+    if (!tine__ledger_look_due(&lock->ledger) && !last)
+        return false;
     if (tine__ledger_sweep(&lock->ledger, false, without) > 0)
         wake_everybody(lock);
+    return true;
 }
 
 static int wait_read(struct tine__rwlock_shm *lock, tine__deadline deadline)
 {
-    bool looked = false;
+    bool looked = look(lock, false);
 
     atomic_fetch_add_explicit(&lock->contended, 1, memory_order_relaxed);
     for (;;) {
@@ -225,8 +229,7 @@ static int wait_read(struct tine__rwlock_shm *lock, tine__deadline deadline)
         rc = tine__waiters_sleep(&lock->read_waiters, turn, deadline);
         if (rc < 0 && looked)
             return rc;
-        look(lock);
-        looked = true;
+        looked = look(lock, rc < 0);
     }
 }
 
@@ -249,11 +252,13 @@ static int count_in(struct tine__rwlock_shm *lock, struct writer *writer)
 /* Waits no longer; lets in those who had to stand back. */
 static void count_out(struct tine__rwlock_shm *lock, struct writer *writer)
 {
-    int slot = tine__ledger_account(&lock->ledger, writer->self->process, without);
-    uint64_t word = tine__ledger_read(&lock->ledger);
+    uint64_t word;
+    int slot;
 
     if (!writer->counted)
         return;
+    slot = tine__ledger_account(&lock->ledger, writer->self->process, without);
+    word = tine__ledger_read(&lock->ledger);
     while (!tine__ledger_move(&lock->ledger, &word, tine__ledger_value(word) - TINE__RWLOCK_WAITER,
                               TINE__LEDGER_UNWAIT, (uint32_t)slot))
         ;
@@ -263,7 +268,7 @@ static void count_out(struct tine__rwlock_shm *lock, struct writer *writer)
 
 static int wait_write(struct tine__rwlock_shm *lock, struct writer *writer, tine__deadline deadline)
 {
-    bool looked = false;
+    bool looked = look(lock, false);
 
     for (;;) {
         uint32_t turn = tine__waiters_join(&lock->write_waiters);
@@ -276,8 +281,7 @@ static int wait_write(struct tine__rwlock_shm *lock, struct writer *writer, tine
         rc = tine__waiters_sleep(&lock->write_waiters, turn, deadline);
         if (rc < 0 && looked)
             return rc;
-        look(lock);
-        looked = true;
+        looked = look(lock, rc < 0);
     }
 }
 
@@ -339,10 +343,7 @@ int tine_rwlock_acquire_read(tine_rwlock *rwlock, int64_t timeout_ns)
         return rc;
     if (timeout_ns != 0)
         return wait_read(lock, tine__deadline_after(timeout_ns));
-    if (!tine__ledger_look_due(&lock->ledger))
-        return -EAGAIN;
-    look(lock);
-    return try_read(lock);
+    return look(lock, false) ? try_read(lock) : rc;
 }
 
 int tine_rwlock_release_read(tine_rwlock *rwlock)
@@ -389,10 +390,7 @@ int tine_rwlock_acquire_write(tine_rwlock *rwlock, int64_t timeout_ns)
         count_out(lock, &writer);
         return rc;
     }
-    if (!tine__ledger_look_due(&lock->ledger))
-        return -EAGAIN;
-    look(lock);
-    return try_write(lock, &writer);
+    return look(lock, false) ? try_write(lock, &writer) : rc;
 }
 
 /* The lock of which the calling thread is the writer, or a code. */

@@ -6,9 +6,9 @@
  * changes only when somebody releases who had nothing to release, while nobody else held any. A
  * bounded semaphore refuses that, so there value + accounts = initial value, always.
  *
- * Whoever finds no permit sleeps (shm/waiters.c), and every 50 ms, and before it gives up, looks
- * whether one who holds some is dead. Whoever only tries looks, too, but not more often than every
- * 50 ms for all of them. A wake-up that gets lost with its waker is made good by the same look.
+ * Whoever finds no permit looks whether one who holds some is dead, then sleeps (shm/waiters.c), and
+ * looks again every 50 ms and before it gives up; but not if another has done so just before. A wake-up
+ * that gets lost with its waker is made good when the slice of sleep ends.
  *
  * A signalling semaphore is the number alone. Nothing in either depends on fork: a child is another
  * process with an account of its own.
@@ -143,12 +143,16 @@ static int give_plain(struct tine__semaphore_shm *sem)
 
 /* ---- waiting ------------------------------------------------------------------------------------- */
 
-static void look(struct tine__semaphore_shm *sem)
+/* True when it has looked: if nobody else did so of late, or in any case if it is the last time. */
+static bool look(struct tine__semaphore_shm *sem, bool last)
 {
     if (is(sem, TINE__SEMAPHORE_SIGNALLING))
-        return;
+        return true;
+    if (!tine__ledger_look_due(&sem->ledger) && !last)
+        return false;
     if (tine__ledger_sweep(&sem->ledger, false, without) > 0)
         tine__waiters_wake_all(&sem->waiters);
+    return true;
 }
 
 static int value(const struct tine__semaphore_shm *sem)
@@ -160,7 +164,7 @@ static int value(const struct tine__semaphore_shm *sem)
 
 static int wait(struct tine__semaphore_shm *sem, tine__deadline deadline)
 {
-    bool looked = false;
+    bool looked = look(sem, false);
 
     for (;;) {
         uint32_t turn = tine__waiters_join(&sem->waiters);
@@ -173,18 +177,8 @@ static int wait(struct tine__semaphore_shm *sem, tine__deadline deadline)
         rc = tine__waiters_sleep(&sem->waiters, turn, deadline);
         if (rc < 0 && looked)
             return rc;
-        look(sem);
-        looked = true;
+        looked = look(sem, rc < 0);
     }
-}
-
-/* Without waiting, the dead are looked for now and then all the same. */
-static int poll(struct tine__semaphore_shm *sem)
-{
-    if (is(sem, TINE__SEMAPHORE_SIGNALLING) || !tine__ledger_look_due(&sem->ledger))
-        return -EAGAIN;
-    look(sem);
-    return try(sem);
 }
 
 /* ---- public -------------------------------------------------------------------------------------- */
@@ -252,7 +246,7 @@ int tine_semaphore_acquire(tine_semaphore *semaphore, int64_t timeout_ns)
     if (rc != -EAGAIN)
         return rc;
     if (timeout_ns == 0)
-        return poll(sem);
+        return look(sem, false) ? try(sem) : rc;
     return wait(sem, tine__deadline_after(timeout_ns));
 }
 

@@ -318,7 +318,7 @@ TEST(threads_at_once_lose_nothing, .timeout_s = 60)
         ck_assert_uint_eq(held(book, workers[i].owner), 0);
 }
 
-TEST(polls_look_for_the_dead_now_and_then)
+TEST(looks_for_the_dead_are_due_now_and_then)
 {
     struct book *book = book_new();
     unsigned looks = 0;

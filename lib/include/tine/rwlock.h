@@ -28,8 +28,8 @@
  * When a reader dies, its reading ends; when a writer dies that was only waiting, nothing happens.
  * When a writer dies inside, the data is in doubt: who wants to read gets -EOWNERDEAD and does not
  * hold the lock, the next writer gets -EOWNERDEAD and does; it repairs and calls tine_rwlock_recover(), or
- * releases without, and then every acquire returns -ENOTRECOVERABLE. Those who wait hear of a death within 100 ms,
- * those who only try in one of the tries that are made 50 ms after the last such look.
+ * releases without, and then every acquire returns -ENOTRECOVERABLE. Whoever finds the lock taken
+ * looks for the dead, at once or, if that was done in the last 25 ms, while it waits, so within 100 ms.
  *
  * Readings are counted by process, so any of its threads may end one, and they may be nested. The
  * writer is a thread; when it ends without a release, its process goes on holding the lock. By

@@ -14,9 +14,9 @@
  *         tine_semaphore_release(&shared->slots);
  *     }
  *
- * Which process holds how many permits is recorded. When it dies, they come back: within 100 ms for
- * those who wait, and for those who only try, with one of the tries that are made 50 ms after the
- * last such look. A permit belongs to a process, not to a thread. A process that releases more than it
+ * Which process holds how many permits is recorded. When it dies, they come back: whoever finds
+ * none looks for the dead, at once or, if that was done in the last 25 ms, while it waits, so within
+ * 100 ms. A permit belongs to a process, not to a thread. A process that releases more than it
  * holds releases for another one that holds some, as Python's do; so a semaphore of one permit is a lock that one
  * may acquire and another release.
  *
