@@ -127,14 +127,23 @@ bool tine__owner_read(const struct tine__owner_shm *row, struct tine__owner *own
 static _Atomic uint64_t self_generation;
 static _Atomic uint64_t self_word;
 
-static uint64_t namespace_hash(void)
+/* 0: there is no such namespace. */
+static uint64_t namespace_number(const char *path)
 {
     struct stat status;
-    uint64_t hash;
 
-    if (stat("/proc/self/ns/pid", &status) < 0)
+    return stat(path, &status) < 0 ? 0 : (uint64_t)status.st_ino;
+}
+
+/* Of the pid namespace, and of the time namespace, which shifts the start times that /proc shows. */
+static uint64_t namespace_hash(void)
+{
+    uint64_t pid = namespace_number("/proc/self/ns/pid");
+    uint64_t time = namespace_number("/proc/self/ns/time");
+    uint64_t hash = (pid + (time << 32)) * 0x9e3779b97f4a7c15u >> (64 - NAMESPACE_BITS);
+
+    if (pid == 0)
         return 0;
-    hash = (uint64_t)status.st_ino * 0x9e3779b97f4a7c15u >> (64 - NAMESPACE_BITS);
     return hash != 0 ? hash : 1;
 }
 

@@ -48,14 +48,14 @@ bool tine__owner_read(const struct tine__owner_shm *row, struct tine__owner *own
  *     bits 0-1    marks of whoever keeps the word; 0 from tine__owner_word()
  *          2-23   pid; 0: nobody
  *          24-51  start time in clock ticks since boot, modulo 2^28; 0: unknown
- *          52-63  hash of the pid namespace; 0: unknown
+ *          52-63  hash of the pid and time namespaces; 0: unknown
  *
  * A pid used again within the same tick, or exactly 31 days later, passes for the old one.
  */
 #define TINE__OWNER_MARKS ((uint64_t)3)
 
 uint64_t tine__owner_word(void); /* the calling process */
-/* False once that process is dead. True for one of another pid namespace: it can't be judged. */
+/* False once that process is dead. True for one of another namespace: it can't be judged. */
 bool tine__owner_word_lives(uint64_t word);
 bool tine__owner_word_same(uint64_t a, uint64_t b); /* but for the marks */
 pid_t tine__owner_word_pid(uint64_t word);

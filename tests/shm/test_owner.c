@@ -2,8 +2,12 @@
 /* Who lives: zombies, pids that were used before, main threads that left early. */
 #include "shm/owner.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,12 +20,17 @@
 #include "tests/support/proc.h"
 #include "tests/support/wait.h"
 
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80 /* Linux 5.6 */
+#endif
+
 HEAP_BEFORE_TESTS
 
 struct report {
     struct tine__owner owner;
     struct gate *ready;
     struct gate *end;
+    uint64_t word;
     int row;
 };
 
@@ -181,6 +190,33 @@ TEST(a_forked_child_has_a_word_of_its_own)
 
     child_join(&child);
     ck_assert_uint_eq(tine__owner_word(), self);
+}
+
+static void judge(void *context)
+{
+    const struct report *report = context;
+
+    ck_assert(tine__owner_word_lives(report->word));
+}
+
+/* There the start times of all processes are shifted: they can't be compared. */
+TEST(a_process_of_another_time_namespace_is_not_judged)
+{
+    struct report *report = report_new();
+    int home = open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC), offsets;
+    struct child child;
+
+    report->word = tine__owner_word();
+    if (home < 0 || unshare(CLONE_NEWTIME) < 0)
+        SKIP("no time namespace: %s", strerror(errno));
+    offsets = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+    ck_assert_int_ge(offsets, 0);
+    ck_assert_int_gt(dprintf(offsets, "boottime 100000 0"), 0);
+    close(offsets);
+    child = child_start(judge, report);
+    child_join(&child);
+    ck_assert_int_eq(setns(home, CLONE_NEWTIME), 0);
+    close(home);
 }
 
 SUITE("shm/owner")
