@@ -2,17 +2,17 @@
 /*
  * The condition: a slot for each thread that waits, which says whether it has been notified.
  *
- *     FREE --claimed by a waiter--> WAITING --notified, passed on--> NOTIFIED
- *       ^------------- its thread, awake -------/-------------------------/
- *       ^------------- swept: its process is dead ------------------------/
+ *     FREE --claimed by a waiter--> WAITING, ASLEEP --notified, passed on--> NOTIFIED
+ *       ^------------- its thread, awake ----/------------------------------/
+ *       ^------------- swept: its process is dead --------------------------/
  *
  * Slots are claimed under the condition's lock only, and their thread frees them under it; notify
  * holds it too. Sweepers do not: so all changes of `word` but the claim are compare-and-swap, and carry the
  * generation of the claim. An ABA needs 2^30 claims of one slot between two instructions of a sweeper,
- * and would cost a wake-up too many: whoever finds its slot not WAITING any more has been woken.
+ * and would cost a wake-up too many: whoever finds its slot not waiting any more has been woken.
  *
  * What deaths leave, and who makes it good:
- *   WAITING, dead     Whoever needs a slot frees it. Notified before that, it is the next line.
+ *   waiting, dead     Whoever needs a slot frees it. Notified before that, it is the next line.
  *   NOTIFIED, dead    The notification is another's. Each sleeper looks every TINE__LOOK_NS, and once
  *                     more when its time is over: it notifies the one that waits longest, then
  *                     frees the slot. In this order, so that a second death there wakes one too many, not one too few.
@@ -21,7 +21,8 @@
  *                     itself the one that finds the lock with a dead holder: that sleeper returns. So a
  *                     death in notify wakes all, too.
  *   claiming          `top` and the ticket are stored before `word` says WAITING.
- *   notifying         between the change of `word` and the wake-up: the sleeper's next look.
+ *   notifying         between the change of `word` and the wake-up: the sleeper's next look. The wake-up
+ *                     of notify comes when the notifier has released the lock, which the woken need.
  * Who died while taking or leaving the lock, not inside, had not yet freed its slot, or had released
  * what it guards.
  *
@@ -49,14 +50,24 @@ _Static_assert(sizeof(struct tine__condition_shm) +
 _Static_assert(sizeof(tine_condition) == TINE_CONDITION_SIZE(TINE_CONDITION_SLOTS),
                "the public formula");
 
+/*
+ * A waiter spins for as long as a turn of two busy processes takes. Where that does not pay it soon
+ * spins no more, and tries again now and then.
+ */
+#define SPIN_NS            5000
+#define SPIN_NS_MIN        500
+#define SPIN_EVERY         64 /* sleeps */
+#define SPIN_LOOKS_A_CLOCK 16
+
 /* One wait of the calling thread. */
 struct wait {
     struct tine__condition_shm *shm;
     struct tine__lock_shm *lock;
+    struct tine__self *self;
     struct tine__condition_slot_shm *slot;
-    uint32_t waiting; /* what the slot's word says until the wait is over */
-    uint32_t deaths;  /* of holders, when it began */
-    uint32_t depth;   /* how deep the lock was */
+    uint32_t asleep; /* what the slot's word says while the thread sleeps */
+    uint32_t deaths; /* of holders, when it began */
+    uint32_t depth;  /* how deep the lock was */
 };
 
 static struct tine__condition_shm *shared(tine_condition *condition)
@@ -96,12 +107,23 @@ static bool change(struct tine__condition_slot_shm *slot, uint32_t word, uint32_
                                                    memory_order_acq_rel, memory_order_relaxed);
 }
 
-/* False: somebody else has changed the slot. */
-static bool mark(struct tine__condition_slot_shm *slot, uint32_t word)
+/* Not notified yet, awake or asleep. */
+static bool waits(uint32_t word)
+{
+    return (word & TINE__SLOT_WAITS) != 0;
+}
+
+/* False: somebody else has changed the slot. notifier: the thread that is to wake, or NULL: at once. */
+static bool mark(struct tine__condition_slot_shm *slot, uint32_t word, struct tine__self *notifier)
 {
     if (!change(slot, word, TINE__SLOT_NOTIFIED))
         return false;
-    tine__sys_futex_wake(&slot->word, 1);
+    if (is(word, TINE__SLOT_ASLEEP)) {
+        if (notifier != NULL)
+            tine__held_wake_later(notifier, &slot->word);
+        else
+            tine__sys_futex_wake(&slot->word, 1);
+    }
     return true;
 }
 
@@ -121,7 +143,7 @@ static struct tine__condition_slot_shm *find_oldest(struct tine__condition_shm *
         uint32_t seen = word_of(slot);
         uint64_t ticket = atomic_load_explicit(&slot->ticket, memory_order_relaxed);
 
-        if (!is(seen, TINE__SLOT_WAITING) || ticket >= oldest_ticket)
+        if (!waits(seen) || ticket >= oldest_ticket)
             continue;
         oldest = slot;
         oldest_ticket = ticket;
@@ -130,38 +152,49 @@ static struct tine__condition_slot_shm *find_oldest(struct tine__condition_shm *
     return oldest;
 }
 
-static uint32_t notify_oldest(struct tine__condition_shm *shm, uint32_t n)
+static uint32_t notify_oldest(struct tine__condition_shm *shm, uint32_t n,
+                              struct tine__self *notifier)
 {
     struct tine__condition_slot_shm *slot;
     uint32_t count = 0, word;
 
     while (count < n && (slot = find_oldest(shm, &word)) != NULL)
-        count += mark(slot, word);
+        count += mark(slot, word, notifier);
     return count;
 }
 
-static uint32_t notify_each(struct tine__condition_shm *shm)
+static uint32_t notify_each(struct tine__condition_shm *shm, struct tine__self *notifier)
 {
     uint32_t count = 0;
 
     for (uint32_t i = 0, top = top_of(shm); i < top; i++) {
         uint32_t word = word_of(&shm->slots[i]);
 
-        if (is(word, TINE__SLOT_WAITING))
-            count += mark(&shm->slots[i], word);
+        if (waits(word))
+            count += mark(&shm->slots[i], word, notifier);
     }
     return count;
 }
 
 /* ---- the dead: without the lock -------------------------------------------------------------- */
 
-/* The slot is in that state and its process is dead; *word as it was seen. */
-static bool is_dead(struct tine__condition_slot_shm *slot, uint32_t state, uint32_t *word)
+static bool owner_died(struct tine__condition_slot_shm *slot)
+{
+    /* acquire: an owner newer than the word that the caller saw makes his change of it fail */
+    return !tine__owner_word_lives(atomic_load_explicit(&slot->owner, memory_order_acquire));
+}
+
+/* Of the slot's thread; *word as it was seen. */
+static bool died_waiting(struct tine__condition_slot_shm *slot, uint32_t *word)
 {
     *word = word_of(slot);
-    /* acquire: an owner newer than *word makes the change from *word fail */
-    return is(*word, state) &&
-           !tine__owner_word_lives(atomic_load_explicit(&slot->owner, memory_order_acquire));
+    return waits(*word) && owner_died(slot);
+}
+
+static bool died_notified(struct tine__condition_slot_shm *slot, uint32_t *word)
+{
+    *word = word_of(slot);
+    return is(*word, TINE__SLOT_NOTIFIED) && owner_died(slot);
 }
 
 static bool notified_one_died(struct tine__condition_shm *shm)
@@ -169,7 +202,7 @@ static bool notified_one_died(struct tine__condition_shm *shm)
     uint32_t word;
 
     for (uint32_t i = 0, top = top_of(shm); i < top; i++)
-        if (is_dead(&shm->slots[i], TINE__SLOT_NOTIFIED, &word))
+        if (died_notified(&shm->slots[i], &word))
             return true;
     return false;
 }
@@ -180,11 +213,11 @@ static void sweep(struct tine__condition_shm *shm)
     uint32_t word;
 
     for (uint32_t i = 0, top = top_of(shm); i < top; i++)
-        if (is_dead(&shm->slots[i], TINE__SLOT_WAITING, &word))
+        if (died_waiting(&shm->slots[i], &word))
             change(&shm->slots[i], word, TINE__SLOT_FREE);
     for (uint32_t i = 0, top = top_of(shm); i < top; i++)
-        if (is_dead(&shm->slots[i], TINE__SLOT_NOTIFIED, &word)) {
-            notify_oldest(shm, 1);
+        if (died_notified(&shm->slots[i], &word)) {
+            notify_oldest(shm, 1, NULL);
             change(&shm->slots[i], word, TINE__SLOT_FREE);
         }
 }
@@ -245,29 +278,29 @@ static struct tine__condition_slot_shm *find_free(struct tine__condition_shm *sh
 }
 
 /* Under the lock. The slot is this thread's once `word` is stored. */
-static void claim(struct wait *wait, const struct tine__self *self)
+static void claim(struct wait *wait)
 {
+    const struct tine__self *self = wait->self;
     struct tine__condition_shm *shm = wait->shm;
     struct tine__condition_slot_shm *slot = wait->slot;
     uint32_t word = word_of(slot), end = (uint32_t)(slot - shm->slots) + 1;
     uint64_t ticket = atomic_load_explicit(&shm->next_ticket, memory_order_relaxed);
 
     atomic_store_explicit(&shm->next_ticket, ticket + 1, memory_order_relaxed);
-    /* pairs with the acquire in is_dead */
+    /* pairs with the acquire in owner_died */
     atomic_store_explicit(&slot->owner, self->process, memory_order_release);
     atomic_store_explicit(&slot->ticket, ticket, memory_order_relaxed);
     atomic_store_explicit(&slot->tid, self->tid, memory_order_relaxed);
     if (end > top_of(shm))
         atomic_store_explicit(&shm->top, end, memory_order_relaxed);
-    wait->waiting = word + TINE__SLOT_GENERATION + TINE__SLOT_WAITING;
+    word += TINE__SLOT_GENERATION + TINE__SLOT_WAITING;
+    wait->asleep = word | TINE__SLOT_ASLEEP;
     /* pairs with the acquire in word_of */
-    atomic_store_explicit(&slot->word, wait->waiting, memory_order_release);
+    atomic_store_explicit(&slot->word, word, memory_order_release);
 }
 
 static int begin(struct wait *wait)
 {
-    const struct tine__self *self = tine__self();
-
     wait->slot = find_free(wait->shm);
     if (wait->slot == NULL) {
         sweep(wait->shm);
@@ -276,21 +309,68 @@ static int begin(struct wait *wait)
     if (wait->slot == NULL)
         return -ENOLCK;
     wait->deaths = deaths_of(wait->lock);
-    claim(wait, self);
+    claim(wait);
     return 0;
+}
+
+static bool still_waits(const struct wait *wait)
+{
+    uint32_t word = word_of(wait->slot);
+
+    return waits(word) && (word | TINE__SLOT_ASLEEP) == wait->asleep;
+}
+
+static bool spin_while(bool (*condition)(const struct wait *), const struct wait *wait,
+                       uint32_t spin_ns)
+{
+    int64_t end = tine__now_ns() + spin_ns;
+
+    do
+        for (int i = 0; i < SPIN_LOOKS_A_CLOCK; i++) {
+            if (!condition(wait))
+                return true;
+            tine__cpu_relax();
+        }
+    while (tine__now_ns() < end);
+    return false;
+}
+
+static bool lock_is_held(const struct wait *wait)
+{
+    return tine__lock_holder(wait->lock) != 0;
+}
+
+/* True: notified, and most likely the notifier has released the lock. */
+static bool spin(const struct wait *wait)
+{
+    struct tine__self *self = wait->self;
+
+    if (self->spin_ns < SPIN_NS_MIN) {
+        if (++self->sleeps % SPIN_EVERY != 0)
+            return false;
+        self->spin_ns = SPIN_NS;
+    }
+    if (!spin_while(still_waits, wait, self->spin_ns)) {
+        self->spin_ns = self->spin_ns * 3 / 4;
+        return false;
+    }
+    self->spin_ns = SPIN_NS;
+    spin_while(lock_is_held, wait, SPIN_NS);
+    return true;
 }
 
 /* Until notified, or the deadline: 0. Or until a look ends it: as look(). */
 static int sleep_until(const struct wait *wait, tine__deadline deadline)
 {
+    change(wait->slot, wait->asleep - TINE__SLOT_ASLEEP + TINE__SLOT_WAITING, TINE__SLOT_ASLEEP);
     for (;;) {
         int64_t left = tine__deadline_left(deadline);
         int64_t slice = left < TINE__LOOK_NS ? left : TINE__LOOK_NS;
         int rc = -ETIMEDOUT;
 
         if (slice > 0)
-            rc = tine__sys_futex_wait(&wait->slot->word, wait->waiting, slice);
-        if (word_of(wait->slot) != wait->waiting)
+            rc = tine__sys_futex_wait(&wait->slot->word, wait->asleep, slice);
+        if (!still_waits(wait))
             return 0;
         if (rc != -ETIMEDOUT)
             continue;
@@ -303,12 +383,14 @@ static int sleep_until(const struct wait *wait, tine__deadline deadline)
 /* Frees the slot; true: it had been notified. */
 static bool end(const struct wait *wait)
 {
-    uint32_t notified = wait->waiting - TINE__SLOT_WAITING + TINE__SLOT_NOTIFIED;
+    for (;;) {
+        uint32_t word = word_of(wait->slot);
 
-    if (change(wait->slot, wait->waiting, TINE__SLOT_FREE))
-        return false;
-    change(wait->slot, notified, TINE__SLOT_FREE);
-    return true;
+        if ((word | TINE__SLOT_ASLEEP) != wait->asleep)
+            return true; /* not ours any more */
+        if (change(wait->slot, word, TINE__SLOT_FREE))
+            return !waits(word);
+    }
 }
 
 /* Under the lock, without which nobody claims. */
@@ -325,8 +407,8 @@ static void lower_top(struct tine__condition_shm *shm)
 /* The lock is held by the caller. */
 static int wait_until(struct tine__condition_shm *shm, tine__deadline deadline)
 {
-    struct wait wait = {.shm = shm, .lock = lock_of(shm)};
-    int rc = begin(&wait), slept;
+    struct wait wait = {.shm = shm, .lock = lock_of(shm), .self = tine__self()};
+    int rc = begin(&wait), slept = 0;
     bool woken;
 
     if (rc < 0)
@@ -336,7 +418,8 @@ static int wait_until(struct tine__condition_shm *shm, tine__deadline deadline)
         end(&wait);
         return rc;
     }
-    slept = sleep_until(&wait, deadline);
+    if (tine__deadline_left(deadline) < SPIN_NS || !spin(&wait))
+        slept = sleep_until(&wait, deadline);
     rc = slept == -EOWNERDEAD ? slept : tine__lock_reacquire(wait.lock, wait.depth, TINE_FOREVER);
     woken = end(&wait);
     if (rc == 0 || rc == -EOWNERDEAD)
@@ -450,12 +533,12 @@ int tine_condition_notify(tine_condition *condition, uint32_t n)
 {
     int rc = check_use(shared(condition));
 
-    return rc < 0 ? rc : (int)notify_oldest(shared(condition), n);
+    return rc < 0 ? rc : (int)notify_oldest(shared(condition), n, tine__self());
 }
 
 int tine_condition_notify_all(tine_condition *condition)
 {
     int rc = check_use(shared(condition));
 
-    return rc < 0 ? rc : (int)notify_each(shared(condition));
+    return rc < 0 ? rc : (int)notify_each(shared(condition), tine__self());
 }

@@ -27,6 +27,8 @@ struct tine__condition_slot_shm {
 #define TINE__SLOT_FREE       ((uint32_t)0)
 #define TINE__SLOT_WAITING    ((uint32_t)1)
 #define TINE__SLOT_NOTIFIED   ((uint32_t)2)
+#define TINE__SLOT_ASLEEP     ((uint32_t)3) /* waits too, and must be woken */
+#define TINE__SLOT_WAITS      ((uint32_t)1) /* the bit that says so */
 #define TINE__SLOT_STATES     ((uint32_t)3)
 #define TINE__SLOT_GENERATION ((uint32_t)4) /* the next one */
 

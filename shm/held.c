@@ -95,11 +95,30 @@ struct tine__self *tine__self_make(void)
         give_up(self);
         return NULL;
     }
+    self->wake_count = 0;
+    self->spin_ns = 0;
+    self->sleeps = 0;
     self->thread = tine__random_u64() | 1;
     self->process = tine__owner_word();
     self->tid = tine__sys_gettid();
     tine__self_thread = self;
     return self;
+}
+
+void tine__held_wake(struct tine__self *self)
+{
+    uint32_t count = self->wake_count;
+
+    self->wake_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        tine__sys_futex_wake(self->wakes[i], 1);
+}
+
+void tine__held_wake_later(struct tine__self *self, const _Atomic uint32_t *word)
+{
+    if (self->wake_count == TINE__WAKES_MAX)
+        tine__held_wake(self);
+    self->wakes[self->wake_count++] = word;
 }
 
 void tine__held_drop_slow(struct tine__self *self, const void *lock)

@@ -17,6 +17,9 @@
  */
 #define TINE__HELD_MAX 1024
 
+/* Wake-ups put off until the thread has released a lock. */
+#define TINE__WAKES_MAX 16
+
 /*
  * The calling thread as a holder of locks, and the robust locks that it holds. Private memory: a
  * forked child's thread has another identity and holds nothing.
@@ -25,6 +28,7 @@
  * generation  whoever takes it over  all threads of the process
  * held count  its thread             tine__held_within in any thread: relaxed, a hint for a caller
  *                                    that races with its own locking
+ * the rest    its thread             its thread
  */
 struct tine__self {
     _Atomic uint64_t generation; /* of the process whose thread has it; 0: nobody's */
@@ -32,8 +36,12 @@ struct tine__self {
     uint64_t process;            /* tine__owner_word() */
     pid_t tid;
     _Atomic uint32_t count;
+    uint32_t wake_count;
+    uint32_t spin_ns; /* before it sleeps: as much as paid lately; see shm/condition.c */
+    uint32_t sleeps;  /* without a spin before */
     const void *_Atomic held[TINE__HELD_MAX];
     struct tine__self *next; /* all of the process, in the order of making; never unlinked */
+    const _Atomic uint32_t *wakes[TINE__WAKES_MAX];
 };
 
 extern _Thread_local struct tine__self *tine__self_thread
@@ -60,6 +68,13 @@ static inline void tine__held_push(struct tine__self *self, const void *lock)
     atomic_store_explicit(&self->count, count + 1, memory_order_relaxed);
 }
 
+/*
+ * Wakes one sleeper on that word once the thread has released a lock: who is woken before needs the lock
+ * too, and would only sleep again. A death in between is made good by the sleeper's look.
+ */
+void tine__held_wake_later(struct tine__self *self, const _Atomic uint32_t *word);
+void tine__held_wake(struct tine__self *self);
+
 void tine__held_drop_slow(struct tine__self *self, const void *lock);
 
 /* To be called after the lock is released. */
@@ -71,6 +86,8 @@ static inline void tine__held_drop(struct tine__self *self, const void *lock)
         atomic_store_explicit(&self->count, count - 1, memory_order_relaxed);
     else
         tine__held_drop_slow(self, lock);
+    if (self->wake_count != 0)
+        tine__held_wake(self);
 }
 
 /* Does any thread of this process hold a robust lock that lies in that memory? */

@@ -53,13 +53,13 @@ static inline void give(struct scene *scene)
     ck_assert_rc(tine_lock_release(&scene->lock), 0);
 }
 
-/* How many slots are in that state. */
+/* How many slots are in that state; WAITING: awake or asleep. */
 static inline uint32_t slots(struct scene *scene, uint32_t state)
 {
-    uint32_t count = 0;
+    uint32_t mask = state == TINE__SLOT_WAITING ? TINE__SLOT_WAITS : TINE__SLOT_STATES, count = 0;
 
     for (uint32_t i = 0; i < inside(scene)->slot_count; i++)
-        count += (inside(scene)->slots[i].word & TINE__SLOT_STATES) == state;
+        count += (inside(scene)->slots[i].word & mask) == state;
     return count;
 }
 

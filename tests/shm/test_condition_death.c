@@ -243,16 +243,16 @@ TEST(a_notification_without_a_wakeup_is_found)
     struct scene *scene = scene_new();
     struct child child = child_start(wait_once, scene);
 
-    await_waiting(scene, 1);
-    atomic_fetch_add(&inside(scene)->slots[0].word, TINE__SLOT_NOTIFIED - TINE__SLOT_WAITING);
+    ck_assert_eventually(slots(scene, TINE__SLOT_ASLEEP) == 1);
+    atomic_fetch_sub(&inside(scene)->slots[0].word, TINE__SLOT_ASLEEP - TINE__SLOT_NOTIFIED);
     child_join(&child);
 }
 
 /* Until the first slot is taken for the second time. */
 static void await_second_claim(struct scene *scene)
 {
-    ck_assert_eventually(inside(scene)->slots[0].word ==
-                         2 * TINE__SLOT_GENERATION + TINE__SLOT_WAITING);
+    ck_assert_eventually((inside(scene)->slots[0].word | TINE__SLOT_ASLEEP) ==
+                         2 * TINE__SLOT_GENERATION + TINE__SLOT_ASLEEP);
     take(scene);
     give(scene);
 }
