@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lib/sys.h"
 #include "shm/owner.h"
 #include "tests/support/children.h"
+#include "tests/support/proc.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
@@ -104,6 +106,47 @@ TEST(a_forked_child_is_another_and_holds_nothing)
     child_join(&child);
     ck_assert(tine__held_within(memory, sizeof memory));
     tine__held_drop(self, memory);
+}
+
+struct bell {
+    _Atomic uint32_t word;
+    struct gate *woken;
+};
+
+static void sleep_on_bell(void *context)
+{
+    struct bell *bell = context;
+
+    ck_assert_rc(tine__sys_futex_wait(&bell->word, 0, -1), 0);
+    gate_raise(bell->woken);
+}
+
+TEST(wake_ups_put_off_come_with_the_release)
+{
+    struct bell *bell = shared_memory(sizeof *bell);
+    struct tine__self *self = must_self();
+    _Atomic uint32_t nobody = 0;
+    struct child children[2];
+
+    bell->woken = gate_new();
+    for (int i = 0; i < 2; i++)
+        children[i] = child_start(sleep_on_bell, bell);
+    for (int i = 0; i < 2; i++)
+        ck_assert_eventually(proc_asleep(children[i].pid));
+    tine__held_push(self, memory);
+    tine__held_wake_later(self, &bell->word);
+    ck_assert_uint_eq(self->wake_count, 1);
+    ck_assert_uint_eq(bell->woken->raised, 0);
+    tine__held_drop(self, memory);
+    ck_assert_uint_eq(self->wake_count, 0);
+    gate_await(bell->woken, 1);
+    tine__held_wake_later(self, &bell->word);
+    for (int i = 0; i < TINE__WAKES_MAX; i++) /* what does not fit any more is done at once */
+        tine__held_wake_later(self, &nobody);
+    gate_await(bell->woken, 2);
+    for (int i = 0; i < 2; i++)
+        child_join(&children[i]);
+    tine__held_wake(self);
 }
 
 SUITE("shm/held")

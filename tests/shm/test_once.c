@@ -137,10 +137,10 @@ TEST(processes_and_threads_agree, .loop_end = 20)
     struct child children[CALLERS];
     pthread_t threads[CALLERS];
 
-    for (int i = 0; i < CALLERS; i++) {
+    for (int i = 0; i < CALLERS; i++)
         children[i] = child_start(i == 0 ? run_when_told : run_count, scene);
+    for (int i = 0; i < CALLERS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, run_count_thread, scene), 0);
-    }
     gate_await(scene->asked, 2 * CALLERS - 1);
     gate_raise(scene->go);
     for (int i = 0; i < CALLERS; i++) {
