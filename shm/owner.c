@@ -81,6 +81,19 @@ void tine__owner_identify(struct tine__owner *self)
     self->id = tine__random_u64();
 }
 
+/* For who has no descriptor left to read with: a zombie has no program and one thread. */
+static bool is_zombie(pid_t pid)
+{
+    char path[32], link[1];
+    struct stat status;
+
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    if (readlink(path, link, sizeof link) >= 0 || errno != ENOENT)
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    return stat(path, &status) == 0 && status.st_nlink == 3; /* with "." and ".." */
+}
+
 /* The start time is compared in the bits of mask; 0: it is not known. */
 static bool lives(pid_t pid, uint64_t start, uint64_t mask)
 {
@@ -93,7 +106,7 @@ static bool lives(pid_t pid, uint64_t start, uint64_t mask)
     if (rc == -ESRCH)
         return false;
     if (rc < 0)
-        return kill(pid, 0) == 0 || errno != ESRCH;
+        return (kill(pid, 0) == 0 || errno != ESRCH) && !is_zombie(pid);
     if (start != 0 && (line.start & mask) != start)
         return false;
     return (line.state != 'Z' && line.state != 'X') || line.threads > 1;

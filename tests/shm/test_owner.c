@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -175,6 +176,39 @@ TEST(a_word_tells_a_process_until_its_death)
     child_join(&child);
     ck_assert(!tine__owner_word_lives(word));
     ck_assert(tine__owner_word_lives(word ^ (uint64_t)1 << 60)); /* of another namespace */
+}
+
+/* ---- without a descriptor left ---------------------------------------------------------------- */
+
+static rlim_t set_descriptor_limit(rlim_t soft)
+{
+    struct rlimit limit;
+    rlim_t before;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    before = limit.rlim_cur;
+    limit.rlim_cur = soft;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    return before;
+}
+
+TEST(a_zombie_is_found_without_a_descriptor, .loop_end = 2)
+{
+    struct report *report = report_new();
+    struct child child =
+        child_start(loop_index == 0 ? identify_and_wait : leave_main_thread, report);
+    siginfo_t info;
+    rlim_t before;
+
+    gate_await(report->ready, 1);
+    ck_assert_eventually(loop_index == 0 || is_zombie(child.pid));
+    before = set_descriptor_limit(0);
+    ck_assert(tine__owner_lives(&report->owner));
+    gate_raise(report->end);
+    ck_assert_int_eq(waitid(P_PID, (id_t)child.pid, &info, WEXITED | WNOWAIT), 0);
+    ck_assert(!tine__owner_lives(&report->owner));
+    set_descriptor_limit(before);
+    child_join(&child);
 }
 
 static void have_another_word(void *context)
