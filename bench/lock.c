@@ -2,8 +2,8 @@
 /*
  * lock.free, rlock.free, lock.free.python: one process takes a free lock and releases it, n times.
  *
- * lock.contended, lock.contended.200ns: two processes do so for n milliseconds, back to back or with
- * 200 ns of work between; lock.share is what the slower one gets of that, in percent.
+ * lock.contended, lock.contended.200ns: two processes do so for n milliseconds, back to back or
+ * with 200 ns of work between; lock.share is what the slower one gets of that, in percent.
  */
 #include "bench/bench.h"
 #include "bench/work.h"

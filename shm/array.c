@@ -2,9 +2,9 @@
 /*
  * Elements of one type in the family heap.
  *
- * The block holds the head, 64 bytes, the elements, and the rlock (unless it has none or was given one). The head does not
- * change once the array is given out. One element is loaded and stored in one step, without the lock; copies of
- * many are made under it, and pass its death codes on.
+ * The block holds the head, 64 bytes, the elements, and the rlock (unless it has none or was given
+ * one). The head does not change once the array is given out. One element is loaded and stored in
+ * one step, without the lock; copies of many are made under it, and pass its death codes on.
  *
  * Fork: nothing private. The pointers in the head are good in the whole family.
  */

@@ -2,14 +2,15 @@
 /*
  * The lock that one may take and another release, as Python's Lock; see shm/handover.h.
  *
- * No robust mutex can do that, for the kernel ties it to a thread. One word is taken by one CAS, and names
- * the process that it belongs to from the same instant; so each prefix of an operation is either before
- * or after that step. What a death may cut off is the wake-up behind it: sleepers look every 50 ms.
+ * No robust mutex can do that, for the kernel ties it to a thread. One word is taken by one CAS,
+ * and names the process that it belongs to from the same instant; so each prefix of an operation is
+ * either before or after that step. What a death may cut off is the wake-up behind it: sleepers
+ * look every 50 ms.
  *
- * The dead are found by whoever waits, a millisecond after it began and at each look, or before it gives up: one CAS
- * changes the word of the dead into one's own, with the mark, so one alone hears of a death. The word of a dead
- * process never comes again, so nobody can be mistaken for him in between. Processes of another pid
- * namespace are never judged dead.
+ * The dead are found by whoever waits, a millisecond after it began and at each look, or before it
+ * gives up: one CAS changes the word of the dead into one's own, with the mark, so one alone hears
+ * of a death. The word of a dead process never comes again, so nobody can be mistaken for him in
+ * between. Processes of another pid namespace are never judged dead.
  *
  * The statistics are changed by whoever holds or releases, with relaxed atomics.
  */

@@ -3,28 +3,28 @@
  * The lock: a robust mutex, the record of who holds it, and what his death means.
  *
  * The kernel frees the mutex of a dead thread and marks it; glibc then says EOWNERDEAD to the next
- * one. Two words make a precise answer of that. `holder` is set as the last thing of taking the lock and
- * cleared as the first of leaving it, so when the next one finds it 0, the dead thread was not
- * inside, and the lock is simply taken. The state in `kind` says whether the lock is lost. glibc's own
- * ENOTRECOVERABLE is not used: of several waiters only one hears of it (glibc 2.36 takes the waiters bit for a
- * sign), and a death in its bookkeeping turns it into EOWNERDEAD again. So the mutex itself is always
- * made consistent, and whoever gets it looks at the state:
+ * one. Two words make a precise answer of that. `holder` is set as the last thing of taking the
+ * lock and cleared as the first of leaving it, so when the next one finds it 0, the dead thread was
+ * not inside, and the lock is simply taken. The marks in `kind` say whether the lock is lost: of
+ * several waiters only one hears of glibc's own ENOTRECOVERABLE (2.36 takes the waiters bit for a
+ * sign), and a death in its bookkeeping turns that into EOWNERDEAD again. So the mutex itself is
+ * always made consistent, and whoever gets it looks at the marks:
  *
- *     SOUND ── EOWNERDEAD, holder not 0 ──► DOUBTFUL ── recover ──► SOUND
+ *     sound ── EOWNERDEAD, holder not 0 ──► DOUBTFUL ── recover ──► sound
  *                                              └─────── release ──► LOST
  *
- * Who dies          finds the next one      because
- * taking: no holder yet     0               nobody has been inside since the last change of state
- * inside                    -EOWNERDEAD     holder is not 0
- * inheriting: before DOUBTFUL is stored     -EOWNERDEAD: holder is still that of the one before
- * recovering: mutex consistent, DOUBTFUL    -EOWNERDEAD: holder is not 0
- * leaving: holder 0, SOUND                  0
- * giving up: LOST stored                    -ENOTRECOVERABLE
+ * Who dies                                 the next one finds
+ * taking: no holder yet                    0: nobody was inside since the last change of marks
+ * inside                                   -EOWNERDEAD: holder is not 0
+ * inheriting, before DOUBTFUL is stored    -EOWNERDEAD: holder is still the one before
+ * recovering: mutex consistent, DOUBTFUL   -EOWNERDEAD: holder is not 0
+ * leaving: holder 0, sound                 0
+ * giving up: LOST stored                   -ENOTRECOVERABLE
  *
- * A store of the dead that comes before another in program order is seen before it by the next
- * one: SIGKILL takes effect between two instructions, and the kernel's release of the mutex comes after both.
+ * A store of the dead that comes before another in program order is seen before it by the next one:
+ * SIGKILL takes effect between two instructions, and the kernel frees the mutex after both.
  *
- * Fork: a child is another thread of another process and holds nothing, not even in a private mapping.
+ * Fork: a child is another thread of another process and holds nothing.
  */
 #include "shm/lock.h"
 
@@ -372,8 +372,8 @@ uint64_t tine__lock_holder(const struct tine__lock_shm *lock)
 /* ---- looking --------------------------------------------------------------------------------- */
 
 /*
- * The thread that has the mutex: a robust futex holds its tid, that is the kernel's rule; that it is the
- * first word of a mutex is glibc's. After its death the kernel clears that, and glibc's copy is left.
+ * The thread that has the mutex: a robust futex holds its tid, that is the kernel's rule; that it
+ * is the first word of a mutex is glibc's. After a death the kernel clears it; glibc's copy is left.
  */
 static pid_t mutex_tid(const struct tine__lock_shm *lock)
 {

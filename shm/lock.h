@@ -11,23 +11,22 @@
 #include "shm/waiters.h"
 
 /*
- * What a tine_lock and a tine_rlock are. The holder is the thread that has the mutex; he alone writes
- * what is not said to be another's. What every acquire and release touch is the first 64 bytes (where a
- * mutex has 40): two processes that contend pass one cache line to and fro.
+ * What a tine_lock and a tine_rlock are. The holder is the thread that has the mutex; he alone
+ * writes what is not said to be another's. What every acquire and release touch is the first 64
+ * bytes (where a mutex has 40): two processes that contend pass one cache line to and fro.
  *
- * field        written by                     read by                   order
- * kind         init, fini; marks: the holder  any                       release/acquire
- * taken        the holder, first on entering  any                       release/acquire with process, for
- *                                                                       tine__lock_who; its low 32 bits
- * holder       the holder: last on entering,  oneself, for one's own    relaxed
- *              first on leaving               value; the next holder    by the mutex
- * process      the holder, before `holder`    any, between two equal    release/acquire
- *                                             readings of `taken`
- * robust       glibc, kernel
- * depth        the holder, with DEEP          the holder
- * others       the holder                     any, for statistics       relaxed
+ * field      written by                      read by                  order
+ * kind       init, fini; marks: the holder   any                      release/acquire
+ * taken      the holder, first on entering   any                      release/acquire by process
+ * holder     the holder: last on entering,   oneself, for one's own   relaxed
+ *            first on leaving                value; the next holder   by the mutex
+ * process    the holder, before `holder`     any, between two equal   release/acquire
+ *                                            readings of `taken`
+ * robust     glibc, kernel
+ * depth      the holder, with DEEP           the holder
+ * others     the holder                      any, for statistics      relaxed
  *
- * In the hand-over form (shm/handover.c) there is no mutex, and `process` is the word that is taken.
+ * In the hand-over form (shm/handover.c) there is no mutex; `process` is the word that is taken.
  */
 struct tine__lock_shm {
     _Atomic uint32_t kind;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The lock that its holder may take again: a tine__lock_shm of the nesting kind, see shm/lock.c. Its
- * mutex is of type NORMAL too; that the holder comes again is told by his own identity, not by glibc's
- * thread id, which two pid namespaces may both have.
+ * The lock that its holder may take again: a tine__lock_shm of the nesting kind, see shm/lock.c.
+ * Its mutex is of type NORMAL too; that the holder comes again is told by his own identity, not by
+ * glibc's thread id, which two pid namespaces may both have.
  */
 #include <errno.h>
 

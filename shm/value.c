@@ -2,14 +2,15 @@
 /*
  * One number or one struct in the family heap.
  *
- * The block holds the head, 64 bytes and a cache line of its own, then two slots (of a struct), then
- * the rlock (unless it has none or was given one). The head never changes but for `cell`: of a number that is the number,
- * changed in one step; of a struct how often it was written, whose lowest bit says which slot holds it.
+ * The block holds the head, 64 bytes and a cache line of its own, then two slots (of a struct),
+ * then the rlock (unless it has none or was given one). The head never changes but for `cell`: of a
+ * number that is the number, changed in one step; of a struct how often it was written, whose
+ * lowest bit says which slot holds it.
  *
- * A writer of a struct fills the other slot and then counts; killed before that, it leaves the struct as it was,
- * and the next writer fills the same slot again. A reader copies the slot of the count that it saw, and
- * again if the count has changed: only then may a writer have begun to fill that slot. Writers exclude each other by
- * the lock, whose death codes they pass on.
+ * A writer of a struct fills the other slot and then counts; killed before that, it leaves the
+ * struct as it was, and the next writer fills the same slot again. A reader copies the slot of the
+ * count that it saw, and again if the count has changed: only then may a writer have begun to fill
+ * that slot. Writers exclude each other by the lock, whose death codes they pass on.
  *
  * Fork: nothing private. The pointers in the head are good in the whole family.
  */

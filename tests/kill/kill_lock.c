@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes that take and release one lock are killed at random instants: taking it, inside, releasing
- * it, waiting, recovering it. Whoever comes next gets 0 when nobody was inside, and -EOWNERDEAD once for each
- * death inside; nobody hangs.
+ * Processes that take and release one lock are killed at random instants: taking it, inside,
+ * releasing it, waiting, recovering it. Whoever comes next gets 0 when nobody was inside, and
+ * -EOWNERDEAD once for each death inside; nobody hangs.
  */
 #include <tine.h>
 

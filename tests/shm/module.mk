@@ -77,6 +77,7 @@ endif
 %C%_test_ledger_LDADD = libtinetest.la
 %C%_test_lock_LDADD = libtinetest.la
 %C%_test_lock_step_LDADD = libtinetest.la
+%C%_test_lock_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_memfd_LDADD = libtinetest.la
 %C%_test_once_LDADD = libtinetest.la
 %C%_test_once_step_LDADD = libtinetest.la

@@ -2,8 +2,8 @@
 /*
  * Arrays: n elements of one type that the whole family shares.
  *
- * An array lies in the family heap. Its pointer, and that to its elements, is good in every process of
- * the family; it is everybody's until one of them closes it.
+ * An array lies in the family heap. Its pointer, and that to its elements, is good in every process
+ * of the family; it is everybody's until one of them closes it.
  *
  *     tine_array *histogram;
  *     int rc = tine_array_open(&histogram, 'Q', 256, NULL);     all zero
@@ -12,9 +12,10 @@
  *     rc = tine_array_set_uint(histogram, 17, 1);               checked: type, bounds, range
  *     bins[18] = 1;                                             as fast as any memory
  *
- * Types are those of tine/value.h, or structs of any size. Access to one element never tears a number and
- * takes no lock. tine_array_read() and tine_array_write() copy many at once under the array's lock,
- * a tine_rlock; whoever changes several elements that belong together, or reads before writing, holds it:
+ * Types are those of tine/value.h, or structs of any size. Access to one element never tears a
+ * number and takes no lock. tine_array_read() and tine_array_write() copy many at once under the
+ * array's lock, a tine_rlock; whoever changes several elements that belong together, or reads
+ * before writing, holds it:
  *
  *     rc = tine_rlock_acquire(tine_array_lock(histogram), TINE_FOREVER);
  *     bins[18]++;
@@ -46,7 +47,8 @@ typedef struct tine_array_options {
 /**
  * tine_array_open - make an array that the family shares
  *
- * In:      type     letter of its elements: ? b B h H i I q Q f d; or 0: structs of options.size bytes
+ * In:      type     letter of its elements: ? b B h H i I q Q f d; or 0: structs of options.size
+ *          bytes
  *          count    how many, 0 or more
  *          options  NULL for defaults
  * Out:     array    the array, all zero, given to the family until tine_array_close()
@@ -54,8 +56,8 @@ typedef struct tine_array_options {
  * Units:   count elements; options.size bytes
  * Returns: 0, or a negative code; *array is set only for 0
  * Handle:  -ENOMEM
- * Give up: -EINVAL (no such type, a size with a letter, none without one, lock and no_lock), -EOVERFLOW
- *          (count * size), -E2BIG (reserved not zero)
+ * Give up: -EINVAL (no such type, a size with a letter, none without one, lock and no_lock),
+ *          -EOVERFLOW (count * size), -E2BIG (reserved not zero)
  * Blocks:  only for the heap's own short lock
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   a process killed in the call leaks at most the array
@@ -109,7 +111,8 @@ TINE_API TINE_CHECKED int tine_array_copy(tine_array *source, int64_t timeout_ns
  *
  * In:      array  an array
  * Out:     none
- * Shape:   count elements without gaps, aligned to 64; valid in the whole family until tine_array_close()
+ * Shape:   count elements without gaps, aligned to 64; valid in the whole family until
+ *          tine_array_close()
  * Units:   none
  * Returns: the first element; NULL: no array
  * Handle:  none

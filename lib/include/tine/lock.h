@@ -20,15 +20,16 @@
  *     stats->hits++;
  *     tine_lock_release(&stats->lock);
  *
- * When a holder dies, by whatever signal and at whatever instant, the kernel frees its locks at once,
- * and the next acquire of each returns -EOWNERDEAD: the caller holds the lock and may be looking at
- * half-changed data. tine_lock_recover() says that the data is good again; a release without it
- * says that it is lost, and every acquire from then on returns -ENOTRECOVERABLE. The death of a
- * waiter changes nothing. The holder is a thread; one that ends while it holds a lock is dead.
+ * When a holder dies, by whatever signal and at whatever instant, the kernel frees its locks at
+ * once, and the next acquire of each returns -EOWNERDEAD: the caller holds the lock and may be
+ * looking at half-changed data. tine_lock_recover() says that the data is good again; a release
+ * without it says that it is lost, and every acquire from then on returns -ENOTRECOVERABLE. The
+ * death of a waiter changes nothing. The holder is a thread; one that ends while it holds a lock is
+ * dead.
  *
- * A lock made with TINE_LOCK_HANDOVER may be released by any thread of any process, as Python's Lock.
- * It belongs to the process that took it until somebody releases it; the end of that process, however it
- * ends, is found by the others within 100 ms, and means the same.
+ * A lock made with TINE_LOCK_HANDOVER may be released by any thread of any process, as Python's
+ * Lock. It belongs to the process that took it until somebody releases it; the end of that process,
+ * however it ends, is found by the others within 100 ms, and means the same.
  */
 #ifndef TINE_LOCK_H
 #define TINE_LOCK_H
@@ -64,12 +65,15 @@ typedef struct tine_rlock_options {
     uint64_t reserved[3]; /* must be zero */
 } tine_rlock_options;
 
-/* Since the lock was made. Figures of one instant or of two that touch. */
+/*
+ * Since the lock was made; each figure for itself. A clock costs as much as a free lock, so not
+ * every hold is timed: every 256th, and of those that were waited for every 16th.
+ */
 typedef struct tine_lock_counts {
-    uint64_t acquisitions;    /* of an rlock: those that took it, not those that went deeper */
-    uint64_t contended;       /* acquisitions that waited */
-    int64_t longest_ns;       /* longest hold, of those timed: every 256th, and every 16th contended one */
-    uint64_t deaths;          /* times that -EOWNERDEAD was returned */
+    uint64_t acquisitions; /* of an rlock: those that took it, not those that went deeper */
+    uint64_t contended;    /* acquisitions that waited */
+    int64_t longest_ns;    /* longest of the holds that were timed */
+    uint64_t deaths;       /* times that -EOWNERDEAD was returned */
     uint64_t reserved[4];
 } tine_lock_counts;
 
@@ -125,11 +129,13 @@ TINE_API void tine_lock_fini(tine_lock *lock);
  * Give up: -ENOTRECOVERABLE, -EINVAL (no lock), -ENOLCK (this thread holds 1024 locks), -ENOMEM
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
- * Death:   of the holder: the next caller gets -EOWNERDEAD, at once; of a waiter: nothing; of somebody
- *          between the taking and the return, or in the release: nothing, or -EOWNERDEAD to the next.
- *          With TINE_LOCK_HANDOVER within 100 ms, and never of a process of another pid namespace
- * Source:  shm/lock.c, shm/handover.c; follows pthread_mutex_clocklock of a robust error-checking mutex;
- *          differs: the caller is known by more than a thread id, so pid namespaces do not confuse it
+ * Death:   of the holder: the next caller gets -EOWNERDEAD, at once; of a waiter: nothing; of
+ *          somebody between the taking and the return, or in the release: nothing, or -EOWNERDEAD
+ *          to the next. With TINE_LOCK_HANDOVER within 100 ms, and never of a process of another
+ *          pid namespace
+ * Source:  shm/lock.c, shm/handover.c; follows pthread_mutex_clocklock of a robust error-checking
+ *          mutex; differs: the caller is known by more than a thread id, so pid namespaces do not
+ *          confuse it
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_lock_acquire(tine_lock *lock, int64_t timeout_ns);

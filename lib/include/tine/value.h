@@ -14,13 +14,14 @@
  *     tine_value_close(hits);
  *
  * A number has a type letter of Python's struct and array: ? b B h H i I q Q for integers, f d for
- * floating point. Each operation on it is one atomic step: no lock, no torn number, nothing for a death
- * to leave half done. Several together are not; for them every value has a tine_rlock, tine_value_lock(),
- * which the operations themselves do not take: it excludes only those who take it too.
+ * floating point. Each operation on it is one atomic step: no lock, no torn number, nothing for a
+ * death to leave half done. Several together are not; for them every value has a tine_rlock,
+ * tine_value_lock(), which the operations themselves do not take: it excludes only those who take
+ * it too.
  *
- * A struct of any size is written as a whole, tine_value_write(), into the slot that nobody reads, and
- * published by one store. Readers never wait and never see half of it; a writer that is killed leaves
- * the struct as it was, or as it shall be. Writers take the value's lock, so that
+ * A struct of any size is written as a whole, tine_value_write(), into the slot that nobody reads,
+ * and published by one store. Readers never wait and never see half of it; a writer that is killed
+ * leaves the struct as it was, or as it shall be. Writers take the value's lock, so that
  * read, change, write under the lock is safe as well.
  */
 #ifndef TINE_VALUE_H
@@ -171,8 +172,8 @@ TINE_API TINE_CHECKED int tine_value_store_int(tine_value *value, int64_t number
  * Shape:   none
  * Units:   none
  * Returns: 0, or a negative code; *before is set only for 0
- * Handle:  -ERANGE (does not fit the value's type, or what it was does not fit an int64_t; nothing is
- *          stored)
+ * Handle:  -ERANGE (does not fit the value's type, or what it was does not fit an int64_t; nothing
+ *          is stored)
  * Give up: -EINVAL (no value, or none of ? b B h H i I q Q)
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal yes
@@ -232,7 +233,8 @@ TINE_API TINE_CHECKED int tine_value_add_checked(tine_value *value, int64_t delt
  * Shape:   none
  * Units:   none
  * Returns: 0, or a negative code; *sum is set only for 0
- * Handle:  -ERANGE (the sum does not fit the value's type; nothing is added; a q wraps around instead)
+ * Handle:  -ERANGE (the sum does not fit the value's type; nothing is added; a q wraps around
+ *          instead)
  * Give up: -EINVAL (no value, or none of ? b B h H i I q Q)
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal yes
