@@ -17,10 +17,11 @@
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
-#define USERS   6
-#define PERMITS 3
-#define KILLS   50
-#define LOOKS   100000 /* at seats, before somebody inside has none */
+#define USERS     6
+#define PERMITS   3
+#define TIMED_MAX 1000 /* deaths, each of which takes a slice of sleep */
+#define KILLS     50
+#define LOOKS     100000 /* at seats, before somebody inside has none */
 
 struct room {
     tine_semaphore semaphore;
@@ -144,7 +145,7 @@ TEST(the_permits_of_the_dead_are_taken_within_100_ms, .kills = KILLS / 2, .timeo
     ck_assert_ok(
         tine_semaphore_init(&hold->semaphore, PERMITS, &(tine_semaphore_options){.bounded = 1}));
     hold->gate = gate_new();
-    for (size_t k = 1; k <= kills; k++) {
+    for (size_t k = 1; k <= kills && k <= TIMED_MAX; k++) {
         struct child child = child_start(hold_all, hold);
         int64_t death;
 
