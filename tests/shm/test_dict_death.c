@@ -285,7 +285,7 @@ static void close_field(struct field *field, uint64_t base, size_t kills)
 
 static void kill_many(const char *kind, void (*body)(void *))
 {
-    struct samples samples = {.name = kind, .bound_ns = 20000000};
+    struct samples samples = {.name = kind, .bound_ns = 50000000};
     uint64_t base = heap_counts().used_blocks;
     size_t kills = kills_wanted(KILLS);
     struct field *field = open_field(body);
@@ -347,7 +347,7 @@ TEST(stopped_processes_hold_up_nobody, .timeout_s = 60)
 {
     uint64_t base = heap_counts().used_blocks;
     struct field *field = open_field(do_all);
-    struct samples samples = {.name = "dict.others_stopped", .bound_ns = 20000000};
+    struct samples samples = {.name = "dict.others_stopped", .bound_ns = 50000000};
 
     for (uint64_t k = 0; k < 30; k++) {
         pause_randomly(TINE_MS(2));
