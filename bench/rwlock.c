@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rwlock.read.free, rwlock.write.free: take a reader-writer lock and give it back, n times in one
- * process, nobody else wanting it. tine's with its ledger: who reads or writes is recorded each time.
+ * process, nobody else wanting it. tine's with its ledger: who reads or writes is recorded each
+ * time.
  */
 #include "bench/bench.h"
 

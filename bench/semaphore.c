@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * semaphore.free: take the one permit of a semaphore and give it back, n times in one process, nobody
- * else wanting it. tine's with its ledger: who holds the permit is recorded each time.
+ * semaphore.free: take the one permit of a semaphore and give it back, n times in one process,
+ * nobody else wanting it. tine's with its ledger: who holds the permit is recorded each time.
  */
 #include "bench/bench.h"
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ledger: a value and the accounts of those who hold of it, changed together in one atomic step.
+ * The ledger: a value and the accounts of those who hold of it, changed together in one atomic
+ * step.
  *
- * The word holds the value and, beside it, the last operation: which account it concerns, and how. So
- * one compare-and-swap both takes a permit and names its taker. Before anyone swaps that account's
- * name away, he copies the operation into the account; a tag, which grows by one with each
- * operation, tells whether that has been done. Hence at every instant each permit stands in the value, in
- * an account, or in the operation that the word names:
+ * The word holds the value and, beside it, the last operation: which account it concerns, and how.
+ * So one compare-and-swap both takes a permit and names its taker. Before anyone swaps that
+ * account's name away, he copies the operation into the account; a tag, which grows by one with
+ * each operation, tells whether that has been done. Hence at every instant each permit stands in
+ * the value, in an account, or in the operation that the word names:
  *
  *     word {2, none, tag 7}                       accounts A {0, tag 3}   B {1, tag 6}
  *     A takes:   word {1, SET A 1, 8}             A {0, 3}    A holds 1: so says the word
@@ -15,29 +16,31 @@
  *     B copies:  word {1, SET A 1, 10}            A {1, 10}
  *     B gives:   word {2, SET B 0, 11}            A {1, 10}   B {1, 6}
  *
- * Small contents stand in the word as such: then the operations of one process among themselves need no
- * copying. Larger ones don't fit, the word says only what is added to the account (a relative
- * operation), and that is copied before anything else is done.
+ * Small contents stand in the word as such: then the operations of one process among themselves
+ * need no copying. Larger ones don't fit, the word says only what is added to the account (a
+ * relative operation), and that is copied before anything else is done.
  *
- * Who copies reads word, account, word again. The word being the same, the account was at the second
- * reading not yet copied to, or has the word's tag. The copy is a compare-and-swap from there:
- * of two copiers of one operation the later fails. A copier that comes so late that the word has moved
- * on succeeds only if nobody has copied any operation since: the account then says what it said some SETs
- * ago, its tag is not the word's, and whoever settles copies again. A relative operation, and a word
- * that names another account, come only after a copy that every such late one fails on. Only an
- * unchanged word lets a move succeed, so whatever the mover read of the accounts by this word is still
- * true. All is lock-free: who is stopped or killed holds nobody up.
+ * Who copies reads word, account, word again. The word being the same, the account was at the
+ * second reading not yet copied to, or has the word's tag. The copy is a compare-and-swap from
+ * there: of two copiers of one operation the later fails. A copier that comes so late that the word
+ * has moved on succeeds only if nobody has copied any operation since: the account then says what
+ * it said some SETs ago, its tag is not the word's, and whoever settles copies again. A relative
+ * operation, and a word that names another account, come only after a copy that every such late one
+ * fails on. Only an unchanged word lets a move succeed, so whatever the mover read of the accounts
+ * by this word is still true. All is lock-free: who is stopped or killed holds nobody up.
  *
- * An account belongs to a process from its first operation to its death. Whoever finds it dead empties and frees it:
- * first SET 0 gives to the value what it held, then the owner's word goes from it to 0. A dead process makes
- * no operations, others touch its account only while it holds something, so once empty it stays
- * so, and each prefix of this is made good by the next who looks. Two threads of a process that open
- * its account at once may open two, if another is freed meanwhile: each stands for what it says.
+ * An account belongs to a process from its first operation to its death. Whoever finds it dead
+ * empties and frees it: first SET 0 gives to the value what it held, then the owner's word goes
+ * from it to 0. A dead process makes no operations, others touch its account only while it holds
+ * something, so once empty it stays so, and each prefix of this is made good by the next who looks.
+ * Two threads of a process that open its account at once may open two, if another is freed
+ * meanwhile: each stands for what it says.
  *
  * ABA: tags return after 2^28 operations. A thread that stands still between its reading and its
- * swap would have to sleep for a multiple of exactly that many (at 10 ns each 2.7 s or more), and to
- * find the same value and operation: one chance in 2^28 for a sleep of that length in that place. An
- * account that was not copied to for so long can't take a new operation for its old one: that tag is skipped.
+ * swap would have to sleep for a multiple of exactly that many (at 10 ns each 2.7 s or more), and
+ * to find the same value and operation: one chance in 2^28 for a sleep of that length in that
+ * place. An account that was not copied to for so long can't take a new operation for its old one:
+ * that tag is skipped.
  */
 #include "shm/ledger.h"
 

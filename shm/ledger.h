@@ -88,9 +88,9 @@ int tine__ledger_account_slow(struct tine__ledger_shm *ledger, uint64_t owner,
 uint32_t tine__ledger_sweep(struct tine__ledger_shm *ledger, bool all,
                             tine__ledger_without *without);
 /*
- * Has nobody looked for the dead in the last 25 ms? Then the caller shall do so. One look serves all, and
- * reads /proc for every process that holds something. Sleepers being awake every 50 ms, there is one every
- * 75 ms at least.
+ * Has nobody looked for the dead in the last 25 ms? Then the caller shall do so. One look serves
+ * all, and reads /proc for every process that holds something. Sleepers being awake every 50 ms,
+ * there is one every 75 ms at least.
  */
 bool tine__ledger_look_due(struct tine__ledger_shm *ledger);
 

@@ -2,10 +2,11 @@
 /*
  * tine_rwlock: many readers or one writer, and what the death of each means.
  *
- * All that matters is the value of a ledger (shm/ledger.c): readings, writers that wait, WRITTEN, DOUBTFUL,
- * LOST. It changes together with the account of whoever changes it. A reading is one that the
- * account holds; so is the writing, which only one account can hold and only while nobody reads. So what a dead
- * process held was the writing if the value says WRITTEN, and readings otherwise:
+ * All that matters is the value of a ledger (shm/ledger.c): readings, writers that wait, WRITTEN,
+ * DOUBTFUL, LOST. It changes together with the account of whoever changes it. A reading is one that
+ * the account holds; so is the writing, which only one account can hold and only while nobody
+ * reads. So what a dead process held was the writing if the value says WRITTEN, and readings
+ * otherwise:
  *
  *     FREE or READ ── acquire_write ──► WRITTEN ── release ──► FREE
  *                                          │ death
@@ -13,13 +14,14 @@
  *     WRITTEN, DOUBTFUL ── recover ──► WRITTEN          readers wait
  *              └────── release ──────► LOST             all: -ENOTRECOVERABLE
  *
- * A writer that dies just after it took the lock or just before it leaves it has changed nothing, but passes
- * for one that died inside: one more doubt, never one too few.
+ * A writer that dies just after it took the lock or just before it leaves it has changed nothing,
+ * but passes for one that died inside: one more doubt, never one too few.
  *
- * Preferred writers that wait are counted in the value, and in their accounts, so that the dead among
- * them do not hold up readers; beyond 31 they wait uncounted. Writers and readers sleep apart: whoever leaves
- * wakes all readers and one writer, or one writer only if writers are preferred and one waits.
- * Whoever finds the lock taken looks for the dead, as for a semaphore (shm/semaphore.c).
+ * Preferred writers that wait are counted in the value, and in their accounts, so that the dead
+ * among them do not hold up readers; beyond 31 they wait uncounted. Writers and readers sleep
+ * apart: whoever leaves wakes all readers and one writer, or one writer only if writers are
+ * preferred and one waits. Whoever finds the lock taken looks for the dead, as for a semaphore
+ * (shm/semaphore.c).
  *
  * Fork: a child is another process; it neither reads nor writes.
  */
@@ -104,7 +106,7 @@ static int holding(struct tine__ledger_shm *ledger, uint64_t word)
     return -1;
 }
 
-/* ---- one attempt --------------------------------------------------------------------------------- */
+/* ---- one attempt ----------------------------------------------------------------------------- */
 
 /* May a reader enter? 0 or a code. */
 static int reader_may(const struct tine__rwlock_shm *lock, uint32_t value)
@@ -189,7 +191,7 @@ static int try_write(struct tine__rwlock_shm *lock, struct writer *writer)
     }
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static void wake_everybody(struct tine__rwlock_shm *lock)
 {
@@ -285,7 +287,7 @@ static int wait_write(struct tine__rwlock_shm *lock, struct writer *writer, tine
     }
 }
 
-/* ---- making -------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static int check_options(const tine_rwlock_options *options)
 {
@@ -329,7 +331,7 @@ void tine_rwlock_fini(tine_rwlock *rwlock)
         atomic_store_explicit(&lock->magic, 0, memory_order_release);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 int tine_rwlock_acquire_read(tine_rwlock *rwlock, int64_t timeout_ns)
 {
@@ -367,7 +369,7 @@ int tine_rwlock_release_read(tine_rwlock *rwlock)
     return 0;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 int tine_rwlock_acquire_write(tine_rwlock *rwlock, int64_t timeout_ns)
 {
@@ -451,7 +453,7 @@ int tine_rwlock_recover(tine_rwlock *rwlock)
     return 0;
 }
 
-/* ---- asking -------------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 int tine_rwlock_readers(const tine_rwlock *rwlock)
 {

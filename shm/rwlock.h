@@ -16,8 +16,8 @@
  * writer_id               the writer                    any       relaxed; a hint beside the ledger
  * writes deaths           the writer                    any       relaxed
  * contended               whoever waited                any       relaxed
- * writer_thread           the writer: its own           any       relaxed: equal to one's own only if oneself
- *                                                                 wrote it
+ * writer_thread           the writer: its own           any       relaxed: equal to one's own only
+ *                                                                 if oneself wrote it
  * read_ and write_waiters those who wait and wake       the same  shm/waiters.h
  * ledger                  all                           all       shm/ledger.h
  *

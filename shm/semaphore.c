@@ -2,13 +2,13 @@
 /*
  * tine_semaphore: permits that come back when their holder dies.
  *
- * The free permits are the value of a ledger (shm/ledger.c), those held stand in its accounts; their sum
- * changes only when somebody releases who had nothing to release, while nobody else held any. A
- * bounded semaphore refuses that, so there value + accounts = initial value, always.
+ * The free permits are the value of a ledger (shm/ledger.c), those held stand in its accounts;
+ * their sum changes only when somebody releases who had nothing to release, while nobody else held
+ * any. A bounded semaphore refuses that, so there value + accounts = initial value, always.
  *
- * Whoever finds no permit looks whether one who holds some is dead, then sleeps (shm/waiters.c), and
- * looks again every 50 ms and before it gives up; but not if another has done so just before. A wake-up
- * that gets lost with its waker is made good when the slice of sleep ends.
+ * Whoever finds no permit looks whether one who holds some is dead, then sleeps (shm/waiters.c),
+ * and looks again every 50 ms and before it gives up; but not if another has done so just before. A
+ * wake-up that gets lost with its waker is made good when the slice of sleep ends.
  *
  * A signalling semaphore is the number alone. Nothing in either depends on fork: a child is another
  * process with an account of its own.
@@ -50,7 +50,7 @@ static uint32_t without(uint32_t value, uint32_t held, uint32_t waits)
     return value + held;
 }
 
-/* ---- one attempt --------------------------------------------------------------------------------- */
+/* ---- one attempt ----------------------------------------------------------------------------- */
 
 /* 0, -EAGAIN, -ENOLCK */
 static int take(struct tine__semaphore_shm *sem)
@@ -141,7 +141,7 @@ static int give_plain(struct tine__semaphore_shm *sem)
     return 0;
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 /* True when it has looked: if nobody else did so of late, or in any case if it is the last time. */
 static bool look(struct tine__semaphore_shm *sem, bool last)
@@ -181,7 +181,7 @@ static int wait(struct tine__semaphore_shm *sem, tine__deadline deadline)
     }
 }
 
-/* ---- public -------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------- */
 
 static int check_options(const tine_semaphore_options *options)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Readers and writers are killed at random instants. Nobody hangs, no reader that was let in ever sees
- * what a writer left half-done, and a writer hears of each such death before it is let in.
+ * Readers and writers are killed at random instants. Nobody hangs, no reader that was let in ever
+ * sees what a writer left half-done, and a writer hears of each such death before it is let in.
  */
 #include <tine.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Users of a semaphore are killed at random instants: holding, waiting, taking, giving. There are never
- * more inside than permits, all permits are there in the end, and nobody hangs.
+ * Users of a semaphore are killed at random instants: holding, waiting, taking, giving. There are
+ * never more inside than permits, all permits are there in the end, and nobody hangs.
  */
 #include <tine.h>
 

@@ -76,7 +76,7 @@ static struct child start_and_await(void (*body)(void *), struct stage *stage)
     return child;
 }
 
-/* ---- one process ------------------------------------------------------------------------------- */
+/* ---- one process ----------------------------------------------------------------------------- */
 
 TEST(many_read_or_one_writes)
 {
@@ -225,7 +225,7 @@ TEST(the_writer_is_named)
     ck_assert_rc(tine_rwlock_holder(&stage->lock, &pid, &tid), 0);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static void write_in_turn(void *context)
 {
@@ -348,7 +348,7 @@ TEST(more_writers_may_wait_than_are_counted)
     ck_assert_ok(tine_rwlock_acquire_read(&stage->lock, 0));
 }
 
-/* ---- deaths -------------------------------------------------------------------------------------- */
+/* ---- deaths ---------------------------------------------------------------------------------- */
 
 TEST(a_dead_reader_reads_no_more)
 {
@@ -474,7 +474,7 @@ TEST(a_used_pid_does_not_pass_for_the_dead_writer)
     ck_assert_ok(tine_rwlock_release_write(&stage->lock));
 }
 
-/* ---- many --------------------------------------------------------------------------------------- */
+/* ---- many ------------------------------------------------------------------------------------ */
 
 #define MEMBERS 4
 #define ROUNDS  3000

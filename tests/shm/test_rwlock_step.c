@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * SIGKILL after every instruction of each operation of a reader-writer lock: afterwards a survivor
- * becomes the writer at once, told of a writer's death inside whenever there was one, and never of a
- * reader's.
+ * becomes the writer at once, told of a writer's death inside whenever there was one, and never of
+ * a reader's.
  */
 #include <tine/rwlock.h>
 

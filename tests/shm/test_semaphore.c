@@ -137,7 +137,7 @@ TEST(after_fini_it_is_none)
     ck_assert_rc(tine_semaphore_value(&stage->semaphore), 2);
 }
 
-/* ---- others ------------------------------------------------------------------------------------ */
+/* ---- others ---------------------------------------------------------------------------------- */
 
 static void acquire_one(void *context)
 {
@@ -328,7 +328,7 @@ TEST(a_sized_one_has_room_for_more, .timeout_s = 60)
     ck_assert_rc(tine_semaphore_value(stage->sized), 99);
 }
 
-/* ---- places ------------------------------------------------------------------------------------ */
+/* ---- places ---------------------------------------------------------------------------------- */
 
 TEST(it_works_in_the_family_heap)
 {

@@ -103,7 +103,7 @@ static void give_up(void *context)
     ck_assert_rc(tine_semaphore_acquire(semaphore, TINE_US(10)), -ETIMEDOUT);
 }
 
-/* Every permit can be had, and no more. Who gives up after so short a time has looked for the dead. */
+/* Every permit can be had, and no more. Whoever gives up, however soon, has looked for the dead. */
 static void check(long steps, pid_t victim, void *context)
 {
     (void)victim;

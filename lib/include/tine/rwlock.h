@@ -27,14 +27,16 @@
  *
  * When a reader dies, its reading ends; when a writer dies that was only waiting, nothing happens.
  * When a writer dies inside, the data is in doubt: who wants to read gets -EOWNERDEAD and does not
- * hold the lock, the next writer gets -EOWNERDEAD and does; it repairs and calls tine_rwlock_recover(), or
- * releases without, and then every acquire returns -ENOTRECOVERABLE. Whoever finds the lock taken
- * looks for the dead, at once or, if that was done in the last 25 ms, while it waits, so within 100 ms.
+ * hold the lock, the next writer gets -EOWNERDEAD and does; it repairs and calls
+ * tine_rwlock_recover(), or releases without, and then every acquire returns -ENOTRECOVERABLE.
+ * Whoever finds the lock taken looks for the dead, at once or, if that was done in the last 25 ms,
+ * while it waits, so within 100 ms. Not dead is who is stopped, has executed another program, or
+ * lives in another pid namespace.
  *
  * Readings are counted by process, so any of its threads may end one, and they may be nested. The
  * writer is a thread; when it ends without a release, its process goes on holding the lock. By
- * default readers enter while others read, even if writers wait; with .prefer_writers they
- * queue behind the writers that wait (a nested reading can then wait for itself: give it a timeout).
+ * default readers enter while others read, even if writers wait; with .prefer_writers they queue
+ * behind the writers that wait (a nested reading can then wait for itself: give it a timeout).
  */
 #ifndef TINE_RWLOCK_H
 #define TINE_RWLOCK_H
@@ -120,16 +122,16 @@ TINE_API void tine_rwlock_fini(tine_rwlock *rwlock);
  * Shape:   none
  * Units:   timeout_ns nanoseconds (TINE_FOREVER; 0: try)
  * Returns: 0: held for reading; or a negative code: not held
- * Handle:  -EAGAIN (timeout 0: somebody writes, or is preferred), -ETIMEDOUT, -EOWNERDEAD (a writer died
- *          inside, and none has recovered the data), -EDEADLK (the caller is the writer)
- * Give up: -ENOTRECOVERABLE, -EINVAL (no lock), -EOVERFLOW (16383 readings at once), -ENOLCK (it knows as
- *          many living processes as it has room for)
+ * Handle:  -EAGAIN (timeout 0: somebody writes, or is preferred), -ETIMEDOUT, -EOWNERDEAD (a writer
+ *          died inside, and none has recovered the data), -EDEADLK (the caller is the writer)
+ * Give up: -ENOTRECOVERABLE, -EINVAL (no lock), -EOVERFLOW (16383 readings at once), -ENOLCK (it
+ *          knows as many living processes as it has room for)
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
- * Death:   of a reader: its readings end, within 100 ms for a writer that waits; of the writer: -EOWNERDEAD within
- *          100 ms; while the next one repairs, readers wait for it
- * Source:  shm/rwlock.c; follows pthread_rwlock_clockrdlock, and Boost's sharable locks (lock_sharable);
- *          differs: the dead hold up nobody
+ * Death:   of a reader: its readings end, within 100 ms for a writer that waits; of the writer:
+ *          -EOWNERDEAD within 100 ms; while the next one repairs, readers wait for it
+ * Source:  shm/rwlock.c; follows pthread_rwlock_clockrdlock, and Boost's sharable locks
+ *          (lock_sharable); differs: the dead hold up nobody
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_rwlock_acquire_read(tine_rwlock *rwlock, int64_t timeout_ns);
@@ -161,15 +163,15 @@ TINE_API int tine_rwlock_release_read(tine_rwlock *rwlock);
  * Shape:   none
  * Units:   timeout_ns nanoseconds (TINE_FOREVER; 0: try)
  * Returns: 0: held for writing; -EOWNERDEAD: held too; any other: not held
- * Handle:  -EOWNERDEAD (a writer before died inside: repair, tine_rwlock_recover()), -EAGAIN (timeout 0:
- *          taken), -ETIMEDOUT, -EDEADLK (the caller is the writer)
- * Give up: -ENOTRECOVERABLE, -EINVAL (no lock), -ENOLCK (it knows as many living processes as it has
- *          room for), -ENOMEM
- * Blocks:  yes, at most timeout_ns; not interrupted by signals. A reader that wants to write waits for
- *          itself
+ * Handle:  -EOWNERDEAD (a writer before died inside: repair, tine_rwlock_recover()), -EAGAIN
+ *          (timeout 0: taken), -ETIMEDOUT, -EDEADLK (the caller is the writer)
+ * Give up: -ENOTRECOVERABLE, -EINVAL (no lock), -ENOLCK (it knows as many living processes as it
+ *          has room for), -ENOMEM
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals. A reader that wants to write waits
+ *          for itself
  * Safety:  thread any | process shared | fork child may call | signal no
- * Death:   of a reader: its readings end within 100 ms; of the writer: -EOWNERDEAD within 100 ms; of one
- *          that waits: nothing (with .prefer_writers readers are held up for 100 ms at most)
+ * Death:   of a reader: its readings end within 100 ms; of the writer: -EOWNERDEAD within 100 ms;
+ *          of one that waits: nothing (with .prefer_writers readers are held up for 100 ms at most)
  * Source:  shm/rwlock.c; follows pthread_rwlock_clockwrlock; differs: a writer's death is reported
  * Since:   0.1
  */

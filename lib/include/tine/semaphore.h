@@ -2,9 +2,10 @@
 /*
  * Semaphores: at most so many at once, whoever dies.
  *
- * A semaphore holds a number of permits. acquire() takes one and waits while there is none, release()
- * gives one back. Put it where all who use it can see it: in memory of tine_alloc(), in a named segment,
- * or in any shared mapping, at whatever address; threads of one process may use it as well.
+ * A semaphore holds a number of permits. acquire() takes one and waits while there is none,
+ * release() gives one back. Put it where all who use it can see it: in memory of tine_alloc(), in a
+ * named segment, or in any shared mapping, at whatever address; threads of one process may use it
+ * as well.
  *
  *     struct shared { tine_semaphore slots; } *shared = tine_calloc(1, sizeof *shared);
  *     tine_semaphore_init(&shared->slots, 2, &(tine_semaphore_options){.bounded = 1});
@@ -15,14 +16,16 @@
  *     }
  *
  * Which process holds how many permits is recorded. When it dies, they come back: whoever finds
- * none looks for the dead, at once or, if that was done in the last 25 ms, while it waits, so within
- * 100 ms. A permit belongs to a process, not to a thread. A process that releases more than it
- * holds releases for another one that holds some, as Python's do; so a semaphore of one permit is a lock that one
- * may acquire and another release.
+ * none looks for the dead, at once or, if that was done in the last 25 ms, while it waits, so
+ * within 100 ms. A permit belongs to a process, not to a thread. A process that releases more than
+ * it holds releases for another one that holds some, as Python's do; so a semaphore of one permit
+ * is a lock that one may acquire and another release: until then it is the acquirer's, and comes
+ * back if that one dies. Not dead is who is stopped, has executed another program, or lives in
+ * another pid namespace, whose deaths nobody can see.
  *
- * Where a permit is no possession but a message ("one more item is there"), acquired in one process and
- * never released there, a death must not bring it back: that is .signalling, a plain counter without
- * such a record, whose release is async-signal-safe.
+ * Where a permit is no possession but a message ("one more item is there"), acquired in one process
+ * and never released there, a death must not bring it back: that is .signalling, a plain counter
+ * without such a record, whose release is async-signal-safe.
  */
 #ifndef TINE_SEMAPHORE_H
 #define TINE_SEMAPHORE_H
@@ -61,7 +64,8 @@ typedef struct tine_semaphore_options {
  *          value      permits that are there at first
  *          options    NULL for defaults
  * Out:     none
- * Shape:   sizeof(tine_semaphore) bytes, or with .processes TINE_SEMAPHORE_SIZE() of them; aligned to 8
+ * Shape:   sizeof(tine_semaphore) bytes, or with .processes TINE_SEMAPHORE_SIZE() of them; aligned
+ *          to 8
  * Units:   value permits, 0 … TINE_SEMAPHORE_MAX (TINE_SEMAPHORE_MAX_PLAIN if signalling)
  * Returns: 0, or a negative code
  * Handle:  none
@@ -79,7 +83,7 @@ TINE_API TINE_CHECKED int tine_semaphore_init(tine_semaphore *semaphore, int64_t
 /**
  * tine_semaphore_fini - end a semaphore; its memory can be used for anything
  *
- * In:      semaphore  one that nobody is using or will use; NULL and what is no semaphore are ignored
+ * In:      semaphore  that nobody is using or will use; NULL and what is no semaphore are ignored
  * Out:     none
  * Shape:   none
  * Units:   none
@@ -107,8 +111,9 @@ TINE_API void tine_semaphore_fini(tine_semaphore *semaphore);
  * Give up: -EINVAL (no semaphore), -ENOLCK (it records as many living processes as it has room for)
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
- * Death:   the permits that a dead process held are given to those who wait within 100 ms; one killed in
- *          this call holds a permit or none, which is settled the same way (signalling: it may be lost)
+ * Death:   the permits that a dead process held are given to those who wait within 100 ms; one
+ *          killed in this call holds a permit or none, which is settled the same way (signalling:
+ *          it may be lost)
  * Source:  shm/semaphore.c; follows Python's multiprocessing.Semaphore.acquire;
  *          differs: a process that dies returns its permits
  * Since:   0.1
@@ -126,10 +131,11 @@ TINE_API TINE_CHECKED int tine_semaphore_acquire(tine_semaphore *semaphore, int6
  * Handle:  -EOVERFLOW (bounded: as many as at first are there; or the most there can be)
  * Give up: -EINVAL (no semaphore)
  * Blocks:  no; lock-free
- * Safety:  thread any | process shared | fork child may call | signal yes (not as the first call of a
- *          process that was never here before, unless signalling: it reads /proc once)
- * Death:   one killed in this call has released or not; then the permit is one that a dead process held.
- *          What is released by a process that holds none was held by another, if any holds some
+ * Safety:  thread any | process shared | fork child may call | signal yes (not as the first call of
+ *          a process that was never here before, unless signalling: it reads /proc once)
+ * Death:   one killed in this call has released or not; then the permit is one that a dead process
+ *          held. What is released by a process that holds none was held by another, if any holds
+ *          some
  * Source:  shm/semaphore.c; follows Python's multiprocessing.Semaphore.release;
  *          differs: -EOVERFLOW where it raises ValueError
  * Since:   0.1
