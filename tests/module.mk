@@ -50,4 +50,4 @@ include %D%/scripts/module.mk
 .PHONY: check-long
 check-long:
 	TINE_KILLS=$${TINE_KILLS:-2500} $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='$(tests_kill) tests/shm/test_dict_death tests/shm/test_heap_death tests/shm/test_segment_death tests/examples/treehash_kill.sh tests/scripts/leftovers.sh'
+		TESTS='$(tests_kill) tests/shm/test_dict_death tests/shm/test_heap_death tests/shm/test_segment_death tests/shm/test_value tests/examples/treehash_kill.sh tests/scripts/leftovers.sh'
