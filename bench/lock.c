@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -179,11 +180,11 @@ static int contend(struct arena *arena, const struct kind *kind, int party)
     atomic_fetch_add(&arena->ready, 1);
     while (atomic_load(&arena->ready) < 2)
         ;
-    while (!atomic_load_explicit(&arena->stop, memory_order_relaxed) && rc == 0) {
+    do {
         rc = pair(arena);
         pairs++;
         work(arena->turns_of_work);
-    }
+    } while (!atomic_load_explicit(&arena->stop, memory_order_relaxed) && rc == 0);
     arena->party[party].pairs = pairs;
     return rc;
 }
@@ -204,6 +205,8 @@ static int run_contended(struct arena *arena, const struct kind *kind, size_t n)
         if (pid == 0)
             _exit(contend(arena, kind, party) == 0 ? 0 : 1);
     }
+    while (atomic_load(&arena->ready) < 2)
+        sched_yield(); /* the window begins when both are there */
     nanosleep(&window, NULL);
     atomic_store(&arena->stop, 1);
     for (int party = 0; party < 2; party++) {
