@@ -85,8 +85,8 @@ def lock_free(n, repetitions):
 
     def work():
         for _ in range(n):
-            lock.acquire()
-            lock.release()
+            with lock:
+                pass
 
     return median_seconds(work, repetitions) / n * 1e9
 
