@@ -205,21 +205,9 @@ static bool any_dead(const struct tine__barrier_shm *shared, uint64_t word)
 }
 
 /* One of all sleepers is enough: a look reads a file for each party. */
-static bool look_is_due(struct tine__barrier_shm *shared)
-{
-    int64_t last = atomic_load_explicit(&shared->looked_ns, memory_order_relaxed);
-    int64_t now = tine__now_ns();
-
-    /* In another time namespace the last look may seem to be still to come: then it is due. */
-    if (now >= last && now - last < TINE__LOOK_NS / 2)
-        return false;
-    return atomic_compare_exchange_strong_explicit(&shared->looked_ns, &last, now,
-                                                   memory_order_relaxed, memory_order_relaxed);
-}
-
 static void look(struct tine__barrier_shm *shared, uint64_t mine)
 {
-    if (look_is_due(shared) && any_dead(shared, mine))
+    if (tine__look_due(&shared->looked) && any_dead(shared, mine))
         break_round(shared, mine);
 }
 

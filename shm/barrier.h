@@ -18,7 +18,7 @@
  * kind        init (last), fini        all        release/acquire
  * parties … spin_max_ns   init         all        published by kind
  * spin_ns, sleeps         who waited   who waits  relaxed, hints
- * looked_ns   who looks at the parties the same   relaxed; a stale one costs a look too many or 25 ms
+ * looked      who looks at the parties the same   relaxed; a stale one costs a look too many or 25 ms
  * party       its process; a reset     who looks  seq_cst, against word: see shm/barrier.c
  *
  * word:  bits 0-15 arrivals in the round, 16 broken, 17 acting (all have arrived, the action runs),
@@ -37,7 +37,7 @@ struct tine__barrier_shm {
     int64_t timeout_ns; /* 0: for ever */
     _Atomic uint32_t spin_ns;
     _Atomic uint32_t sleeps;
-    _Atomic int64_t looked_ns;
+    _Atomic uint64_t looked; /* tine__look_due */
     uint64_t reserved[9];
     _Atomic uint64_t party[];
 };

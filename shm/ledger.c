@@ -46,7 +46,6 @@
 
 #include <errno.h>
 
-#include "lib/clock.h"
 #include "shm/owner.h"
 #include "shm/waiters.h"
 
@@ -246,16 +245,4 @@ int tine__ledger_account_slow(struct tine__ledger_shm *ledger, uint64_t owner,
         slot = open_account(ledger, owner);
     }
     return slot;
-}
-
-bool tine__ledger_look_due(struct tine__ledger_shm *ledger)
-{
-    int64_t now = tine__now_ns();
-    int64_t looked = atomic_load_explicit(&ledger->looked, memory_order_relaxed);
-
-    /* A time to come is that of another time namespace. */
-    if (looked <= now && now - looked < TINE__LOOK_NS / 2 && looked != 0)
-        return false;
-    return atomic_compare_exchange_strong_explicit(&ledger->looked, &looked, now,
-                                                   memory_order_relaxed, memory_order_relaxed);
 }

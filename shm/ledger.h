@@ -48,7 +48,7 @@ struct tine__account_shm {
  */
 struct tine__ledger_shm {
     _Atomic uint64_t word;
-    _Atomic int64_t looked; /* ns on CLOCK_MONOTONIC */
+    _Atomic uint64_t looked; /* tine__look_due */
     uint32_t room;
     uint32_t reserved[3];
 };
@@ -87,12 +87,6 @@ int tine__ledger_account_slow(struct tine__ledger_shm *ledger, uint64_t owner,
  */
 uint32_t tine__ledger_sweep(struct tine__ledger_shm *ledger, bool all,
                             tine__ledger_without *without);
-/*
- * Has nobody looked for the dead in the last 25 ms? Then the caller shall do so. One look serves
- * all, and reads /proc for every process that holds something. Sleepers being awake every 50 ms,
- * there is one every 75 ms at least.
- */
-bool tine__ledger_look_due(struct tine__ledger_shm *ledger);
 
 static inline struct tine__account_shm *tine__ledger_accounts(struct tine__ledger_shm *ledger)
 {

@@ -210,7 +210,7 @@ static void wake(struct tine__rwlock_shm *lock, uint32_t value)
 /* True when it has looked: if nobody else did so of late, or in any case if it is the last time. */
 static bool look(struct tine__rwlock_shm *lock, bool last)
 {
-    if (!tine__ledger_look_due(&lock->ledger) && !last)
+    if (!tine__look_due(&lock->ledger.looked) && !last)
         return false;
     if (tine__ledger_sweep(&lock->ledger, false, without) > 0)
         wake_everybody(lock);

@@ -148,7 +148,7 @@ static bool look(struct tine__semaphore_shm *sem, bool last)
 {
     if (is(sem, TINE__SEMAPHORE_SIGNALLING))
         return true;
-    if (!tine__ledger_look_due(&sem->ledger) && !last)
+    if (!tine__look_due(&sem->ledger.looked) && !last)
         return false;
     if (tine__ledger_sweep(&sem->ledger, false, without) > 0)
         tine__waiters_wake_all(&sem->waiters);

@@ -18,6 +18,22 @@
 #include <errno.h>
 
 #include "lib/sys.h"
+#include "shm/owner.h"
+
+#define NAMESPACES ((uint64_t)0xfff) /* as in tine__owner_word(), where they are the upper bits */
+
+bool tine__look_due(_Atomic uint64_t *looked)
+{
+    uint64_t last = atomic_load_explicit(looked, memory_order_relaxed);
+    uint64_t now = (uint64_t)tine__now_ns(), at = last & ~NAMESPACES;
+    uint64_t mine = tine__owner_word() >> 52;
+
+    /* A time to come is that of another time namespace. */
+    if (last != 0 && (last & NAMESPACES) == mine && at <= now && now - at < TINE__LOOK_NS / 2)
+        return false;
+    return atomic_compare_exchange_strong_explicit(looked, &last, (now & ~NAMESPACES) | mine,
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
 
 uint32_t tine__waiters_join(struct tine__waiters_shm *waiters)
 {

@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/clock.h"
@@ -32,6 +33,13 @@ struct tine__waiters_shm {
     _Atomic uint32_t turn;
     _Atomic uint32_t waiting;
 };
+
+/*
+ * Has nobody looked for the dead in the last half of TINE__LOOK_NS? Then the caller shall do so: one look
+ * serves all sleepers, but only those of the same namespaces, who can judge the same processes.
+ * *looked, 0 at first: bits 12-63 of CLOCK_MONOTONIC in ns, below them the namespaces' hash. Relaxed.
+ */
+bool tine__look_due(_Atomic uint64_t *looked);
 
 /* Announces a sleeper; after this the caller must test the state once more before it sleeps. */
 uint32_t tine__waiters_join(struct tine__waiters_shm *waiters);

@@ -318,17 +318,4 @@ TEST(threads_at_once_lose_nothing, .timeout_s = 60)
         ck_assert_uint_eq(held(book, workers[i].owner), 0);
 }
 
-TEST(looks_for_the_dead_are_due_now_and_then)
-{
-    struct book *book = book_new();
-    unsigned looks = 0;
-
-    for (int i = 0; i < 1000; i++)
-        looks += tine__ledger_look_due(&book->ledger);
-    ck_assert_uint_ge(looks, 1);
-    ck_assert_uint_le(looks, 900);
-    book->ledger.looked = INT64_MAX; /* by a process whose clock is ahead */
-    ck_assert(tine__ledger_look_due(&book->ledger));
-}
-
 SUITE("shm/ledger")

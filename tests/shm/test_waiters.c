@@ -6,6 +6,7 @@
 
 #include <tine/time.h>
 
+#include "shm/owner.h"
 #include "tests/support/children.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
@@ -123,6 +124,29 @@ TEST(without_sleepers_waking_changes_nothing)
     tine__waiters_wake_all(&pot->waiters);
     ck_assert_uint_eq(pot->waiters.turn, 1);
     ck_assert_uint_eq(pot->waiters.waiting, 0);
+}
+
+TEST(one_look_for_the_dead_serves_all_sleepers)
+{
+    _Atomic uint64_t looked = 0;
+    unsigned looks = 0;
+
+    for (int i = 0; i < 1000; i++)
+        looks += tine__look_due(&looked);
+    ck_assert_uint_ge(looks, 1);
+    ck_assert_uint_le(looks, 900);
+    looked = UINT64_MAX & ~(uint64_t)0xfff; /* by a process whose clock is ahead */
+    ck_assert(tine__look_due(&looked));
+}
+
+TEST(a_look_from_another_namespace_is_not_enough)
+{
+    _Atomic uint64_t looked = 0;
+
+    for (int i = 0; i < 100; i++) {
+        looked = ((uint64_t)tine__now_ns() & ~(uint64_t)0xfff) | ((tine__owner_word() >> 52) ^ 1);
+        ck_assert(tine__look_due(&looked));
+    }
 }
 
 SUITE("shm/waiters")
