@@ -57,15 +57,16 @@ static int lock_until(pthread_mutex_t *mutex, const struct timespec *until)
 
 int tine__robust_wait(struct tine__robust *robust, tine__deadline deadline)
 {
-    int error = pthread_mutex_trylock(&robust->mutex);
+    int error = ETIMEDOUT;
 
-    while (error == EBUSY || error == ETIMEDOUT) {
+    while (error == ETIMEDOUT) {
         int64_t left = tine__deadline_left(deadline);
         int64_t slice = left < TINE__LOOK_NS ? left : TINE__LOOK_NS;
-        struct timespec until = tine__timespec(tine__deadline_after(slice));
+        struct timespec until;
 
         if (left == 0)
             return ETIMEDOUT;
+        until = tine__timespec(tine__deadline_after(slice));
         error = lock_until(&robust->mutex, &until);
     }
     return error;
@@ -73,8 +74,10 @@ int tine__robust_wait(struct tine__robust *robust, tine__deadline deadline)
 
 int tine__robust_lock(struct tine__robust *robust, tine__robust_repair *repair, void *context)
 {
-    int rc = tine__robust_wait(robust, TINE__NEVER);
+    int rc = pthread_mutex_trylock(&robust->mutex);
 
+    if (rc == EBUSY)
+        rc = tine__robust_wait(robust, TINE__NEVER);
     if (rc != EOWNERDEAD)
         return -rc;
     repair(context);
