@@ -21,15 +21,23 @@
         }                                                                                          \
     } while (0)
 
+static tine_shm *segments[2];
 static struct foreign *views[2];
 static unsigned side;
 
-static struct foreign *attach(const char *name)
+static void attach_twice(const char *name)
 {
-    tine_shm *shm;
+    for (int i = 0; i < 2; i++) {
+        WANT(tine_shm_attach(&segments[i], name, NULL) == 0);
+        views[i] = tine_shm_data(segments[i]);
+    }
+    WANT(views[0] != views[1]);
+}
 
-    WANT(tine_shm_attach(&shm, name, NULL) == 0);
-    return tine_shm_data(shm);
+static void detach_both(void)
+{
+    for (int i = 0; i < 2; i++)
+        WANT(tine_shm_detach(segments[i]) == 0);
 }
 
 static void count_under_locks(struct foreign *f)
@@ -155,14 +163,13 @@ int main(int argc, char **argv)
         return 2;
     }
     side = (unsigned)atoi(argv[2]);
-    for (int i = 0; i < 2; i++)
-        views[i] = attach(argv[1]);
-    WANT(views[0] != views[1]);
+    attach_twice(argv[1]);
     if (strcmp(argv[3], "all") == 0)
         play_all();
     else if (side == 0)
         survive();
     else
         die_with_all();
+    detach_both();
     return 0;
 }
