@@ -136,7 +136,7 @@ static int tine_rate(const struct bench_pass *pass, double *value)
 
 static int tine_alone(const struct bench_pass *pass, double *value)
 {
-    struct bench_dict_keys keys;
+    struct bench_dict_keys keys = {0};
     struct reader reader = {NULL, &keys};
     double seconds = 0;
     int rc = fill(&reader.dict, pass->n);
@@ -147,6 +147,8 @@ static int tine_alone(const struct bench_pass *pass, double *value)
         rc = bench_seconds(pass, &(struct bench_work){.run = get_all, .arg = &reader}, &seconds);
     *value = seconds / (double)pass->n * 1e6;
     tine_dict_close(reader.dict);
+    free(keys.numbers);
+    free(keys.names);
     return rc;
 }
 
