@@ -214,6 +214,45 @@ void tine__sys_unlock(int fd)
     flock(fd, LOCK_UN); /* not left to close: a forked child may have the descriptor, too */
 }
 
+int tine__sys_reopen(int fd)
+{
+    char path[32];
+    int copy;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    do
+        copy = open(path, O_RDONLY | O_CLOEXEC);
+    while (copy < 0 && errno == EINTR);
+    return copy < 0 ? -errno : copy;
+}
+
+static int ofd_lock(int fd, int command, struct flock *lock)
+{
+    int rc;
+
+    do
+        rc = fcntl(fd, command, lock);
+    while (rc < 0 && errno == EINTR);
+    return rc < 0 ? -errno : 0;
+}
+
+int tine__sys_share_bytes(int fd, uint64_t from, uint64_t count)
+{
+    struct flock lock = {
+        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = (off_t)from, .l_len = (off_t)count};
+
+    return ofd_lock(fd, F_OFD_SETLK, &lock);
+}
+
+int tine__sys_bytes_shared(int fd, uint64_t from, uint64_t count)
+{
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)from, .l_len = (off_t)count};
+    int rc = ofd_lock(fd, F_OFD_GETLK, &lock);
+
+    return rc < 0 ? rc : lock.l_type != F_UNLCK;
+}
+
 int tine__sys_extend(int fd, size_t from, size_t size)
 {
     sigset_t saved;

@@ -34,6 +34,14 @@ int tine__sys_unlink(const char *path);
 /* A lock of the open file: -EAGAIN while another has it. It ends with its last descriptor. */
 int tine__sys_try_lock(int fd);
 void tine__sys_unlock(int fd);
+/* Another open file of the same inode, read-only: its locks are its own. Needs /proc. */
+int tine__sys_reopen(int fd);
+/*
+ * Shared locks of bytes, of the open file: they live as long as any copy of the descriptor, forked
+ * and in flight ones included. The query sees those of other open files; -errno.
+ */
+int tine__sys_share_bytes(int fd, uint64_t from, uint64_t count);
+int tine__sys_bytes_shared(int fd, uint64_t from, uint64_t count); /* 1: some are */
 /*
  * Bytes from … size-1 have memory afterwards, and the file is at least that long; all or nothing.
  * -ENOSPC, -ENOMEM; -EFBIG at RLIMIT_FSIZE, without SIGXFSZ. Signals wait until it is done, for an

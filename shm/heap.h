@@ -2,6 +2,7 @@
 #ifndef TINE_SHM_HEAP_H
 #define TINE_SHM_HEAP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,13 @@ int tine__heap_open(void);
 bool tine__heap_contains(const void *pointer, size_t size);
 uint64_t tine__heap_offset(const void *pointer); /* of a contained pointer, from the heap's base */
 void *tine__heap_pointer(uint64_t offset);       /* NULL unless the heap contains it */
+
+/* The heap's file, or -EBADF: the program has closed it. */
+int tine__heap_file(void);
+bool tine__heap_is_file(int fd); /* or another descriptor of that file */
+/* A word of the family's, 0 at first, for the address of what that holds; the heap is open. */
+enum { TINE__ROOT_KEPT = 0, TINE__ROOT_WATCHES = 1 };
+_Atomic uint64_t *tine__heap_root(int which);
 
 /* This process's row in the family's table of processes: >= 0, or -ENOLCK, -ENOMEM. */
 int tine__owner_self(void);

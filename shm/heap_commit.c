@@ -16,19 +16,29 @@
 #include <sys/stat.h>
 
 #include "lib/sys.h"
+#include "shm/heap.h"
 #include "shm/heap_impl.h"
 #include "shm/memory_left.h"
 
 #define PIECE_BYTES ((size_t)HEAP_PIECE_MAX << HEAP_PAGE_SHIFT)
 
-/* Is the descriptor still ours? A program may have closed all it did not know, and opened others.
- */
-static bool have_file(void)
+/* A program may have closed all descriptors that it did not know, and opened others. */
+bool tine__heap_is_file(int fd)
 {
     struct stat status;
 
-    return fstat(tine__heap.fd, &status) == 0 && status.st_dev == tine__heap.device &&
+    return fstat(fd, &status) == 0 && status.st_dev == tine__heap.device &&
            status.st_ino == tine__heap.inode;
+}
+
+static bool have_file(void)
+{
+    return tine__heap_is_file(tine__heap.fd);
+}
+
+int tine__heap_file(void)
+{
+    return have_file() ? tine__heap.fd : -EBADF;
 }
 
 static char *at(size_t offset)

@@ -41,6 +41,7 @@ enum {
     HEAP_SLAB_PAGES = 8,  /* pages of a slab of blocks above 8 KiB */
     HEAP_WARM_MAX = 1024, /* free committed pages that are kept: 64 MiB */
     HEAP_PIECE_MAX = 128, /* pages committed at a time: 8 MiB */
+    HEAP_ROOTS = 4,
 };
 
 /* ---- state word ------------------------------------------------------------------------------- *
@@ -92,7 +93,7 @@ struct heap_shm {
     uint32_t page_limit;
     uint64_t size;
     uint64_t data_offset;
-    uint64_t reserved[4];
+    _Atomic uint64_t roots[HEAP_ROOTS]; /* of what others keep for the family; see shm/heap.h */
     _Atomic uint32_t page_count; /* pages that have a record; grows only */
     uint32_t record_pages;       /* derived: pages for whose records memory is committed */
     uint32_t owner_count;        /* owner rows that are committed */

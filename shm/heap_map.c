@@ -302,6 +302,11 @@ uint64_t tine__heap_offset(const void *pointer)
     return (uint64_t)(uintptr_t)pointer - HEAP_BASE;
 }
 
+_Atomic uint64_t *tine__heap_root(int which)
+{
+    return &tine__heap.shared->roots[which];
+}
+
 void *tine__heap_pointer(uint64_t offset)
 {
     void *pointer = (void *)(uintptr_t)(HEAP_BASE + offset);

@@ -21,6 +21,7 @@ libtinecore_la_SOURCES += \
 	%D%/heap_slab.c %D%/heap_slab.h \
 	%D%/heap_sweep.c \
 	%D%/held.c %D%/held.h \
+	%D%/keepalive.c %D%/keepalive.h \
 	%D%/ledger.c %D%/ledger.h \
 	%D%/lock.c %D%/lock.h \
 	%D%/mapping.c %D%/mapping.h \

@@ -23,6 +23,7 @@ tests_shm = \
 	%D%/test_heap_limits \
 	%D%/test_heap_step \
 	%D%/test_held \
+	%D%/test_keepalive \
 	%D%/test_ledger \
 	%D%/test_lock \
 	%D%/test_lock_step \
@@ -74,6 +75,7 @@ endif
 %C%_test_heap_layout_LDADD = libtinetest.la
 %C%_test_heap_step_LDADD = libtinetest.la
 %C%_test_held_LDADD = libtinetest.la
+%C%_test_keepalive_LDADD = libtinetest.la
 %C%_test_ledger_LDADD = libtinetest.la
 %C%_test_lock_LDADD = libtinetest.la
 %C%_test_lock_step_LDADD = libtinetest.la
