@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -175,6 +176,11 @@ int tine__sys_open(const char *path, bool writable)
     int flags = (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 
     return above_standard(open(path, flags));
+}
+
+int tine__sys_open_directory(const char *path)
+{
+    return above_standard(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
 int tine__sys_link(int fd, const char *path)
@@ -450,10 +456,31 @@ int tine__sys_socketpair(int fds[2])
     return 0;
 }
 
-int tine__sys_poll_in(int fd, int64_t timeout_ns)
+int tine__sys_socket(int domain, int type)
+{
+    return above_standard(socket(domain, type | SOCK_CLOEXEC, 0));
+}
+
+/* A peer that has left meanwhile is no news: the next one is. */
+int tine__sys_accept(int fd)
+{
+    int accepted;
+
+    do
+        accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    while (accepted < 0 && (errno == EINTR || errno == ECONNABORTED));
+    return above_standard(accepted);
+}
+
+int tine__sys_epoll(void)
+{
+    return above_standard(epoll_create1(EPOLL_CLOEXEC));
+}
+
+static int poll_for(int fd, short events, int64_t timeout_ns)
 {
     tine__deadline deadline = tine__deadline_after(timeout_ns);
-    struct pollfd set = {.fd = fd, .events = POLLIN};
+    struct pollfd set = {.fd = fd, .events = events};
 
     for (;;) {
         struct timespec left = tine__timespec(tine__deadline_left(deadline));
@@ -464,6 +491,16 @@ int tine__sys_poll_in(int fd, int64_t timeout_ns)
         if (errno != EINTR)
             return -errno;
     }
+}
+
+int tine__sys_poll_in(int fd, int64_t timeout_ns)
+{
+    return poll_for(fd, POLLIN, timeout_ns);
+}
+
+int tine__sys_poll_out(int fd, int64_t timeout_ns)
+{
+    return poll_for(fd, POLLOUT, timeout_ns);
 }
 
 int tine__sys_gettid(void)

@@ -28,6 +28,7 @@ int tine__sys_map_at(void *address, size_t size, int fd);
 int tine__sys_tmpfile(const char *directory, uint32_t mode); /* nameless; -ENOTSUP on some */
 int tine__sys_create(const char *path, uint32_t mode);       /* -EEXIST */
 int tine__sys_open(const char *path, bool writable);
+int tine__sys_open_directory(const char *path); /* links are followed */
 int tine__sys_link(int fd, const char *path); /* names a nameless file; -EEXIST, -ENOTSUP */
 int tine__sys_rename_new(const char *path, const char *wanted); /* -EEXIST */
 int tine__sys_unlink(const char *path);
@@ -64,7 +65,11 @@ int tine__sys_pidfd_open(pid_t pid); /* under valgrind: of the calling process o
 pid_t tine__sys_fork(int *pidfd);
 int tine__sys_pidfd_kill(int pidfd, int signal);
 int tine__sys_socketpair(int fds[2]);              /* AF_UNIX SOCK_SEQPACKET */
-int tine__sys_poll_in(int fd, int64_t timeout_ns); /* 1 readable or hung up, 0 timed out */
+int tine__sys_socket(int domain, int type);
+int tine__sys_accept(int fd); /* the next one, not blocking; -EAGAIN */
+int tine__sys_epoll(void);
+int tine__sys_poll_in(int fd, int64_t timeout_ns);  /* 1 readable or hung up, 0 timed out */
+int tine__sys_poll_out(int fd, int64_t timeout_ns); /* 1 writable or hung up, 0 timed out */
 int tine__sys_gettid(void);
 
 /* One turn of a spinning wait: lets the other hardware thread run, and saves power. */

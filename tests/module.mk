@@ -40,6 +40,7 @@ libtinetest_la_SOURCES = \
 include %D%/support/module.mk
 include %D%/lib/module.mk
 include %D%/shm/module.mk
+include %D%/ipc/module.mk
 include %D%/pool/module.mk
 include %D%/kill/module.mk
 include %D%/fuzz/module.mk

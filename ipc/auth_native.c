@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tine's own handshake. Bytes, and what each MAC covers, stand in doc/wire.md.
+ *
+ *     dialler → listener   hello {magic, 'C', wishes, version, limit, nonce}
+ *     listener → dialler   hello {magic, 'S', …}, HMAC(key, "tine1 S", both hellos)
+ *     dialler → listener   HMAC(key, "tine1 C", all before)
+ *
+ * The listener proves first, so whoever lures a dialler to a socket of its own learns nothing that
+ * opens another. Both nonces and the role are under every MAC: nothing can be replayed or sent
+ * back. Wishes and limits are, too: nobody between the two can talk them out of encryption.
+ */
+#include "ipc/auth.h"
+
+#include <tine/error.h>
+
+#include <endian.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "ipc/auth_native.h"
+#include "lib/random.h"
+
+#define HELLO_BYTES sizeof(struct tine__hello_wire)
+#define ENCRYPT     0x01 /* in hello's wishes */
+
+_Static_assert(HELLO_BYTES == 64, "no padding");
+_Static_assert(2 * HELLO_BYTES + 2 * TINE__MAC_BYTES == TINE__AUTH_TRANSCRIPT_BYTES, "all of it");
+
+static void remember(struct tine__auth *auth, const void *bytes, size_t size)
+{
+    memcpy(auth->transcript + auth->transcript_size, bytes, size);
+    auth->transcript_size += (uint32_t)size;
+}
+
+static void say_and_remember(struct tine__auth *auth, const void *bytes, size_t size)
+{
+    tine__auth_say(auth, bytes, size);
+    remember(auth, bytes, size);
+}
+
+static void mac_all(const struct tine__auth *auth, const char *label, uint8_t mac[TINE__MAC_BYTES])
+{
+    tine__auth_mac(auth, label, auth->transcript, auth->transcript_size, mac);
+}
+
+static void say_hello(struct tine__auth *auth)
+{
+    struct tine__hello_wire hello = {
+        .role = auth->terms.listener ? 'S' : 'C',
+        .wishes = auth->terms.encrypt ? ENCRYPT : 0,
+        .version = htole16(TINE__HELLO_VERSION),
+        .limit = htole64(auth->terms.limit),
+    };
+
+    memcpy(hello.magic, TINE__HELLO_MAGIC, sizeof hello.magic);
+    tine__random_bytes(hello.nonce, sizeof hello.nonce);
+    say_and_remember(auth, &hello, sizeof hello);
+}
+
+/* Proves the key over all that was said so far. */
+static void say_proof(struct tine__auth *auth)
+{
+    uint8_t mac[TINE__MAC_BYTES];
+
+    mac_all(auth, auth->terms.listener ? "tine1 S" : "tine1 C", mac);
+    say_and_remember(auth, mac, sizeof mac);
+}
+
+static int hear_proof(struct tine__auth *auth, const uint8_t *said)
+{
+    uint8_t mac[TINE__MAC_BYTES];
+
+    mac_all(auth, auth->terms.listener ? "tine1 C" : "tine1 S", mac);
+    if (!tine__auth_mac_equal(mac, said))
+        return tine__auth_fail(auth, -EACCES, "it has another key");
+    remember(auth, said, TINE__MAC_BYTES);
+    return 0;
+}
+
+static void finish(struct tine__auth *auth)
+{
+    struct tine__session *session = &auth->session;
+    bool listener = auth->terms.listener;
+
+    mac_all(auth, "tine1 key C", listener ? session->receive_key : session->send_key);
+    mac_all(auth, "tine1 key S", listener ? session->send_key : session->receive_key);
+    tine__auth_go(auth, TINE__AUTH_DONE, 0);
+}
+
+static int other_version(struct tine__auth *auth)
+{
+    return tine__auth_fail(auth, -EPROTO, "it speaks another version of tine's handshake");
+}
+
+/* The hello is whole; -EPROTO: of another version, whose other fields mean we know not what. */
+static int read_hello(struct tine__auth *auth, struct tine__hello_wire *hello)
+{
+    static const uint8_t zero[sizeof hello->reserved];
+
+    memcpy(hello, auth->in, sizeof *hello);
+    if (memcmp(hello->magic, TINE__HELLO_MAGIC, sizeof hello->magic) != 0 ||
+        hello->role != (auth->terms.listener ? 'C' : 'S'))
+        return tine__auth_fail(auth, TINE_EFORMAT, "it does not speak tine's handshake");
+    if (le16toh(hello->version) != TINE__HELLO_VERSION)
+        return -EPROTO;
+    if ((hello->wishes & ~ENCRYPT) != 0 || memcmp(hello->reserved, zero, sizeof zero) != 0)
+        return tine__auth_fail(auth, -EPROTO, "its hello has parts that are not known here");
+    auth->session.encrypted = auth->terms.encrypt || (hello->wishes & ENCRYPT) != 0;
+    auth->session.peer_limit = le64toh(hello->limit);
+    return 0;
+}
+
+/* Another version is told ours, so that the dialler can say what is wrong. */
+static int hear_dialler(struct tine__auth *auth)
+{
+    struct tine__hello_wire hello;
+    int rc = read_hello(auth, &hello);
+
+    if (rc < 0 && auth->state == TINE__AUTH_FAILED)
+        return rc;
+    remember(auth, auth->in, HELLO_BYTES);
+    say_hello(auth);
+    say_proof(auth);
+    if (rc < 0)
+        return other_version(auth);
+    tine__auth_go(auth, TINE__AUTH_PROOF, TINE__MAC_BYTES);
+    return 0;
+}
+
+static int hear_listener(struct tine__auth *auth)
+{
+    struct tine__hello_wire hello;
+    int rc = read_hello(auth, &hello);
+
+    if (rc < 0)
+        return auth->state == TINE__AUTH_FAILED ? rc : other_version(auth);
+    remember(auth, auth->in, HELLO_BYTES);
+    rc = hear_proof(auth, auth->in + HELLO_BYTES);
+    if (rc < 0)
+        return rc;
+    say_proof(auth);
+    finish(auth);
+    return 0;
+}
+
+void tine__auth_native_begin(struct tine__auth *auth)
+{
+    uint32_t wanted = HELLO_BYTES;
+
+    if (!auth->terms.listener) {
+        say_hello(auth);
+        wanted += TINE__MAC_BYTES;
+    }
+    tine__auth_go(auth, TINE__AUTH_HELLO, wanted);
+}
+
+int tine__auth_native_step(struct tine__auth *auth)
+{
+    int rc;
+
+    switch (auth->state) {
+    case TINE__AUTH_HELLO:
+        return auth->terms.listener ? hear_dialler(auth) : hear_listener(auth);
+    case TINE__AUTH_PROOF:
+        rc = hear_proof(auth, auth->in);
+        if (rc == 0)
+            finish(auth);
+        return rc;
+    case TINE__AUTH_CHALLENGE:
+    case TINE__AUTH_ANSWER:
+    case TINE__AUTH_WELCOME:
+    case TINE__AUTH_DONE:
+    case TINE__AUTH_FAILED:
+    default:
+        return tine__auth_fail(auth, -EPROTO, "bytes that nobody asked for");
+    }
+}
