@@ -3,13 +3,16 @@
 #ifndef TINE_LIB_CODEC_H
 #define TINE_LIB_CODEC_H
 
+#include <stdbool.h>
+
 #include <tine/codec.h>
 
 enum {
     TINE__FORMAT_DEPTH = 32, /* brackets inside each other in one format */
-    /* ext types, 8 bytes each; doc/wire.md */
+    /* ext types, 8 bytes each but the last; doc/wire.md */
     TINE__EXT_POINTER = 1,    /* `p`: offset into the family heap */
     TINE__EXT_DESCRIPTOR = 2, /* `F`: number under which a pool's nursery keeps it */
+    TINE__EXT_FUNCTION = 3,   /* `c`: struct tine__function_wire, lib/function.h */
 };
 
 /* Makes room for `more` bytes behind those there. 0, -ENOMEM, -EINVAL (not initialised). */
@@ -54,12 +57,29 @@ struct tine__descriptors {
                  int *fd); /* the same if repeated */
 };
 
-/* Copies of `s` that a handle owns, so that its users need not free them. Zero: none. */
+/*
+ * What the one who unpacks allows and takes over. Copies of `s` are a handle's, so that its users need
+ * not free them, or given away.
+ *
+ * `c` is packed everywhere, for it is data; a function comes out of it only where `family` says that
+ * the bytes cannot be from outside: task arguments and results, queues, connections within the
+ * family. Never what came through a listener or rpc.
+ *
+ *     struct tine__texts texts = {.family = true, .given_away = true};
+ *     rc = tine__vunpack(bytes, size, format, false, args, &texts);
+ */
 struct tine__texts {
     struct tine__text *first;
     struct tine__descriptors *descriptors; /* that it can fetch, or NULL */
+    bool family;                           /* `c` is allowed */
+    bool given_away; /* copies are the caller's to free(), and `first` stays NULL */
 };
 void tine__texts_free(struct tine__texts *texts);
+/* Who frees the copies: a handle, or (false) the caller? */
+static inline bool tine__texts_owned(const struct tine__texts *texts)
+{
+    return texts != NULL && !texts->given_away;
+}
 void tine__texts_move(struct tine__texts *from, struct tine__texts *to);
 /* A copy with a NUL behind it, owned by texts, or with NULL to be given to free(). NULL: no memory. */
 char *tine__text_copy(const void *bytes, size_t length, struct tine__texts *texts);
@@ -75,7 +95,8 @@ struct tine__arguments {
 
 /*
  * tuple: the value is one array (arguments of a task), whose items the format names without
- * brackets. texts: `s` gives copies that live until tine__texts_free; NULL: the caller's to free().
+ * brackets. texts: `s` gives copies that live until tine__texts_free, unless they are given away; NULL:
+ * the caller's to free(), no `F`, no `c`.
  */
 int tine__pack(tine_buffer *out, const char *format, bool tuple, struct tine__arguments *args);
 int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,

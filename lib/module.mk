@@ -58,9 +58,12 @@ libtinecore_la_SOURCES += \
 	%D%/cpu.c %D%/cpu.h \
 	%D%/error.c \
 	%D%/fork.c %D%/fork.h \
+	%D%/function.c %D%/function.h \
 	%D%/hash.c %D%/hash.h \
 	%D%/log.c %D%/log.h \
+	%D%/mapped.c \
 	%D%/msgpack_head.h \
+	%D%/objects.c %D%/objects.h \
 	%D%/pack.c \
 	%D%/pickle.c %D%/pickle.h \
 	%D%/prescan.c \

@@ -16,6 +16,8 @@
 
 #include <tine/error.h>
 
+#include "lib/function.h"
+
 #include <errno.h>
 #include <endian.h>
 #include <float.h>
@@ -179,6 +181,20 @@ static int put_pointer(struct writer *writer, const void *pointer)
     if (hooks == NULL || hooks->offset_of(pointer, &offset) < 0)
         return -EINVAL;
     return put_ext(writer, TINE__EXT_POINTER, offset);
+}
+
+static int put_function(struct writer *writer, tine_any_function *function)
+{
+    struct tine__function_wire wire;
+    int rc;
+
+    if (function == NULL)
+        return msgpack_pack_nil(&writer->at);
+    rc = tine__function_describe(function, &wire);
+    if (rc < 0)
+        return rc;
+    msgpack_pack_ext(&writer->at, sizeof wire, TINE__EXT_FUNCTION);
+    return put_body(writer, &wire, sizeof wire);
 }
 
 static int put_descriptor(struct packer *packer, int fd)
@@ -375,6 +391,8 @@ static int put_item(struct packer *packer, char letter)
         return put_array(writer, letter, bytes, va_arg(packer->args->list, size_t));
     case 'p':
         return put_pointer(writer, va_arg(packer->args->list, const void *));
+    case 'c':
+        return put_function(writer, va_arg(packer->args->list, tine_any_function *));
     case 'F':
         return put_descriptor(packer, va_arg(packer->args->list, int));
     case '[':

@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -501,6 +502,17 @@ int tine__sys_poll_in(int fd, int64_t timeout_ns)
 int tine__sys_poll_out(int fd, int64_t timeout_ns)
 {
     return poll_for(fd, POLLOUT, timeout_ns);
+}
+
+int tine__sys_read_own(uint64_t address, void *into, size_t size)
+{
+    struct iovec to = {.iov_base = into, .iov_len = size};
+    struct iovec from = {.iov_base = (void *)(uintptr_t)address, .iov_len = size};
+    ssize_t copied = process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+
+    if (copied < 0)
+        return -errno;
+    return (size_t)copied == size ? 0 : -EFAULT;
 }
 
 int tine__sys_gettid(void)

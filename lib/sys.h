@@ -71,6 +71,8 @@ int tine__sys_epoll(void);
 int tine__sys_poll_in(int fd, int64_t timeout_ns);  /* 1 readable or hung up, 0 timed out */
 int tine__sys_poll_out(int fd, int64_t timeout_ns); /* 1 writable or hung up, 0 timed out */
 int tine__sys_gettid(void);
+/* Copies from memory of this process that may not be there: -EFAULT. */
+int tine__sys_read_own(uint64_t address, void *into, size_t size);
 
 /* One turn of a spinning wait: lets the other hardware thread run, and saves power. */
 static inline void tine__cpu_relax(void)

@@ -12,6 +12,7 @@
 #include <tine/error.h>
 
 #include "lib/checked.h"
+#include "lib/function.h"
 #include "lib/msgpack_head.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ struct walk {
     bool storing;
     bool texts_owned;                      /* a handle frees the copies, not the caller */
     struct tine__descriptors *descriptors; /* NULL: no `F` here */
+    bool family;                           /* `c` is allowed */
     unsigned depth;
     struct frame frames[1 + TINE__FORMAT_DEPTH];
     va_list args;
@@ -77,7 +79,7 @@ char *tine__text_copy(const void *bytes, size_t length, struct tine__texts *text
     struct tine__text *text = NULL;
     char *copy;
 
-    if (texts == NULL) {
+    if (!tine__texts_owned(texts)) {
         copy = malloc(length + 1);
     } else {
         text = malloc(sizeof *text + length + 1);
@@ -85,7 +87,7 @@ char *tine__text_copy(const void *bytes, size_t length, struct tine__texts *text
     }
     if (copy == NULL)
         return NULL;
-    if (texts != NULL) {
+    if (text != NULL) {
         text->next = texts->first;
         texts->first = text;
     }
@@ -298,6 +300,23 @@ static int get_descriptor(struct walk *walk, const struct tine__head *head)
     return rc;
 }
 
+/* Found by both passes: the second misses only what another thread unloads meanwhile. */
+static int get_function(struct walk *walk, const struct tine__head *head)
+{
+    tine_any_function **output = va_arg(walk->args, tine_any_function **), *function = NULL;
+    int rc = 0;
+
+    if (!walk->family)
+        return -EINVAL;
+    if (head->kind == TINE__EXT && head->ext_type == TINE__EXT_FUNCTION)
+        rc = tine__function_resolve(walk->at, (size_t)head->number, &function);
+    else if (head->kind != TINE__NIL)
+        rc = TINE_EFORMAT;
+    if (rc == 0 && walk->storing && output != NULL)
+        *output = function;
+    return rc;
+}
+
 /* ---- the walk -------------------------------------------------------------------------------- */
 
 static int enter(struct walk *walk, enum tine__kind kind, const struct tine__head *head)
@@ -347,6 +366,8 @@ static int get_letter(struct walk *walk, char letter, const struct tine__head *h
         return get_array(walk, head);
     case 'p':
         return get_pointer(walk, head);
+    case 'c':
+        return get_function(walk, head);
     case 'F':
         return get_descriptor(walk, head);
     case 'n':
@@ -363,7 +384,7 @@ static int get_letter(struct walk *walk, char letter, const struct tine__head *h
 /* There is no value for this letter: the bytes are at fault, unless it is no letter at all. */
 static int no_value(char letter)
 {
-    return strchr("?bBhHiIqQfdsyvnapF[{", letter) != NULL ? TINE_EFORMAT : -EINVAL;
+    return strchr("?bBhHiIqQfdsyvnapcF[{", letter) != NULL ? TINE_EFORMAT : -EINVAL;
 }
 
 /* One letter other than a closing bracket. */
@@ -439,8 +460,9 @@ int tine__vunpack_anything(const void *bytes, size_t size, const char *format, b
 
     if (format == NULL || (bytes == NULL && size > 0))
         return -EINVAL;
-    walk.texts_owned = texts != NULL;
+    walk.texts_owned = tine__texts_owned(texts);
     walk.descriptors = texts != NULL ? texts->descriptors : NULL;
+    walk.family = texts != NULL && texts->family;
     walk.text_end = &copies;
     walk.storing = false;
     rc = run_pass(&walk, bytes, size, format, tuple, args);
@@ -451,7 +473,7 @@ int tine__vunpack_anything(const void *bytes, size_t size, const char *format, b
     walk.text_end = &copies;
     walk.storing = true;
     rc = run_pass(&walk, bytes, size, format, tuple, args);
-    if (texts != NULL) {
+    if (walk.texts_owned) {
         *walk.text_end = texts->first;
         texts->first = copies;
     }

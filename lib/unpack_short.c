@@ -257,21 +257,21 @@ static int copy_texts(struct value *first, const struct value *end, va_list args
     struct tine__texts made = {0};
     struct value *value;
     va_list outputs;
-    bool copied = true;
+    bool copied = true, owned = tine__texts_owned(texts);
 
     va_copy(outputs, args);
     for (value = first; value < end && copied; value++) {
         if (va_arg(outputs, void *) == NULL)
             value->length = 0;
         if (value->length > 0)
-            copied = copy_text(value, texts != NULL ? &made : NULL);
+            copied = copy_text(value, owned ? &made : NULL);
     }
     va_end(outputs);
-    if (!copied && texts == NULL)
+    if (!copied && !owned)
         free_copies(first, value);
     else if (!copied)
         tine__texts_free(&made);
-    else if (texts != NULL)
+    else if (owned)
         tine__texts_move(&made, texts);
     return copied ? 0 : -ENOMEM;
 }

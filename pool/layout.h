@@ -38,6 +38,8 @@
 
 #include <tine/task.h>
 
+#include "lib/function.h"
+
 #define TINE__LINE           64
 #define TINE__SEGMENT_BITS   10 /* tickets in a segment: 1024 */
 #define TINE__SEGMENTS       4096
@@ -95,14 +97,10 @@ enum tine__job_kind {
 
 enum { TINE__JOB_PENDING, TINE__JOB_WAITED, TINE__JOB_DONE };
 
-/* A function and where it comes from, so that a worker can tell whether it has the same one. */
+/* A function as the program has it, and by which a worker can tell whether it has the same one. */
 struct tine__task_shm {
     uint64_t function;
-    uint64_t base; /* of the object file in memory */
-    uint8_t build_id[32];
-    uint32_t build_id_size; /* 0: the linker left none; then the file's identity counts */
-    uint32_t inherited;     /* 1: loaded before the workers were forked, so they have it */
-    uint64_t device, inode, bytes, mtime_ns;
+    struct tine__function_wire reference;
     char name[64];
 };
 

@@ -57,7 +57,7 @@ int tine__results_find(const struct tine_results *results, size_t index, const v
 int tine__results_unpack(struct tine_results *results, const void *bytes, size_t size,
                          const char *format, va_list args)
 {
-    struct tine__texts texts = {0};
+    struct tine__texts texts = {.family = true};
     int rc = tine__vunpack(bytes, size, format, false, args, &texts);
 
     if (texts.first != NULL) {

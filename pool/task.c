@@ -1,28 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tasks: the call object that a running task sees, and the identity of functions.
+ * Tasks: the call object that a running task sees, and which function a job runs.
  *
- * A function is sent as its address together with the object file that it lies in: base address and
- * build id, or device, inode, size and time of the file where the linker left no id. A worker has
- * the same address if and only if it has the same file loaded at the same base; a plugin loaded
- * after the pool was opened is not there, and another one may lie in its place. Objects that were
- * loaded before are there without a look: new ones come last in the loader's list, so while nothing
- * was unloaded, the first of them are those.
+ * A function is sent as its address together with what lib/function.c says of it. A worker has the
+ * same one if it resolves to that address; a plugin loaded after the pool was opened is not there,
+ * and another one may lie in its place.
  */
 #include "pool/task.h"
 
 #include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
-#include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <tine/error.h>
 #include <tine/heap.h>
+
+#include "lib/function.h"
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
@@ -155,7 +151,7 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
 
 void tine__call_init(struct tine_call *call, int control)
 {
-    *call = (struct tine_call){.texts = {.descriptors = &call->fetched.hooks}};
+    *call = (struct tine_call){.texts = {.descriptors = &call->fetched.hooks, .family = true}};
     tine__fetched_init(&call->fetched, control);
 }
 
@@ -165,94 +161,7 @@ void tine__call_fini(struct tine_call *call)
     tine_buffer_free(&call->result);
 }
 
-/* ---- identity of functions ------------------------------------------------------------------- */
-
-struct search {
-    uintptr_t address;
-    struct tine__task_shm *task;
-    char path[256];
-    size_t position;            /* of the object in the loader's list */
-    unsigned long long unloads; /* so far */
-    bool found;
-};
-
-static bool covers(const struct dl_phdr_info *info, uintptr_t address)
-{
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-
-        if (part->p_type == PT_LOAD && address >= info->dlpi_addr + part->p_vaddr &&
-            address - (info->dlpi_addr + part->p_vaddr) < part->p_memsz)
-            return true;
-    }
-    return false;
-}
-
-/* The id in one note segment, if it has one. */
-static void read_notes(const uint8_t *at, size_t size, struct tine__task_shm *task)
-{
-    while (size >= sizeof(ElfW(Nhdr))) {
-        const ElfW(Nhdr) *note = (const void *)at;
-        size_t name = (note->n_namesz + 3U) & ~3U, text = (note->n_descsz + 3U) & ~3U;
-        const uint8_t *content = at + sizeof *note + name;
-
-        if (sizeof *note + name + text > size)
-            return;
-        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
-            memcmp(at + sizeof *note, "GNU", 4) == 0 && note->n_descsz <= sizeof task->build_id) {
-            memcpy(task->build_id, content, note->n_descsz);
-            task->build_id_size = note->n_descsz;
-            return;
-        }
-        at = content + text;
-        size -= sizeof *note + name + text;
-    }
-}
-
-static int look_at_object(struct dl_phdr_info *info, size_t size, void *data)
-{
-    struct search *search = data;
-
-    (void)size;
-    if (!covers(info, search->address)) {
-        search->position++;
-        return 0;
-    }
-    search->found = true;
-    search->unloads = info->dlpi_subs;
-    search->task->base = info->dlpi_addr;
-    snprintf(search->path, sizeof search->path, "%s",
-             info->dlpi_name[0] != '\0' ? info->dlpi_name : "/proc/self/exe");
-    for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_NOTE)
-            read_notes((const uint8_t *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr),
-                       info->dlpi_phdr[i].p_memsz, search->task);
-    return 1;
-}
-
-static void identify_file(struct tine__task_shm *task, const char *path)
-{
-    struct stat file;
-
-    if (stat(path, &file) < 0)
-        return;
-    task->device = file.st_dev;
-    task->inode = file.st_ino;
-    task->bytes = (uint64_t)file.st_size;
-    task->mtime_ns = (uint64_t)file.st_mtim.tv_sec * 1000000000 + (uint64_t)file.st_mtim.tv_nsec;
-}
-
-/* Fills in everything but the name. False when no loaded object has the address. */
-static bool identify(struct search *search, const void *function, struct tine__task_shm *task)
-{
-    *search = (struct search){.address = (uintptr_t)function, .task = task};
-    memset(task, 0, sizeof *task);
-    task->function = TINE__ADDRESS(function);
-    dl_iterate_phdr(look_at_object, search);
-    if (search->found && task->build_id_size == 0)
-        identify_file(task, search->path);
-    return search->found;
-}
+/* ---- which function -------------------------------------------------------------------------- */
 
 static void name_function(struct tine__task_shm *task)
 {
@@ -268,15 +177,7 @@ static void name_function(struct tine__task_shm *task)
     }
     file = strrchr(info.dli_fname, '/');
     snprintf(task->name, sizeof task->name, "%.40s+0x%llx",
-             file == NULL ? info.dli_fname : file + 1,
-             (unsigned long long)(task->function - task->base));
-}
-
-static int count_changes(struct dl_phdr_info *info, size_t size, void *data)
-{
-    (void)size;
-    *(unsigned long long *)data = info->dlpi_adds + info->dlpi_subs;
-    return 1; /* the counters are the same in every entry */
+             file == NULL ? info.dli_fname : file + 1, (unsigned long long)task->reference.offset);
 }
 
 /* Where the function stands, or the free place where it would; NULL: the next free place. */
@@ -308,50 +209,25 @@ static int make_room(struct tine__tasks *tasks)
     return 0;
 }
 
-/* After a dlopen or dlclose: forgets the functions whose object file is no longer what it was. */
-static void forget_unloaded(struct tine__tasks *tasks)
-{
-    unsigned long long objects = 0;
-
-    dl_iterate_phdr(count_changes, &objects);
-    if (objects == tasks->objects)
-        return;
-    for (size_t i = 0; i < tasks->room; i++)
-        if (tasks->known[i].function != NULL && !tine__task_present(tasks->known[i].task))
-            tasks->known[i].function = NULL;
-    tasks->objects = objects;
-}
-
-static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
-{
-    struct tine__tasks *tasks = data;
-
-    (void)size;
-    tasks->objects_at_open++;
-    tasks->unloads_at_open = info->dlpi_subs;
-    return 0;
-}
-
 void tine__tasks_init(struct tine__tasks *tasks)
 {
     memset(tasks, 0, sizeof *tasks);
-    dl_iterate_phdr(count_objects, tasks);
+    tine__objects_note();
 }
 
-static int describe(const struct tine__tasks *tasks, const void *function,
-                    struct tine__task_shm **task)
+static int describe(const void *function, struct tine__task_shm **task)
 {
-    struct tine__task_shm *made = tine_alloc(sizeof *made);
-    struct search search;
+    struct tine__task_shm *made = tine_calloc(1, sizeof *made);
+    int rc;
 
     if (made == NULL)
         return -ENOMEM;
-    if (!identify(&search, function, made)) {
+    made->function = TINE__ADDRESS(function);
+    rc = tine__function_describe((tine_any_function *)(uintptr_t)function, &made->reference);
+    if (rc < 0) {
         tine_free(made);
-        return -EINVAL;
+        return rc;
     }
-    made->inherited =
-        search.position < tasks->objects_at_open && search.unloads == tasks->unloads_at_open;
     name_function(made);
     *task = made;
     return 0;
@@ -365,10 +241,13 @@ int tine__task_describe(struct tine__tasks *tasks, const void *function,
 
     if (rc < 0)
         return rc;
-    forget_unloaded(tasks);
     place = place_of(tasks, function);
+    if (place->task != NULL && !tine__task_present(place->task)) {
+        place->function = NULL; /* unloaded, and perhaps another in its place */
+        place = place_of(tasks, function);
+    }
     if (place->task == NULL) {
-        rc = describe(tasks, function, &place->task);
+        rc = describe(function, &place->task);
         if (rc < 0)
             return rc;
         place->function = function;
@@ -388,14 +267,8 @@ void tine__tasks_fini(struct tine__tasks *tasks)
 
 bool tine__task_present(const struct tine__task_shm *task)
 {
-    struct tine__task_shm here;
-    struct search search;
+    tine_any_function *function;
 
-    if (!identify(&search, TINE__AT(const void, task->function), &here) ||
-        here.base != task->base || here.build_id_size != task->build_id_size)
-        return false;
-    if (here.build_id_size > 0)
-        return memcmp(here.build_id, task->build_id, here.build_id_size) == 0;
-    return here.device == task->device && here.inode == task->inode && here.bytes == task->bytes &&
-           here.mtime_ns == task->mtime_ns;
+    return tine__function_resolve(&task->reference, sizeof task->reference, &function) == 0 &&
+           (uintptr_t)function == task->function;
 }

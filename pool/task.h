@@ -41,25 +41,16 @@ struct tine__tasks {
         struct tine__task_shm *task;
     } * known; /* open addressing by function */
     size_t room, count;
-    unsigned long long
-        objects; /* changes of the set of loaded objects, when `known` was last right */
-    /* when the pool was opened: */
-    size_t objects_at_open;
-    unsigned long long unloads_at_open;
 };
 
-/* To be called before the workers are forked: notes what they will have. */
+/* To be called before the workers are forked: they inherit what is known of the loaded objects. */
 void tine__tasks_init(struct tine__tasks *tasks);
 
 /* Describes a function for the workers; *task stays valid until tine__tasks_fini. */
 int tine__task_describe(struct tine__tasks *tasks, const void *function,
                         struct tine__task_shm **task);
 void tine__tasks_fini(struct tine__tasks *tasks);
-/*
- * Is the described function the one that this process has at that address? Takes the loader's lock,
- * which another thread of the program may have held when a worker was forked; then it never returns
- * there. So workers ask only about what they cannot have inherited.
- */
+/* Is the described function the one that this process has at that address? */
 bool tine__task_present(const struct tine__task_shm *task);
 
 #endif

@@ -36,6 +36,7 @@
 
 #define SPIN_LOOKS_A_CLOCK 16
 #define FULL_SPIN_EVERY    64 /* sleeps: now and then see whether spinning pays again */
+#define TASKS_KNOWN        16
 
 struct self {
     struct tine__pool_shm *pool;
@@ -44,9 +45,8 @@ struct self {
     uint32_t redo_seen;
     int64_t spin_ns; /* the present budget */
     uint32_t sleeps;
-    const struct tine__task_shm *task; /* the last one found present, or */
-    bool task_present;                 /* absent */
-    uint64_t generation;               /* of this process, and */
+    const struct tine__task_shm *present[TASKS_KNOWN], *absent; /* of the last tasks */
+    uint64_t generation;                                        /* of this process, and */
     const _Atomic uint64_t *fork_word; /* where it stands, unless this is valgrind */
     uint64_t items;                    /* indices done of the present loop, as in its slot */
     struct tine_call call;
@@ -116,16 +116,26 @@ static void fail(struct self *self, struct tine__job_shm *job, int rc,
     tine__job_fail(self->pool, job, &failure);
 }
 
-/* A plugin loaded after the pool was opened is not in its workers. */
+static size_t task_hash(const struct tine__task_shm *task)
+{
+    return (TINE__ADDRESS(task) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % TASKS_KNOWN;
+}
+
+/* A plugin loaded after the pool was opened is not in its workers. Descriptions live as long as the
+   pool, so each needs one look. */
 static bool has_task(struct self *self, const struct tine__job_shm *job)
 {
     const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, job->task);
 
-    if (self->task != task) {
-        self->task_present = task->inherited != 0 || tine__task_present(task);
-        self->task = task;
+    const struct tine__task_shm **known = &self->present[task_hash(task)];
+
+    if (*known != task && self->absent != task) {
+        if (tine__task_present(task))
+            *known = task;
+        else
+            self->absent = task;
     }
-    return self->task_present;
+    return *known == task;
 }
 
 static const char not_loaded[] = "the function's object file is not loaded in the worker";

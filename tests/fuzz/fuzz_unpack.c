@@ -32,7 +32,7 @@ static size_t slots_of(const char *format)
     size_t count = 0;
 
     for (; *format != '\0'; format++) {
-        if (strchr("?bBhHiIqQfdsp", *format) != NULL)
+        if (strchr("?bBhHiIqQfdspc", *format) != NULL)
             count++;
         else if (strchr("yva", *format) != NULL)
             count += 2;
@@ -85,9 +85,10 @@ static int run_on_slots(unpack *function, const uint8_t *bytes, size_t size, boo
 }
 
 /* Texts are other copies; a signalling NaN becomes a quiet one on the long way. */
-static void compare(const uint8_t *bytes, size_t size, bool tuple, const char *format, int rc)
+static void compare(const uint8_t *bytes, size_t size, bool tuple, bool family, const char *format,
+                    int rc)
 {
-    struct tine__texts texts = {0};
+    struct tine__texts texts = {.family = family};
     uint64_t before[SLOTS];
 
     memcpy(before, slots, sizeof slots);
@@ -107,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (end == NULL || slots_of(format) > SLOTS)
         return 0;
     tuple = data[0] & 1;
+    texts.family = data[0] & 2;
     data = end + 1;
     size -= (size_t)(data - (const uint8_t *)format) + 1;
     rc = run_on_slots(tine__vunpack, data, size, tuple, &texts, format);
@@ -115,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else
         for (size_t i = 0; i < SLOTS; i++)
             REQUIRE(slots[i] == UINT64_C(0xa5a5a5a5a5a5a5a5));
-    compare(data, size, tuple, format, rc);
+    compare(data, size, tuple, texts.family, format, rc);
     tine__texts_free(&texts);
     return 0;
 }

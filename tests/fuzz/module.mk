@@ -5,6 +5,7 @@
 # Otherwise a small main runs it over the corpus, which is what `make check` does in both cases.
 # An input that failed once stays in the corpus.
 fuzz_targets = \
+	%D%/fuzz_function \
 	%D%/fuzz_pickle \
 	%D%/fuzz_reader \
 	%D%/fuzz_unpack
@@ -21,6 +22,9 @@ fuzz_main = %D%/replay.c
 fuzz_ldflags = $(AM_LDFLAGS)
 endif
 
+%C%_fuzz_function_SOURCES = %D%/fuzz_function.c %D%/fuzz.h $(fuzz_main)
+%C%_fuzz_function_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_function_LDADD = libtinecore.la
 %C%_fuzz_pickle_SOURCES = %D%/fuzz_pickle.c %D%/fuzz.h $(fuzz_main)
 %C%_fuzz_pickle_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_pickle_LDADD = libtinecore.la

@@ -12,6 +12,7 @@ tests_lib = \
 	%D%/test_cpu \
 	%D%/test_error \
 	%D%/test_fork \
+	%D%/test_function \
 	%D%/test_hash \
 	%D%/test_log \
 	%D%/test_pickle \
@@ -37,6 +38,8 @@ endif
 %C%_test_cpu_LDADD = libtinetest.la
 %C%_test_error_LDADD = libtinetest.la
 %C%_test_fork_LDADD = libtinetest.la
+%C%_test_function_LDADD = libtinetest.la
+%C%_test_function_DEPENDENCIES = libtinetest.la tests/pool/plugin.la
 %C%_test_hash_LDADD = libtinetest.la
 %C%_test_log_LDADD = libtinetest.la
 %C%_test_pickle_LDADD = libtinetest.la

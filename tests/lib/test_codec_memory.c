@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/fork.h"
+#include "tests/support/children.h"
 #include "tests/support/suite.h"
 
 /* The linker sends the library's calls here (--wrap). */
@@ -108,6 +110,35 @@ TEST(unpack_fails_cleanly_at_every_copy)
     for (int i = 0; i < 3; i++)
         free(text[i]);
     tine_buffer_free(&buffer);
+}
+
+static void pack_a_function(void *unused)
+{
+    tine_any_function *function = (tine_any_function *)pack_a_function;
+    tine_buffer buffer = {0};
+    int rc = -1;
+
+    (void)unused;
+    ck_assert_rc(tine__buffer_reserve(&buffer, 200), 0);
+    for (int n = 0; rc < 0; n++) {
+        FAILING(n, rc, tine_pack(&buffer, "c", function));
+        if (n < 2)
+            ck_assert_rc(rc, -ENOMEM); /* of the table of loaded objects: made, and grown */
+        if (rc < 0)
+            ck_assert_uint_eq(buffer.size, 0);
+    }
+    tine_buffer_free(&buffer);
+}
+
+/* One process asks the loader, the other the kernel. */
+TEST(functions_fail_cleanly)
+{
+    struct child child;
+
+    ck_assert_uint_eq(tine__fork_generation(), 1);
+    child = child_start(pack_a_function, NULL);
+    child_join(&child);
+    pack_a_function(NULL);
 }
 
 TEST(pickle_fails_cleanly)

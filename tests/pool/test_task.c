@@ -426,6 +426,92 @@ TEST(a_plugin_that_was_unloaded_is_no_function_any_more)
     tine_pool_close(pool);
 }
 
+/* ---- functions as values --------------------------------------------------------------------- */
+
+static int64_t square(int64_t number)
+{
+    return number * number;
+}
+
+static int64_t twice(int64_t number)
+{
+    return 2 * number;
+}
+
+/* Applies the function that it is given to the number, and gives the function back. */
+static int apply_to(tine_call *call)
+{
+    tine_any_function *function = NULL;
+    int64_t number = 0;
+    int rc = tine_args(call, "cq", &function, &number);
+
+    if (rc < 0)
+        return rc;
+    return tine_return(call, "[qc]", ((int64_t(*)(int64_t))function)(number), function);
+}
+
+TEST(functions_are_arguments_and_results)
+{
+    tine_pool *pool = pool_of(2);
+    tine_any_function *function = NULL;
+    tine_results *results;
+    tine_future *future;
+    int64_t number = 0;
+
+    ck_assert_rc(tine_pool_apply(&results, pool, apply_to, NULL, "cq", (tine_any_function *)square,
+                                 (int64_t)9),
+                 0);
+    ck_assert_rc(tine_results_get(results, 0, "[qc]", &number, &function), 0);
+    ck_assert_int_eq(number, 81);
+    ck_assert(function == (tine_any_function *)square);
+    tine_results_close(results);
+    ck_assert_rc(tine_pool_submit(&future, pool, apply_to, NULL, "cq", (tine_any_function *)twice,
+                                  (int64_t)9),
+                 0);
+    ck_assert_rc(tine_future_result(future, TINE_FOREVER, "[qc]", &number, &function), 0);
+    ck_assert_int_eq(number, 18);
+    ck_assert(function == (tine_any_function *)twice);
+    tine_future_close(future);
+    tine_pool_close(pool);
+}
+
+TEST(each_tuple_may_bring_another_function)
+{
+    tine_pool *pool = pool_of(2);
+    tine_buffer args = {0};
+    tine_results *results;
+    int64_t number = 0;
+
+    for (int64_t i = 0; i < 100; i++)
+        ck_assert_rc(
+            tine_pack(&args, "[cq]", (tine_any_function *)(i % 2 != 0 ? square : twice), i), 0);
+    ck_assert_rc(tine_pool_starmap(&results, pool, apply_to, &args, NULL), 0);
+    for (int64_t i = 0; i < 100; i++) {
+        ck_assert_rc(tine_results_get(results, (size_t)i, "[qc]", &number, NULL), 0);
+        ck_assert_int_eq(number, i % 2 != 0 ? i * i : 2 * i);
+    }
+    tine_results_close(results);
+    tine_buffer_free(&args);
+    tine_pool_close(pool);
+}
+
+TEST(a_function_that_the_worker_does_not_have_is_no_argument)
+{
+    tine_pool *pool = pool_of(1);
+    struct plugin plugin = plugin_load();
+    tine_failure failure;
+    tine_job_options options = {.failure = &failure};
+    tine_results *results;
+
+    ck_assert_rc(tine_pool_apply(&results, pool, apply_to, &options, "cq",
+                                 (tine_any_function *)plugin.task, (int64_t)1),
+                 TINE_EREMOTE);
+    ck_assert_int_eq(failure.error, -ENOENT);
+    ck_assert_uint_eq(pool_counts(pool).deaths, 0);
+    tine_pool_close(pool);
+    dlclose(plugin.handle);
+}
+
 TEST(what_is_no_function_is_refused)
 {
     static tine_function *const nowhere[] = {NULL, (tine_function *)(uintptr_t)4096};

@@ -28,6 +28,8 @@
  *     aT          C array        const T *, size_t; unpacking: const void **, size_t *; T one of
  *                                bBhHiIqQfd; the count is in elements
  *     p           pointer into the family heap, or NULL: const void *; unpacking: void **
+ *     c           function, or NULL: tine_any_function *; unpacking: tine_any_function **; taken out
+ *                                only of what comes from the family (see below)
  *     F           descriptor     int; only in the arguments of tine_pool_apply() and
  *                                tine_pool_submit(), and in tine_args()
  *     [...]       array          the values inside
@@ -43,6 +45,20 @@
  * a NUL-terminated copy, the caller's to free(), and refuses strings with a NUL inside. Where the
  * copy is too much or NULs are welcome, `y` takes strings as well as bytes. Elements that `a` gives
  * lie where the message put them, not aligned for their type: memcpy() them out, or be sure.
+ *
+ * A function travels as the id of its object file and its place there, so static ones do as well,
+ * and nobody registers any; it arrives wherever that same build is loaded, at whatever address. `c`
+ * takes every type of function, by a cast to tine_any_function * and, to be called, back to its own:
+ *
+ *     int rc = tine_pool_apply(&results, pool, task, NULL, "cq", (tine_any_function *)square, n);
+ *     ...
+ *     rc = tine_args(call, "cq", &any, &n);
+ *     if (rc == 0)
+ *         rc = tine_return(call, "q", ((int64_t(*)(int64_t))any)(n));
+ *
+ * Bytes that name a function are a wish to have it called, so only they are believed that cannot be
+ * from outside the family: arguments and results of tasks. tine_unpack() knows nothing of where its
+ * bytes are from and takes no `c`.
  */
 #ifndef TINE_CODEC_H
 #define TINE_CODEC_H
@@ -73,6 +89,9 @@ typedef struct tine_limits {
 enum {
     TINE_DEPTH_MAX = 64,
 };
+
+/* Any function, as void is any object: for `c`, to be cast back before it is called. */
+typedef void tine_any_function(void);
 
 /**
  * tine_buffer_free - give the memory of a buffer back; it is empty afterwards and can be used again
@@ -123,7 +142,7 @@ TINE_API void tine_buffer_clear(tine_buffer *buffer);
  * Returns: 0, or a negative code
  * Handle:  -ERANGE (a number too large for its letter)
  * Give up: -EINVAL (bad format, `F`; NULL for `s`, or for `y v a` with a size; `p` outside the
- *          family heap; buffer not initialised), -EOVERFLOW (one string, bytes or array beyond
+ *          family heap; `c` that is no code of a loaded object file; buffer not initialised), -EOVERFLOW (one string, bytes or array beyond
  *          4 GiB), -ENOMEM, TINE_EFORMAT (`v` is not exactly one msgpack value), -ELOOP (brackets
  *          nested deeper than 32)
  * Blocks:  no
@@ -169,7 +188,7 @@ TINE_API TINE_CHECKED int tine_vpack(tine_buffer *out, const char *format, va_li
  * Handle:  TINE_EFORMAT (no msgpack, another type or count than the format's, bytes left over or
  *          too few, a NUL inside an `s`, an array whose size is no multiple of its element's, a `p`
  *          outside the heap), -ERANGE (a number too large for its letter)
- * Give up: -EINVAL (bad format, `F`), -ENOMEM (copies of `s`), -ELOOP (brackets nested deeper
+ * Give up: -EINVAL (bad format, `c`, `F`), -ENOMEM (copies of `s`), -ELOOP (brackets nested deeper
  *          than 32)
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no

@@ -53,13 +53,14 @@ typedef struct tine_failure {
  *
  * In:      call    the call that the task was given
  *          format  one letter an argument, as tine_unpack() has them, without the outer brackets; and
- *                  `F` for a descriptor
+ *                  `F` for a descriptor, `c` for a function
  * Out:     ...     one pointer (or pair) a letter, as for tine_unpack(), int * for `F`; strings, arrays
  *                  and descriptors are borrowed until the task returns
  * Shape:   all arguments, in order: a format that names fewer or more does not match
  * Units:   none
  * Returns: 0, or a negative code; nothing is written through the pointers on failure
- * Handle:  -EMFILE, -ETOOMANYREFS (`F`: no room for it here or on its way)
+ * Handle:  -EMFILE, -ETOOMANYREFS (`F`: no room for it here or on its way), -ENOENT (`c`: its object file
+ *          is not loaded in this worker, or is another build of it)
  * Give up: TINE_EFORMAT (the arguments have another shape), -ERANGE (a number does not fit its letter),
  *          -EINVAL (bad format), -EBADF (`F` in bytes from elsewhere); return the code from the task
  * Blocks:  no; with `F` until the nursery has sent it, the first time
