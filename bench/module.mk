@@ -19,6 +19,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/map.c \
 	%D%/measure.c \
 	%D%/open.c \
+	%D%/pack.c \
 	%D%/pass.c \
 	%D%/primes.c \
 	%D%/python.c \
@@ -29,7 +30,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/submit.c \
 	%D%/value.c
 %C%_tine_bench_CPPFLAGS = $(AM_CPPFLAGS) -DBENCH_DIR='"$(abs_top_srcdir)/%D%"' $(LMDB_CFLAGS)
-%C%_tine_bench_LDADD = %D%/libpeer.la libtine.la $(LMDB_LIBS)
+%C%_tine_bench_LDADD = %D%/libpeer.la libtine.la $(LMDB_LIBS) $(MSGPACK_LIBS)
 # The program executes itself for each pass, so it must not be libtool's wrapper script.
 %C%_tine_bench_LDFLAGS = $(AM_LDFLAGS) $(OPENMP_CFLAGS) -no-install
 
