@@ -25,7 +25,13 @@ tests_lib = \
 	%D%/test_version
 check_PROGRAMS += $(tests_lib)
 TESTS += $(tests_lib)
+check_LTLIBRARIES += %D%/plain.la
 endif
+
+# The pools' plugin, as linkers make it that leave no id.
+%C%_plain_la_SOURCES = tests/pool/plugin.c
+%C%_plain_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere \
+	-Wl,--build-id=none
 
 %C%_test_checked_LDADD = libtinetest.la
 %C%_test_checksum_LDADD = libtinetest.la
@@ -39,7 +45,7 @@ endif
 %C%_test_error_LDADD = libtinetest.la
 %C%_test_fork_LDADD = libtinetest.la
 %C%_test_function_LDADD = libtinetest.la
-%C%_test_function_DEPENDENCIES = libtinetest.la tests/pool/plugin.la
+%C%_test_function_DEPENDENCIES = libtinetest.la tests/pool/plugin.la %D%/plain.la
 %C%_test_hash_LDADD = libtinetest.la
 %C%_test_log_LDADD = libtinetest.la
 %C%_test_pickle_LDADD = libtinetest.la

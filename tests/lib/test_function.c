@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,12 +39,15 @@ static void assert_round_trip(tine_any_function *function)
 
 /* ---- plugins --------------------------------------------------------------------------------- */
 
+#define WITH_ID    "../pool/.libs/plugin.so"
+#define WITHOUT_ID ".libs/plain.so"
+
 struct plugin {
     void *handle;
     tine_any_function *function;
 };
 
-static struct plugin plugin_load(void)
+static struct plugin plugin_load(const char *name)
 {
     char path[2048];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 64);
@@ -55,7 +59,7 @@ static struct plugin plugin_load(void)
 
     ck_assert_int_gt(length, 0);
     path[length] = '\0';
-    strcpy(strrchr(path, '/'), "/../pool/.libs/plugin.so");
+    snprintf(strrchr(path, '/'), 64, "/%s", name);
     plugin.handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     ck_assert_msg(plugin.handle != NULL, "%s", dlerror());
     symbol.data = dlsym(plugin.handle, "plugin_task");
@@ -72,22 +76,23 @@ static bool is_gone(const struct plugin *plugin)
     return tine__sys_read_own((uint64_t)(uintptr_t)plugin->function, &byte, 1) == -EFAULT;
 }
 
-static void come_and_go(void *unused)
+static void come_and_go(const char *name, int kind)
 {
-    struct plugin plugin = plugin_load();
+    struct plugin plugin = plugin_load(name);
     struct tine__function_wire wire;
     tine_any_function *found = NULL;
 
-    (void)unused;
     assert_round_trip(plugin.function);
     assert_round_trip(ANY(square));
     ck_assert_rc(tine__function_describe(plugin.function, &wire), 0);
+    ck_assert_int_eq(wire.id.kind, kind);
     dlclose(plugin.handle);
     if (!is_gone(&plugin))
         return;
     ck_assert_rc(tine__function_resolve(&wire, sizeof wire, &found), -ENOENT);
-    ck_assert_rc(tine__function_describe(plugin.function, &wire), -EINVAL);
-    plugin = plugin_load();
+    ck_assert_rc(tine__function_describe(plugin.function, &(struct tine__function_wire){0}),
+                 -EINVAL);
+    plugin = plugin_load(name);
     ck_assert_rc(tine__function_resolve(&wire, sizeof wire, &found), 0);
     ck_assert(found == plugin.function);
     dlclose(plugin.handle);
@@ -102,7 +107,8 @@ static void send_all_kinds(void *unused)
     assert_round_trip(ANY(tine__function_resolve));
     assert_round_trip(ANY(qsort));
     assert_round_trip(ANY(sodium_init));
-    come_and_go(NULL);
+    come_and_go(WITH_ID, TINE__OBJECT_BUILD_ID);
+    come_and_go(WITHOUT_ID, TINE__OBJECT_FILE);
 }
 
 /* As most programs are: it asks the loader. */
@@ -156,6 +162,46 @@ TEST(the_base_chooses_between_equals_and_is_else_of_no_importance)
     wire.base += 0x1000; /* as another process may have loaded it */
     ck_assert_rc(tine__function_resolve(&wire, sizeof wire, &found), 0);
     ck_assert(found == ANY(square));
+}
+
+/* ---- a program that is executed anew --------------------------------------------------------- */
+
+#define SENT "TINE_TEST_FUNCTION"
+
+/* There: the function that the environment names is the same one, wherever it lies now. */
+__attribute__((constructor)) static void receive(void)
+{
+    const char *text = getenv(SENT);
+    struct tine__function_wire wire;
+    tine_any_function *found = NULL;
+
+    if (text == NULL)
+        return;
+    if (sodium_hex2bin((unsigned char *)&wire, sizeof wire, text, strlen(text), NULL, NULL, NULL) ||
+        tine__function_resolve(&wire, sizeof wire, &found) < 0)
+        _exit(2);
+    _exit(found == ANY(square) ? 0 : 1);
+}
+
+static void execute_anew(void *context)
+{
+    char text[2 * sizeof(struct tine__function_wire) + 1];
+
+    sodium_bin2hex(text, sizeof text, context, sizeof(struct tine__function_wire));
+    ck_assert_int_eq(setenv(SENT, text, 1), 0);
+    execl("/proc/self/exe", "test_function", (char *)NULL);
+}
+
+TEST(a_freshly_executed_program_finds_it_wherever_it_lies)
+{
+    struct tine__function_wire wire;
+
+    ck_assert_rc(tine__function_describe(ANY(square), &wire), 0);
+    for (int i = 0; i < 5; i++) {
+        struct child child = child_start(execute_anew, &wire);
+
+        child_join(&child);
+    }
 }
 
 /* ---- hostile bytes --------------------------------------------------------------------------- */
@@ -332,7 +378,7 @@ TEST(forked_processes_do_not_wait_for_the_loader)
     pthread_t thread;
 
     tine__objects_note();
-    plugin = plugin_load();
+    plugin = plugin_load(WITH_ID);
     ck_assert_int_eq(pthread_create(&thread, NULL, keep_loader_busy, NULL), 0);
     for (int i = 0; i < 10; i++) {
         struct child child = child_start(use_known_and_unknown, &plugin);
@@ -361,7 +407,7 @@ TEST(threads_ask_while_others_load_and_unload)
     for (int i = 0; i < 2; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, round_trips, NULL), 0);
     for (int i = 0; i < 20; i++)
-        come_and_go(NULL);
+        come_and_go(WITH_ID, TINE__OBJECT_BUILD_ID);
     atomic_store(&may_rest, true);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
