@@ -6,4 +6,5 @@ libtinecore_la_SOURCES += \
 	%D%/auth_python.c \
 	%D%/encrypt.c %D%/encrypt.h \
 	%D%/handshake.c %D%/handshake.h \
-	%D%/secret.c %D%/secret.h
+	%D%/secret.c %D%/secret.h \
+	%D%/wait.c

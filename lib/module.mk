@@ -44,7 +44,8 @@ tineinclude_HEADERS = \
 	%D%/include/tine/shm.h \
 	%D%/include/tine/task.h \
 	%D%/include/tine/time.h \
-	%D%/include/tine/value.h
+	%D%/include/tine/value.h \
+	%D%/include/tine/wait.h
 nodist_tineinclude_HEADERS = %D%/include/tine/version.h
 BUILT_SOURCES += %D%/include/tine/version.h
 
@@ -72,6 +73,8 @@ libtinecore_la_SOURCES += \
 	%D%/shape.c %D%/shape.h \
 	%D%/sig.c %D%/sig.h \
 	%D%/sys.c %D%/sys.h \
+	%D%/sys_poll.c %D%/sys_poll.h \
 	%D%/unpack.c \
 	%D%/unpack_short.c \
-	%D%/version.c
+	%D%/version.c \
+	%D%/waitable.h

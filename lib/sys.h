@@ -12,6 +12,8 @@
  * nowhere else, so that a fault module can fail any of them. All return -errno, never set it for the
  * caller to read; descriptors are CLOEXEC.
  */
+/* A new descriptor that the system call gave, or -errno of it; moved if it is 0, 1 or 2. */
+int tine__sys_above_standard(int fd);
 int tine__sys_memfd(const char *name);
 int tine__sys_resize(int fd, size_t size); /* -EFBIG at RLIMIT_FSIZE, without SIGXFSZ */
 int tine__sys_seal_size(int fd);           /* nobody can change its length again */

@@ -17,6 +17,10 @@
 
 #include <tine/event.h>
 
+#include "lib/waitable.h"
+#include "shm/pollable.h"
+#include "shm/watch.h"
+
 _Static_assert(sizeof(struct tine__event_shm) <= sizeof(tine_event), "opaque is large enough");
 _Static_assert(_Alignof(struct tine__event_shm) <= _Alignof(tine_event), "opaque is aligned");
 
@@ -94,13 +98,23 @@ int tine_event_clear(tine_event *event)
     return 0;
 }
 
+/* A descriptor that this process has for the event is made quiet when the flag is not set. */
+static bool look(struct tine__event_shm *shared)
+{
+    if (is_set(atomic_load_explicit(&shared->changes, memory_order_acquire)))
+        return true;
+    if (!tine__pollable_missed(&shared->waiters) ||
+        !is_set(atomic_load_explicit(&shared->changes, memory_order_seq_cst)))
+        return false;
+    tine__watch_ring(&shared->waiters);
+    return true;
+}
+
 int tine_event_is_set(const tine_event *event)
 {
     struct tine__event_shm *shared = event_of(event);
 
-    if (shared == NULL)
-        return -EINVAL;
-    return is_set(atomic_load_explicit(&shared->changes, memory_order_acquire));
+    return shared == NULL ? -EINVAL : look(shared);
 }
 
 static int await_change(struct tine__event_shm *shared, uint64_t seen, tine__deadline deadline)
@@ -127,6 +141,37 @@ int tine_event_wait(tine_event *event, int64_t timeout_ns)
     if (is_set(changes))
         return 0;
     if (timeout_ns == 0)
-        return -EAGAIN;
+        return look(shared) ? 0 : -EAGAIN;
     return await_change(shared, changes, tine__deadline_after(timeout_ns));
+}
+
+/* ---- waiting for many things ----------------------------------------------------------------- */
+
+static int ready(const tine_waitable *waitable, bool look_unused)
+{
+    struct tine__event_shm *shared = event_of(waitable->object);
+
+    (void)look_unused;
+    if (shared == NULL || waitable->events != TINE_READABLE)
+        return -EINVAL;
+    return is_set(atomic_load_explicit(&shared->changes, memory_order_seq_cst)) ? TINE_READABLE : 0;
+}
+
+static int points(const tine_waitable *waitable, const void *points_out[TINE__POINTS_MAX])
+{
+    points_out[0] = &((struct tine__event_shm *)waitable->object)->waiters;
+    return 1;
+}
+
+static void arm(const tine_waitable *waitable)
+{
+    tine__waiters_watch(&((struct tine__event_shm *)waitable->object)->waiters);
+}
+
+static const struct tine__waitable_kind waitable_kind = {
+    .ready = ready, .points = points, .arm = arm};
+
+tine_waitable tine_event_waitable(tine_event *event)
+{
+    return (tine_waitable){.kind = &waitable_kind, .object = event, .events = TINE_READABLE};
 }

@@ -29,6 +29,7 @@ libtinecore_la_SOURCES += \
 	%D%/memory_left.c %D%/memory_left.h \
 	%D%/once.c %D%/once.h \
 	%D%/owner.c %D%/owner.h \
+	%D%/pollable.c %D%/pollable.h \
 	%D%/rlock.c \
 	%D%/robust.c %D%/robust.h \
 	%D%/rwlock.c %D%/rwlock.h \
@@ -36,4 +37,5 @@ libtinecore_la_SOURCES += \
 	%D%/semaphore.c %D%/semaphore.h \
 	%D%/shareable_list.c \
 	%D%/value.c \
-	%D%/waiters.c %D%/waiters.h
+	%D%/waiters.c %D%/waiters.h \
+	%D%/watch.c %D%/watch.h

@@ -18,7 +18,10 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "lib/waitable.h"
 #include "shm/owner.h"
+#include "shm/pollable.h"
+#include "shm/watch.h"
 
 _Static_assert(sizeof(struct tine__semaphore_shm) == TINE_SEMAPHORE_SIZE(0), "tine/semaphore.h");
 _Static_assert(sizeof(tine_semaphore) == TINE_SEMAPHORE_SIZE(TINE_SEMAPHORE_PROCESSES),
@@ -235,6 +238,19 @@ void tine_semaphore_fini(tine_semaphore *semaphore)
         atomic_store_explicit(&sem->magic, 0, memory_order_release);
 }
 
+/* In vain it makes quiet the descriptor that this process may have for the semaphore. */
+static int try_and_look(struct tine__semaphore_shm *sem)
+{
+    int rc = look(sem, false) ? try(sem) : -EAGAIN;
+
+    if (rc == -EAGAIN && tine__pollable_missed(&sem->waiters)) {
+        rc = try(sem);
+        if (rc != -EAGAIN)
+            tine__watch_ring(&sem->waiters);
+    }
+    return rc;
+}
+
 int tine_semaphore_acquire(tine_semaphore *semaphore, int64_t timeout_ns)
 {
     struct tine__semaphore_shm *sem = shared(semaphore);
@@ -246,7 +262,7 @@ int tine_semaphore_acquire(tine_semaphore *semaphore, int64_t timeout_ns)
     if (rc != -EAGAIN)
         return rc;
     if (timeout_ns == 0)
-        return look(sem, false) ? try(sem) : rc;
+        return try_and_look(sem);
     return wait(sem, tine__deadline_after(timeout_ns));
 }
 
@@ -268,4 +284,36 @@ int tine_semaphore_value(const tine_semaphore *semaphore)
     const struct tine__semaphore_shm *sem = shared(semaphore);
 
     return sem == NULL ? -EINVAL : value(sem);
+}
+
+/* ---- waiting for many things ----------------------------------------------------------------- */
+
+static int ready(const tine_waitable *waitable, bool look_too)
+{
+    struct tine__semaphore_shm *sem = shared(waitable->object);
+
+    if (sem == NULL || waitable->events != TINE_READABLE)
+        return -EINVAL;
+    if (look_too && value(sem) == 0)
+        (void)look(sem, false);
+    return value(sem) > 0 ? TINE_READABLE : 0;
+}
+
+static int points(const tine_waitable *waitable, const void *points_out[TINE__POINTS_MAX])
+{
+    points_out[0] = &((struct tine__semaphore_shm *)waitable->object)->waiters;
+    return 1;
+}
+
+static void arm(const tine_waitable *waitable)
+{
+    tine__waiters_watch(&((struct tine__semaphore_shm *)waitable->object)->waiters);
+}
+
+static const struct tine__waitable_kind waitable_kind = {
+    .ready = ready, .points = points, .arm = arm};
+
+tine_waitable tine_semaphore_waitable(tine_semaphore *semaphore)
+{
+    return (tine_waitable){.kind = &waitable_kind, .object = semaphore, .events = TINE_READABLE};
 }

@@ -7,7 +7,8 @@
  * waker sees the sleeper. The waker takes `waiting` back before it wakes: those still asleep are
  * represented by whoever wakes, since it joins again before its next test and so says for
  * all that somebody may sleep. Where a death breaks this chain, each sleeper is awake again after
- * TINE__LOOK_NS by itself.
+ * TINE__LOOK_NS by itself. Watchers have a bit of their own in `waiting`, and the same rule; each wake-up is
+ * for all of them, who take nothing by being told.
  *
  * A wake-up may reach memory that is used for something else by now (the primitive was freed by
  * the one who was let through): a spurious wake-up of a futex there, which every user of futexes
@@ -19,6 +20,7 @@
 
 #include "lib/sys.h"
 #include "shm/owner.h"
+#include "shm/watch.h"
 
 #define NAMESPACES ((uint64_t)0xfff) /* as in tine__owner_word(), where they are the upper bits */
 
@@ -37,7 +39,7 @@ bool tine__look_due(_Atomic uint64_t *looked)
 
 uint32_t tine__waiters_join(struct tine__waiters_shm *waiters)
 {
-    atomic_store_explicit(&waiters->waiting, 1, memory_order_seq_cst);
+    atomic_fetch_or_explicit(&waiters->waiting, TINE__WAITERS_ASLEEP, memory_order_seq_cst);
     return atomic_load_explicit(&waiters->turn, memory_order_seq_cst);
 }
 
@@ -53,7 +55,12 @@ int tine__waiters_sleep(struct tine__waiters_shm *waiters, uint32_t turn, tine__
 
 void tine__waiters_wake_slow(struct tine__waiters_shm *waiters, int count)
 {
-    atomic_store_explicit(&waiters->waiting, 0, memory_order_seq_cst);
-    atomic_fetch_add_explicit(&waiters->turn, 1, memory_order_seq_cst);
-    tine__sys_futex_wake(&waiters->turn, count);
+    uint32_t waiting = atomic_exchange_explicit(&waiters->waiting, 0, memory_order_seq_cst);
+
+    if (waiting & TINE__WAITERS_ASLEEP) {
+        atomic_fetch_add_explicit(&waiters->turn, 1, memory_order_seq_cst);
+        tine__sys_futex_wake(&waiters->turn, count);
+    }
+    if (waiting & TINE__WAITERS_WATCHED)
+        tine__watch_ring(waiters);
 }

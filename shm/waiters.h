@@ -24,7 +24,10 @@
  *
  * field    written by                  read by   order
  * turn     who has changed the state   sleepers  seq_cst; the futex word
- * waiting  sleepers 1, wakers 0        wakers    seq_cst, against the state: see waiters.c
+ * waiting  sleepers and watchers their wakers    seq_cst, against the state: see waiters.c
+ *          bit, wakers 0
+ *
+ * Watchers sleep on descriptors, together with other things (shm/watch.h); of those all are told.
  *
  *     turn = tine__waiters_join(&shm->waiters);         while (!take(state)) {
  *     if (take(state)) …                                     turn = join; if (take(state)) break;
@@ -45,6 +48,8 @@ struct tine__waiters_shm {
  */
 bool tine__look_due(_Atomic uint64_t *looked);
 
+enum { TINE__WAITERS_ASLEEP = 1, TINE__WAITERS_WATCHED = 2 };
+
 /* Announces a sleeper; after this the caller must test the state once more before it sleeps. */
 uint32_t tine__waiters_join(struct tine__waiters_shm *waiters);
 /* Until woken, or the next look is due: 0 (look, test the state again), or -ETIMEDOUT. */
@@ -57,6 +62,13 @@ static inline void tine__waiters_wake(struct tine__waiters_shm *waiters, int cou
     /* against the store in tine__waiters_join: one of the two sees the other */
     if (atomic_load_explicit(&waiters->waiting, memory_order_seq_cst) != 0)
         tine__waiters_wake_slow(waiters, count);
+}
+
+/* Announces a watcher, who has entered its bell for `waiters` and now must test the state once more. */
+static inline void tine__waiters_watch(struct tine__waiters_shm *waiters)
+{
+    if (!(atomic_load_explicit(&waiters->waiting, memory_order_seq_cst) & TINE__WAITERS_WATCHED))
+        atomic_fetch_or_explicit(&waiters->waiting, TINE__WAITERS_WATCHED, memory_order_seq_cst);
 }
 
 static inline void tine__waiters_wake_all(struct tine__waiters_shm *waiters)

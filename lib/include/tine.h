@@ -30,5 +30,6 @@
 #include <tine/time.h>
 #include <tine/value.h>
 #include <tine/version.h>
+#include <tine/wait.h>
 
 #endif

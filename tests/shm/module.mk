@@ -44,7 +44,8 @@ tests_shm = \
 	%D%/test_semaphore_step \
 	%D%/test_shareable_list \
 	%D%/test_value \
-	%D%/test_waiters
+	%D%/test_waiters \
+	%D%/test_watch
 check_PROGRAMS += $(tests_shm) %D%/foreign_probe %D%/heap_probe
 TESTS += $(tests_shm)
 endif
@@ -104,6 +105,7 @@ endif
 %C%_test_shareable_list_LDADD = libtinetest.la
 %C%_test_value_LDADD = libtinetest.la
 %C%_test_waiters_LDADD = libtinetest.la
+%C%_test_watch_LDADD = libtinetest.la
 %C%_foreign_probe_SOURCES = %D%/foreign_probe.c %D%/foreign.h
 %C%_foreign_probe_LDADD = libtinecore.la
 %C%_heap_probe_LDADD = libtinecore.la

@@ -23,6 +23,7 @@
 #define TINE_EVENT_H
 
 #include <tine/base.h>
+#include <tine/wait.h>
 
 TINE_BEGIN_DECLS
 
@@ -146,6 +147,25 @@ TINE_API TINE_CHECKED int tine_event_is_set(const tine_event *event);
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_event_wait(tine_event *event, int64_t timeout_ns);
+
+/**
+ * tine_event_waitable - an entry for tine_wait(): ready while the flag is set
+ *
+ * In:      event  made by tine_event_init()
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry, good as long as the event
+ * Handle:  none
+ * Give up: none: tine_wait() refuses what is no event
+ * Blocks:  no
+ * Safety:  thread any | process shared | fork child may call | signal yes
+ * Death:   none
+ * Source:  shm/event.c;
+ *          differs: a set followed by a clear may be missed here, unlike in tine_event_wait()
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_event_waitable(tine_event *event);
 
 TINE_END_DECLS
 

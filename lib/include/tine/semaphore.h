@@ -31,6 +31,7 @@
 #define TINE_SEMAPHORE_H
 
 #include <tine/base.h>
+#include <tine/wait.h>
 #include <tine/time.h>
 
 TINE_BEGIN_DECLS
@@ -159,6 +160,25 @@ TINE_API int tine_semaphore_release(tine_semaphore *semaphore);
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_semaphore_value(const tine_semaphore *semaphore);
+
+/**
+ * tine_semaphore_waitable - an entry for tine_wait(): ready while there is a permit
+ *
+ * In:      semaphore  initialised
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry, good as long as the semaphore. No permit is taken by waiting: acquire with timeout 0
+ *          does that, if nobody was faster
+ * Handle:  none
+ * Give up: none: tine_wait() refuses what is no semaphore
+ * Blocks:  no
+ * Safety:  thread any | process shared | fork child may call | signal yes
+ * Death:   a permit that its holder's death has freed is seen within 75 ms
+ * Source:  shm/semaphore.c
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_semaphore_waitable(tine_semaphore *semaphore);
 
 TINE_END_DECLS
 

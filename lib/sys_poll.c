@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Raw system calls of waiting for descriptors; see lib/sys_poll.h. No state, no locks.
+ *
+ * Abstract names belong to a network namespace: a bell can be rung by processes of the same one only. They
+ * vanish with the socket, however its process ends. Anybody on the machine may ring one who guesses 64
+ * random bits, or reads them in /proc/net/unix: a ring says no more than "look".
+ */
+#include "lib/sys_poll.h"
+
+#include "lib/clock.h"
+#include "lib/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOKED_MAX 4
+
+int tine__sys_poll(struct pollfd *fds, size_t count, int64_t timeout_ns)
+{
+    tine__deadline deadline = tine__deadline_after(timeout_ns);
+
+    for (;;) {
+        struct timespec left = tine__timespec(tine__deadline_left(deadline));
+        int rc = ppoll(fds, (nfds_t)count, deadline == TINE__NEVER ? NULL : &left, NULL);
+
+        if (rc >= 0)
+            return rc;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+/* ---- bells ----------------------------------------------------------------------------------- */
+
+/* "\0tine-bell-" and 16 digits; by hand, for snprintf may not be called in a signal handler. */
+static socklen_t name_bell(struct sockaddr_un *address, uint64_t number)
+{
+    static const char prefix[] = "\0tine-bell-";
+    size_t length = sizeof prefix - 1;
+
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, prefix, length);
+    for (int shift = 60; shift >= 0; shift -= 4)
+        address->sun_path[length++] = "0123456789abcdef"[number >> shift & 15];
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+}
+
+int tine__sys_bell(uint64_t number)
+{
+    struct sockaddr_un address;
+    socklen_t length = name_bell(&address, number);
+    int fd = tine__sys_socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK);
+    int rc;
+
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, length) == 0)
+        return fd;
+    rc = -errno;
+    close(fd);
+    return rc;
+}
+
+/*
+ * A socket for each ring: one that is kept would have to be told from what the program opened under
+ * its number after it had closed all that it does not know.
+ */
+int tine__sys_ring(uint64_t number)
+{
+    struct sockaddr_un address;
+    socklen_t length = name_bell(&address, number);
+    int saved = errno, rc = 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || sendto(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&address,
+                         length) < 0)
+        rc = -errno;
+    if (fd >= 0)
+        close(fd);
+    errno = saved;
+    return rc == -EAGAIN ? 0 : rc;
+}
+
+void tine__sys_bell_silence(int fd)
+{
+    int saved = errno;
+    char byte;
+
+    while (recv(fd, &byte, sizeof byte, MSG_DONTWAIT) >= 0 || errno == EINTR)
+        ;
+    errno = saved;
+}
+
+/* ---- epoll, timers --------------------------------------------------------------------------- */
+
+int tine__sys_epoll_add(int epoll, int fd, uint64_t cookie)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = cookie};
+
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int tine__sys_epoll_look(int epoll, uint64_t *cookies, int room)
+{
+    struct epoll_event events[LOOKED_MAX];
+    int saved = errno;
+    int count = epoll_wait(epoll, events, room < LOOKED_MAX ? room : LOOKED_MAX, 0);
+
+    for (int i = 0; i < count; i++)
+        cookies[i] = events[i].data.u64;
+    if (count < 0)
+        count = -errno;
+    errno = saved;
+    return count;
+}
+
+int tine__sys_timer(void)
+{
+    return tine__sys_above_standard(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+int tine__sys_timer_set(int fd, int64_t ns)
+{
+    struct itimerspec once = {.it_value = tine__timespec(ns)};
+    int saved = errno, rc = timerfd_settime(fd, 0, &once, NULL) < 0 ? -errno : 0;
+
+    errno = saved;
+    return rc;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_LIB_SYS_POLL_H
+#define TINE_LIB_SYS_POLL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct pollfd;
+
+/*
+ * The raw system calls of waiting for descriptors; the rules are those of lib/sys.h.
+ *
+ * A bell is a datagram socket under an abstract name made of a number: whoever knows the number can ring it,
+ * that is, make it readable by an empty datagram, without any descriptor of it.
+ */
+/* How many have revents, 0: timed out; -EINVAL: more entries than RLIMIT_NOFILE. */
+int tine__sys_poll(struct pollfd *fds, size_t count, int64_t timeout_ns);
+
+int tine__sys_bell(uint64_t number); /* -EADDRINUSE: choose another */
+/* Async-signal-safe. 0 also when it is full of rings; -ECONNREFUSED: nobody has it; -EMFILE, -ENFILE … */
+int tine__sys_ring(uint64_t number);
+void tine__sys_bell_silence(int fd); /* takes all rings out */
+
+/* Of tine__sys_epoll's. Adds fd, level-triggered, readable; `cookie` is what tine__sys_epoll_look gives for it. */
+int tine__sys_epoll_add(int epoll, int fd, uint64_t cookie);
+/* The cookies of what is readable now, at most `room`; how many. Async-signal-safe. */
+int tine__sys_epoll_look(int epoll, uint64_t *cookies, int room);
+
+int tine__sys_timer(void); /* CLOCK_MONOTONIC, not armed */
+/* Readable once in ns from now; not readable until then. Async-signal-safe. */
+int tine__sys_timer_set(int fd, int64_t ns);
+
+#endif
