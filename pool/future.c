@@ -27,11 +27,14 @@
 
 #include "lib/fork.h"
 #include "lib/sys.h"
+#include "lib/waitable.h"
 #include "pool/claim.h"
 #include "pool/descriptor.h"
 #include "pool/job.h"
 #include "pool/outcome.h"
 #include "pool/redo.h"
+#include "shm/pollable.h"
+#include "shm/watch.h"
 
 #define LOOK_NS        TINE_MS(50) /* how often a waiting thread looks whether the nursery lives */
 #define STOP_LOOK_NS   TINE_MS(1)
@@ -84,8 +87,8 @@ static void sleep_on_job(struct tine_future *future, int64_t ns)
     if (atomic_compare_exchange_strong_explicit(&future->job->state, &state, TINE__JOB_WAITED,
                                                 memory_order_relaxed, memory_order_relaxed))
         state = TINE__JOB_WAITED;
-    if (state == TINE__JOB_WAITED)
-        tine__sys_futex_wait(&future->job->state, TINE__JOB_WAITED, ns);
+    if (state == TINE__JOB_WAITED || state == TINE__JOB_WATCHED)
+        tine__sys_futex_wait(&future->job->state, state, ns);
 }
 
 /* Keeps the pidfds of the workers at hand, so that ending the pool does not depend on the nursery.
@@ -479,15 +482,44 @@ static int check_future(const struct tine_future *future)
     return future->generation == tine__fork_generation() ? 0 : TINE_EFORKED;
 }
 
+static bool has_ended(struct tine_future *future)
+{
+    return atomic_load_explicit(&future->phase, memory_order_acquire) == TINE__COLLECTED ||
+           job_is_done(future) || status_of(future) >= TINE__ENDED;
+}
+
+/* From now on the end of the job rings those who have entered their bells for its state. */
+static void watch_job(struct tine_future *future)
+{
+    uint32_t state = atomic_load_explicit(&future->job->state, memory_order_seq_cst);
+
+    while (state != TINE__JOB_WATCHED && state != TINE__JOB_DONE &&
+           !atomic_compare_exchange_weak_explicit(&future->job->state, &state, TINE__JOB_WATCHED,
+                                                  memory_order_seq_cst, memory_order_seq_cst))
+        ;
+}
+
+/* After a look in vain: the descriptor that this process may have for the future is made quiet. */
+static bool has_ended_since(struct tine_future *future)
+{
+    if (atomic_load_explicit(&tine__pollables, memory_order_relaxed) == 0 ||
+        !tine__pollable_quiet(&future->job->state))
+        return false;
+    watch_job(future);
+    if (!has_ended(future))
+        return false;
+    tine__watch_ring(&future->job->state);
+    return true;
+}
+
 bool tine_future_done(tine_future *future)
 {
     if (check_future(future) < 0)
         return false;
-    if (atomic_load_explicit(&future->phase, memory_order_acquire) == TINE__COLLECTED ||
-        job_is_done(future) || status_of(future) >= TINE__ENDED)
+    if (has_ended(future))
         return true;
     tine__pool_look_after(future->pool);
-    return false;
+    return has_ended_since(future);
 }
 
 int tine_future_wait(tine_future *future, int64_t timeout_ns)
@@ -496,7 +528,9 @@ int tine_future_wait(tine_future *future, int64_t timeout_ns)
 
     if (rc == 0)
         rc = tine__future_await(future, tine__deadline_after(timeout_ns));
-    return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
+    if (rc != -ETIMEDOUT || timeout_ns != 0)
+        return rc;
+    return has_ended_since(future) ? tine__future_await(future, 0) : -EAGAIN;
 }
 
 int tine_future_result(tine_future *future, int64_t timeout_ns, const char *format, ...)
@@ -579,4 +613,46 @@ void tine_future_close(tine_future *future)
     pthread_mutex_lock(&pool->mutex);
     defer(pool, future);
     pthread_mutex_unlock(&pool->mutex);
+}
+
+/* ---- waiting for many things ----------------------------------------------------------------- */
+
+static int ready(const tine_waitable *waitable, bool look)
+{
+    struct tine_future *future = waitable->object;
+    int rc = check_future(future);
+
+    if (rc < 0)
+        return rc;
+    if (waitable->events != TINE_READABLE)
+        return -EINVAL;
+    if (look && !has_ended(future)) {
+        (void)tine__progress_report(future, false);
+        tine__pool_look_after(future->pool);
+        listen(future->pool);
+    }
+    return has_ended(future) ? TINE_READABLE : 0;
+}
+
+static int points(const tine_waitable *waitable, const void *points_out[TINE__POINTS_MAX])
+{
+    struct tine_future *future = waitable->object;
+
+    if (check_future(future) < 0 || future->job == NULL)
+        return 0;
+    points_out[0] = &future->job->state;
+    return 1;
+}
+
+static void arm(const tine_waitable *waitable)
+{
+    watch_job(waitable->object);
+}
+
+static const struct tine__waitable_kind waitable_kind = {
+    .ready = ready, .points = points, .arm = arm};
+
+tine_waitable tine_future_waitable(tine_future *future)
+{
+    return (tine_waitable){.kind = &waitable_kind, .object = future, .events = TINE_READABLE};
 }

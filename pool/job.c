@@ -21,6 +21,7 @@
 #include "lib/sys.h"
 #include "pool/claim.h"
 #include "pool/redo.h"
+#include "shm/watch.h"
 
 uint64_t tine__unit_begin(const struct tine__job_shm *job, uint64_t unit)
 {
@@ -38,11 +39,14 @@ uint64_t tine__unit_end(const struct tine__job_shm *job, uint64_t unit)
 
 void tine__job_complete(struct tine__job_shm *job)
 {
-    /* acq_rel: all parts of the job happen before the program reads its results */
-    uint32_t before = atomic_exchange_explicit(&job->state, TINE__JOB_DONE, memory_order_acq_rel);
+    /* All parts of the job happen before the program reads its results; seq_cst for tine__watch_ring. */
+    uint32_t before = atomic_exchange_explicit(&job->state, TINE__JOB_DONE, memory_order_seq_cst);
 
-    if (before == TINE__JOB_WAITED)
-        tine__sys_futex_wake(&job->state, INT_MAX); /* the address only: the job may be gone */
+    /* the address only: the job may be gone */
+    if (before == TINE__JOB_WAITED || before == TINE__JOB_WATCHED)
+        tine__sys_futex_wake(&job->state, INT_MAX);
+    if (before == TINE__JOB_WATCHED)
+        tine__watch_ring(&job->state);
 }
 
 void tine__job_check(const struct tine__pool_shm *pool, struct tine__job_shm *job)

@@ -95,7 +95,8 @@ enum tine__job_kind {
     TINE__JOB_CALL, /* one tuple, one ticket, no claims table */
 };
 
-enum { TINE__JOB_PENDING, TINE__JOB_WAITED, TINE__JOB_DONE };
+/* WATCHED: somebody may sleep as with WAITED, and bells are to be rung, too (shm/watch.h) */
+enum { TINE__JOB_PENDING, TINE__JOB_WAITED, TINE__JOB_WATCHED, TINE__JOB_DONE };
 
 /* A function as the program has it, and by which a worker can tell whether it has the same one. */
 struct tine__task_shm {

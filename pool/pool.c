@@ -24,6 +24,7 @@
 #include "lib/sys.h"
 #include "pool/claim.h"
 #include "shm/heap.h"
+#include "shm/watch.h"
 
 #define MAGIC              UINT64_C(0x74696e652d706f6f)
 #define SPIN_NS            5000 /* about what one wake-up across cores costs */
@@ -220,8 +221,10 @@ static int status_of(tine_pool *pool)
 static void set_status(struct tine_pool *pool, int status)
 {
     atomic_store_explicit(&pool->status, status, memory_order_release);
-    for (struct tine_future *future = pool->jobs; future != NULL; future = future->older)
+    for (struct tine_future *future = pool->jobs; future != NULL; future = future->older) {
         tine__sys_futex_wake(&future->job->state, INT_MAX);
+        tine__watch_ring(&future->job->state);
+    }
 }
 
 /* Under the mutex. */

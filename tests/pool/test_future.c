@@ -12,7 +12,9 @@
 #include <tine/pool.h>
 
 #include "lib/clock.h"
+#include "lib/sys.h"
 #include "tests/pool/pools.h"
+#include "tests/support/children.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
@@ -111,6 +113,129 @@ TEST(many_threads_wait_for_one_future)
     gate_raise(gate);
     for (size_t i = 0; i < 16; i++)
         pthread_join(threads[i], NULL);
+    tine_future_close(future);
+    tine_pool_close(pool);
+}
+
+/* ---- among other things ----------------------------------------------------------------------- */
+
+TEST(futures_are_waited_for_together)
+{
+    struct gate *gates[3] = {gate_new(), gate_new(), gate_new()};
+    tine_pool *pool = pool_of(3);
+    tine_future *futures[3];
+    tine_waitable on[3];
+
+    for (int i = 0; i < 3; i++) {
+        futures[i] = submit_behind(pool, gates[i], i);
+        on[i] = tine_future_waitable(futures[i]);
+    }
+    ck_assert_rc(tine_wait(on, 3, 0), 0);
+    ck_assert_rc(tine_wait(on, 3, TINE_MS(60)), 0);
+    for (int i = 0; i < 3; i++) {
+        gate_raise(gates[i]);
+        ck_assert_rc(tine_wait(&on[i], 1, TINE_FOREVER), 1);
+        ck_assert_rc(tine_wait(on, 3, TINE_FOREVER), i + 1);
+        assert_result(futures[i], i + 1);
+    }
+    for (int i = 0; i < 3; i++)
+        tine_future_close(futures[i]);
+    tine_pool_close(pool);
+}
+
+static void *wait_among_others(void *context)
+{
+    tine_waitable on = tine_future_waitable(context);
+
+    ck_assert_rc(tine_wait(&on, 1, TINE_FOREVER), 1);
+    return NULL;
+}
+
+TEST(whoever_waits_for_one_future_is_told_in_either_way)
+{
+    struct gate *gate = gate_new();
+    tine_pool *pool = pool_of(1);
+    tine_future *future = submit_behind(pool, gate, 41);
+    pthread_t threads[8];
+
+    for (size_t i = 0; i < 8; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL,
+                                        i % 2 == 0 ? wait_for_result : wait_among_others, future),
+                         0);
+    gate_raise(gate);
+    for (size_t i = 0; i < 8; i++)
+        pthread_join(threads[i], NULL);
+    tine_future_close(future);
+    tine_pool_close(pool);
+}
+
+static void *terminate(void *context)
+{
+    ck_assert_ok(tine_pool_terminate(context));
+    return NULL;
+}
+
+TEST(the_end_of_a_pool_ends_the_wait_for_its_futures)
+{
+    struct gate *gate = gate_new();
+    tine_pool *pool = pool_of(1);
+    tine_future *future = submit_behind(pool, gate, 1);
+    tine_waitable on = tine_future_waitable(future);
+    pthread_t thread;
+
+    ck_assert_rc(tine_wait(&on, 1, TINE_MS(10)), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, terminate, pool), 0);
+    ck_assert_rc(tine_wait(&on, 1, TINE_FOREVER), 1);
+    ck_assert_rc(tine_future_result(future, 0, NULL), -ECANCELED);
+    pthread_join(thread, NULL);
+    tine_future_close(future);
+    tine_pool_close(pool);
+}
+
+TEST(a_future_has_a_descriptor_for_other_loops)
+{
+    struct gate *gate = gate_new();
+    tine_pool *pool = pool_of(1);
+    tine_future *future = submit_behind(pool, gate, 1);
+    tine_waitable on = tine_future_waitable(future);
+    int fd = tine_waitable_fd(&on);
+
+    ck_assert_ok(fd);
+    for (int i = 0; i < 2; i++) { /* it says "try" now and then, for the look */
+        ck_assert(!tine_future_done(future));
+        ck_assert_rc(tine_future_wait(future, 0), -EAGAIN);
+        ck_assert_int_eq(tine__sys_poll_in(fd, TINE_FOREVER), 1);
+    }
+    gate_raise(gate);
+    while (!tine_future_done(future))
+        ck_assert_int_eq(tine__sys_poll_in(fd, TINE_FOREVER), 1);
+    tine_waitable_close(fd);
+    assert_result(future, 2);
+    fd = tine_waitable_fd(&on);
+    ck_assert_int_eq(tine__sys_poll_in(fd, 0), 1);
+    tine_waitable_close(fd);
+    tine_future_close(future);
+    tine_pool_close(pool);
+}
+
+static void wait_in_child(void *context)
+{
+    tine_waitable *on = context;
+
+    ck_assert_rc(tine_wait(on, 1, 0), TINE_EFORKED);
+    ck_assert_rc(tine_waitable_fd(on), TINE_EFORKED);
+}
+
+TEST(a_forked_child_cannot_wait_for_futures)
+{
+    tine_pool *pool = pool_of(1);
+    tine_future *future = submit(pool, 1);
+    tine_waitable on = tine_future_waitable(future);
+    struct child child = child_start(wait_in_child, &on);
+
+    child_join(&child);
+    on = tine_future_waitable(NULL);
+    ck_assert_rc(tine_wait(&on, 1, 0), -EINVAL);
     tine_future_close(future);
     tine_pool_close(pool);
 }

@@ -20,6 +20,7 @@
 
 #include <tine/base.h>
 #include <tine/task.h>
+#include <tine/wait.h>
 
 TINE_BEGIN_DECLS
 
@@ -107,6 +108,24 @@ TINE_API TINE_CHECKED int tine_future_result(tine_future *future, int64_t timeou
  */
 TINE_API TINE_CHECKED int tine_future_results(tine_future *future, int64_t timeout_ns,
                                               const tine_results **results);
+
+/**
+ * tine_future_waitable - an entry for tine_wait(): ready once the job has ended
+ *
+ * In:      future  a future that is not closed
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry, good until the future is closed
+ * Handle:  none
+ * Give up: none: tine_wait() refuses NULL and the futures of another process
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   as tine_future_wait()
+ * Source:  pool/future.c; follows the waiters of Python's concurrent.futures.wait
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_future_waitable(tine_future *future);
 
 /**
  * tine_future_close - let go of a future
