@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -547,6 +548,21 @@ int tine__sys_futex_wake(const _Atomic uint32_t *word, int count)
     long rc = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
 
     return rc < 0 ? -errno : (int)rc;
+}
+
+static int membarrier(int command)
+{
+    return syscall(SYS_membarrier, command, 0, 0) < 0 ? -errno : 0;
+}
+
+int tine__sys_membarrier(void)
+{
+    return membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+}
+
+int tine__sys_membarrier_register(void)
+{
+    return membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
 }
 
 ssize_t tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds, int count,

@@ -93,6 +93,13 @@ static inline void tine__cpu_relax(void)
 int tine__sys_futex_wait(const _Atomic uint32_t *word, uint32_t expected, int64_t timeout_ns);
 int tine__sys_futex_wake(const _Atomic uint32_t *word, int count); /* how many were woken */
 
+/*
+ * A memory barrier in every thread that runs, of all processes that have registered (Linux 4.16). A
+ * process may do so without being registered itself. See shm/fence.h.
+ */
+int tine__sys_membarrier(void);
+int tine__sys_membarrier_register(void);
+
 /* One record with descriptors beside it (at most 4). Never SIGPIPE. */
 ssize_t tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds, int count,
                            int flags);

@@ -10,6 +10,7 @@ libtinecore_la_SOURCES += \
 	%D%/dict_seat.c \
 	%D%/dict_table.c \
 	%D%/event.c %D%/event.h \
+	%D%/fence.c %D%/fence.h \
 	%D%/handover.c %D%/handover.h \
 	%D%/heap.c %D%/heap.h \
 	%D%/heap_check.c \
@@ -36,6 +37,7 @@ libtinecore_la_SOURCES += \
 	%D%/segment.c %D%/segment.h \
 	%D%/semaphore.c %D%/semaphore.h \
 	%D%/shareable_list.c \
+	%D%/spin.c %D%/spin.h \
 	%D%/value.c \
 	%D%/waiters.c %D%/waiters.h \
 	%D%/watch.c %D%/watch.h

@@ -18,6 +18,7 @@
 #include "lib/auto.h"
 #include "lib/fork.h"
 #include "lib/random.h"
+#include "lib/sys.h"
 
 /* tine__owner_word: see owner.h */
 #define PID_SHIFT       2
@@ -160,10 +161,9 @@ static uint64_t namespace_hash(void)
     return hash != 0 ? hash : 1;
 }
 
-static uint64_t make_word(void)
+static uint64_t make_word(pid_t pid)
 {
     struct stat_line line = {.start = 0};
-    pid_t pid = getpid();
 
     (void)read_stat(pid, &line);
     return (uint64_t)pid << PID_SHIFT | (line.start & START_MASK) << START_SHIFT |
@@ -178,10 +178,15 @@ uint64_t tine__owner_word(void)
     if (generation != 0 &&
         atomic_load_explicit(&self_generation, memory_order_acquire) == generation)
         return atomic_load_explicit(&self_word, memory_order_relaxed);
-    word = make_word();
+    word = make_word(getpid());
     atomic_store_explicit(&self_word, word, memory_order_relaxed);
     atomic_store_explicit(&self_generation, generation, memory_order_release);
     return word;
+}
+
+uint64_t tine__owner_word_thread(void)
+{
+    return make_word(tine__sys_gettid());
 }
 
 bool tine__owner_word_lives(uint64_t word)

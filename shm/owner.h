@@ -55,6 +55,8 @@ bool tine__owner_read(const struct tine__owner_shm *row, struct tine__owner *own
 #define TINE__OWNER_MARKS ((uint64_t)3)
 
 uint64_t tine__owner_word(void); /* the calling process */
+/* The calling thread, by its tid and start time; its death is judged like a process's. Slow: /proc. */
+uint64_t tine__owner_word_thread(void);
 /* False once that process is dead. True for one of another namespace: it can't be judged. */
 bool tine__owner_word_lives(uint64_t word);
 bool tine__owner_word_same(uint64_t a, uint64_t b); /* but for the marks */

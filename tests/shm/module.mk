@@ -14,6 +14,7 @@ tests_shm = \
 	%D%/test_dict_faults \
 	%D%/test_dict_step \
 	%D%/test_event \
+	%D%/test_fence \
 	%D%/test_handover \
 	%D%/test_heap \
 	%D%/test_heap_check \
@@ -43,6 +44,7 @@ tests_shm = \
 	%D%/test_semaphore \
 	%D%/test_semaphore_step \
 	%D%/test_shareable_list \
+	%D%/test_spin \
 	%D%/test_value \
 	%D%/test_waiters \
 	%D%/test_watch
@@ -64,6 +66,9 @@ endif
 	-Wl,--wrap=tine_aligned_alloc -Wl,--wrap=realloc
 %C%_test_dict_step_LDADD = libtinetest.la
 %C%_test_event_LDADD = libtinetest.la
+%C%_test_fence_LDADD = libtinetest.la
+%C%_test_fence_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__sys_membarrier \
+	-Wl,--wrap=tine__sys_membarrier_register
 %C%_test_handover_LDADD = libtinetest.la
 %C%_test_heap_LDADD = libtinetest.la
 %C%_test_heap_check_LDADD = libtinetest.la
@@ -103,6 +108,7 @@ endif
 %C%_test_semaphore_LDADD = libtinetest.la
 %C%_test_semaphore_step_LDADD = libtinetest.la
 %C%_test_shareable_list_LDADD = libtinetest.la
+%C%_test_spin_LDADD = libtinetest.la
 %C%_test_value_LDADD = libtinetest.la
 %C%_test_waiters_LDADD = libtinetest.la
 %C%_test_watch_LDADD = libtinetest.la

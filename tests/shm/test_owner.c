@@ -253,4 +253,23 @@ TEST(a_process_of_another_time_namespace_is_not_judged)
     close(home);
 }
 
+static void *tell_word(void *word)
+{
+    *(uint64_t *)word = tine__owner_word_thread();
+    ck_assert(tine__owner_word_lives(*(uint64_t *)word));
+    return NULL;
+}
+
+TEST(a_thread_is_judged_like_a_process)
+{
+    uint64_t word = 0;
+    pthread_t thread;
+
+    ck_assert_uint_eq(tine__owner_word_thread(), tine__owner_word());
+    ck_assert_int_eq(pthread_create(&thread, NULL, tell_word, &word), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert(!tine__owner_word_same(word, tine__owner_word()));
+    ck_assert_eventually(!tine__owner_word_lives(word));
+}
+
 SUITE("shm/owner")

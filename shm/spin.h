@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_SHM_SPIN_H
+#define TINE_SHM_SPIN_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/sys.h"
+
+/*
+ * Spinning before sleeping, for as long as it has paid lately. A wake-up of another CPU costs 5 to 16 µs,
+ * so that is as long as one may spin for it; but where whoever shall make the change needs this very CPU,
+ * or comes seldom, each turn is lost. Private to a handle; threads that share it blur only the
+ * estimate.
+ *
+ *     struct tine__spinning spinning;
+ *
+ *     for (tine__spin_begin(&spin, &spinning, peer_cpu); tine__spin_on(&spinning);)
+ *         if (ready())
+ *             { tine__spin_hit(&spin, &spinning); return; }
+ *     tine__spin_missed(&spin, &spinning);
+ */
+struct tine__spin {
+    _Atomic uint32_t budget_ns;
+    _Atomic uint32_t tries;
+};
+
+struct tine__spinning {
+    int64_t begun_ns, until_ns; /* until_ns 0: not at all */
+    int64_t now_ns;
+    uint32_t turns;
+};
+
+#define TINE__SPIN_NS 5000
+
+/* Where the calling thread runs: the CPU's number + 1, or 0 if that takes more than a load. */
+uint32_t tine__spin_cpu(void);
+
+/* peer_cpu: as of tine__spin_cpu() in whoever is waited for, when it was last seen; 0 unknown. */
+void tine__spin_begin(struct tine__spin *spin, struct tine__spinning *spinning, uint32_t peer_cpu);
+bool tine__spin_clock(struct tine__spinning *spinning);
+void tine__spin_hit(struct tine__spin *spin, const struct tine__spinning *spinning);
+void tine__spin_missed(struct tine__spin *spin, const struct tine__spinning *spinning);
+
+/* The clock costs as much as two turns: it is read every eighth. */
+static inline bool tine__spin_on(struct tine__spinning *spinning)
+{
+    if (spinning->turns++ % 8 == 0 && !tine__spin_clock(spinning))
+        return false;
+    tine__cpu_relax();
+    return true;
+}
+
+#endif
