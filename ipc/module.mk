@@ -6,5 +6,7 @@ libtinecore_la_SOURCES += \
 	%D%/auth_python.c \
 	%D%/encrypt.c %D%/encrypt.h \
 	%D%/handshake.c %D%/handshake.h \
+	%D%/lane.c %D%/lane.h \
+	%D%/ring.c %D%/ring.h \
 	%D%/secret.c %D%/secret.h \
 	%D%/wait.c

@@ -1,10 +1,13 @@
 # Tests of ipc/: one program a source file, as in tests/lib/module.mk
-noinst_HEADERS += %D%/talk.h
+noinst_HEADERS += %D%/ring_help.h %D%/talk.h
 if TESTS_WITH_CHECK
 tests_ipc = \
 	%D%/test_address \
 	%D%/test_auth \
 	%D%/test_encrypt \
+	%D%/test_ring \
+	%D%/test_ring_death \
+	%D%/test_ring_step \
 	%D%/test_wait
 check_PROGRAMS += $(tests_ipc)
 TESTS += $(tests_ipc)
@@ -13,4 +16,10 @@ endif
 %C%_test_address_LDADD = libtinetest.la
 %C%_test_auth_LDADD = libtinetest.la
 %C%_test_encrypt_LDADD = libtinetest.la
+%C%_test_ring_LDADD = libtinetest.la
+%C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc \
+	-Wl,--wrap=tine__sys_membarrier -Wl,--wrap=tine__sys_membarrier_register
+%C%_test_ring_death_LDADD = libtinetest.la
+%C%_test_ring_step_LDADD = libtinetest.la
+%C%_test_ring_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_wait_LDADD = libtinetest.la

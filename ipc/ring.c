@@ -1,0 +1,623 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ring; see ipc/ring.h, and ipc/lane.c for what happens inside a lane.
+ *
+ * Producers never meet: each thread that sends has a lane, found through a cache of the thread. The
+ * first lane is made with the ring; a lane whose producer is dead or has left goes to the next one who
+ * needs a lane, with what still stands in it. One producer and one consumer thus share one lane, and no step of
+ * a send is more than a store. The table of lanes only grows.
+ *
+ * Order among lanes: as soon as there are two, each record bears a ticket from a counter. A consumer
+ * looks at the heads of all lanes and takes the lowest ticket; having chosen, it looks once more,
+ * for only after it has seen the chosen record is everything visible that its sender knew of. Records without a
+ * ticket are older than the second lane.
+ *
+ * Sleeping: consumers on the ring's `readable`, a producer on its lane's `writable`. A producer does not fence between
+ * publishing and its look for sleepers; a consumer that is about to sleep does it for both
+ * (shm/fence.h), or, where the kernel does not offer that, tells the producers to fence and looks every 50 ms.
+ *
+ * The dead: nothing has to be swept. What a dead producer has published is there, what it has not is
+ * invisible, its lane is taken over. A consumer holds nothing before its taking CAS. Only a lane that a
+ * producer has allocated and not yet entered in the table is lost with it.
+ */
+#include "ipc/ring.h"
+
+#include <tine/error.h>
+#include <tine/heap.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "ipc/lane.h"
+#include "lib/fork.h"
+#include "lib/random.h"
+#include "shm/fence.h"
+#include "shm/owner.h"
+
+enum {
+    LANES_MAX = 1024,
+    CAPACITY = 256 << 10,
+    CACHED = 4, /* rings whose lane a thread remembers */
+};
+
+/* state */
+#define ENDED(side) (1u << (side))
+#define FENCES      4u /* a consumer can't fence for the producers */
+
+/*
+ * field       written by                           read by              order
+ * id max …    tine__ring_create                    any                  plain
+ * lane_count  who adds a lane                      any                  release/acquire
+ * state       who ends a side, or cannot fence     any                  release/acquire
+ * readable    consumers that sleep, who wakes      producers            shm/waiters.h, shm/fence.h
+ * looked      who looks for the dead               who sleeps           tine__look_due
+ * ticket      producers, if there are two lanes    the same             relaxed fetch_add
+ * lanes       who adds a lane: 0 → its address     any                  release/acquire
+ */
+struct tine__ring_shm {
+    uint64_t id; /* random: no ring that lay here before has it */
+    uint32_t capacity;
+    uint32_t record_max;
+    uint64_t start;
+    _Atomic uint32_t lane_count;
+    _Atomic uint32_t state;
+    struct tine__waiters_shm readable;
+    _Atomic uint64_t looked[2]; /* for that side */
+    uint64_t reserved;
+    _Atomic uint64_t ticket;
+    uint64_t reserved_ticket[7];
+    _Atomic uint64_t lanes[LANES_MAX];
+};
+
+_Static_assert(offsetof(struct tine__ring_shm, ticket) == 64, "lines of the ring");
+
+/* The lane of a thread. Void once the ring's id or the process's generation differs. */
+struct cached_lane {
+    const struct tine__ring_shm *shared;
+    struct tine__lane_shm *lane;
+    uint64_t id;
+    uint64_t generation;
+    bool registered; /* with shm/fence.h */
+};
+
+struct self {
+    uint64_t generation;
+    uint64_t word;
+};
+
+#define PRIVATE static _Thread_local __attribute__((tls_model("initial-exec")))
+PRIVATE struct cached_lane cache[CACHED];
+PRIVATE struct self self;
+
+static struct tine__lane_shm *lane_at(struct tine__ring_shm *shared, uint32_t i)
+{
+    uint64_t address = atomic_load_explicit(&shared->lanes[i], memory_order_acquire);
+
+    return (struct tine__lane_shm *)(uintptr_t)address;
+}
+
+/* ---- making and ending ----------------------------------------------------------------------- */
+
+static struct tine__lane_shm *make_lane(const struct tine__ring_shm *shared, uint64_t holder)
+{
+    struct tine__lane_shm *lane = tine_aligned_alloc(64, sizeof *lane + shared->capacity);
+
+    if (lane != NULL)
+        tine__lane_init(lane, shared->capacity, shared->start, holder);
+    return lane;
+}
+
+static int check_options(const struct tine__ring_options *options)
+{
+    if (options->capacity < 256 || (options->capacity & (options->capacity - 1)) != 0)
+        return -EINVAL;
+    if (options->record_max > options->capacity / 2 - 64 || options->capacity > 1u << 30)
+        return -EINVAL;
+    return options->start % TINE__LANE_RECORD != 0 ? -EINVAL : 0;
+}
+
+int tine__ring_create(struct tine__ring_shm **shared, const struct tine__ring_options *options)
+{
+    struct tine__ring_options all = options != NULL ? *options : (struct tine__ring_options){0};
+    struct tine__ring_shm *made;
+    struct tine__lane_shm *lane;
+
+    if (all.capacity == 0)
+        all.capacity = CAPACITY;
+    if (all.record_max == 0)
+        all.record_max = all.capacity / 4;
+    if (check_options(&all) < 0)
+        return -EINVAL;
+    made = tine_aligned_alloc(64, sizeof *made);
+    if (made == NULL)
+        return -ENOMEM;
+    memset(made, 0, sizeof *made);
+    made->id = tine__random_u64();
+    made->capacity = all.capacity;
+    made->record_max = all.record_max;
+    made->start = all.start;
+    lane = make_lane(made, 0);
+    if (lane == NULL) {
+        tine_free(made);
+        return -ENOMEM;
+    }
+    atomic_store_explicit(&made->lanes[0], (uint64_t)(uintptr_t)lane, memory_order_relaxed);
+    atomic_store_explicit(&made->lane_count, 1, memory_order_relaxed);
+    *shared = made;
+    return 0;
+}
+
+void tine__ring_empty(struct tine__ring_shm *shared)
+{
+    for (uint32_t i = 0; i < LANES_MAX; i++) {
+        /* Out of the table first: if the caller dies here, another may empty the rest. */
+        uint64_t lane = atomic_exchange_explicit(&shared->lanes[i], 0, memory_order_acq_rel);
+
+        tine_free((void *)(uintptr_t)lane);
+    }
+}
+
+void tine__ring_open(struct tine__ring *ring, struct tine__ring_shm *shared,
+                     tine__ring_alive *alive, void *context)
+{
+    *ring = (struct tine__ring){.shared = shared, .alive = alive, .context = context};
+}
+
+void tine__ring_end(struct tine__ring_shm *shared, int side)
+{
+    /* seq_cst: before the look for sleepers; pairs with the acquire of who finds nothing to read */
+    atomic_fetch_or_explicit(&shared->state, ENDED(side), memory_order_seq_cst);
+    tine__waiters_wake_all(&shared->readable);
+    for (uint32_t i = 0; i < atomic_load_explicit(&shared->lane_count, memory_order_acquire); i++)
+        tine__waiters_wake_all(&lane_at(shared, i)->writable);
+}
+
+bool tine__ring_ended(struct tine__ring_shm *shared, int side)
+{
+    return (atomic_load_explicit(&shared->state, memory_order_acquire) & ENDED(side)) != 0;
+}
+
+/* ---- the lane of the calling thread ---------------------------------------------------------- */
+
+static uint64_t own_word(uint64_t generation)
+{
+    if (self.generation != generation || self.word == 0) {
+        self.word = tine__owner_word_thread();
+        self.generation = generation;
+    }
+    return self.word;
+}
+
+/* A lane of the table that the thread has already, or that nobody has. */
+static struct tine__lane_shm *find_lane(struct tine__ring_shm *shared, uint64_t word)
+{
+    uint32_t count = atomic_load_explicit(&shared->lane_count, memory_order_acquire);
+    struct tine__lane_shm *lane;
+
+    for (uint32_t i = 0; i < count; i++) {
+        lane = lane_at(shared, i);
+        if (atomic_load_explicit(&lane->holder, memory_order_relaxed) == word)
+            return lane;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t holder;
+
+        lane = lane_at(shared, i);
+        holder = atomic_load_explicit(&lane->holder, memory_order_relaxed);
+        if ((holder == 0 || !tine__owner_word_lives(holder)) &&
+            tine__lane_adopt(lane, holder, word))
+            return lane;
+    }
+    return NULL;
+}
+
+/* Counts a lane that stands in the table; whoever sees it may do so for one who died before. */
+static void count_lane(struct tine__ring_shm *shared, uint32_t i)
+{
+    uint32_t count = i;
+
+    /* release: pairs with the acquire of who reads the table */
+    atomic_compare_exchange_strong_explicit(&shared->lane_count, &count, i + 1,
+                                            memory_order_release, memory_order_relaxed);
+}
+
+static int add_lane(struct tine__ring_shm *shared, uint64_t word, struct tine__lane_shm **lane)
+{
+    struct tine__lane_shm *made = make_lane(shared, word);
+    uint64_t address = (uint64_t)(uintptr_t)made;
+    uint32_t i = atomic_load_explicit(&shared->lane_count, memory_order_acquire);
+
+    if (made == NULL)
+        return -ENOMEM;
+    for (; i < LANES_MAX; i++) {
+        uint64_t none = 0;
+        bool added = atomic_compare_exchange_strong_explicit(
+            &shared->lanes[i], &none, address, memory_order_release, memory_order_relaxed);
+
+        count_lane(shared, i);
+        if (!added)
+            continue;
+        *lane = made;
+        return 0;
+    }
+    tine_free(made);
+    return -ENOLCK;
+}
+
+static struct cached_lane *cached(const struct tine__ring_shm *shared)
+{
+    return &cache[(uintptr_t)shared / 64 % CACHED];
+}
+
+static int claim_lane(struct tine__ring_shm *shared, uint64_t generation)
+{
+    struct cached_lane *entry = cached(shared);
+    uint64_t word = own_word(generation);
+    struct tine__lane_shm *lane = find_lane(shared, word);
+    int rc = lane == NULL ? add_lane(shared, word, &lane) : 0;
+
+    if (rc == 0)
+        *entry = (struct cached_lane){shared, lane, shared->id, generation, tine__fence_register()};
+    return rc;
+}
+
+/* Negative: there is none. */
+static inline int own_lane(struct tine__ring_shm *shared, struct cached_lane **found)
+{
+    struct cached_lane *entry = cached(shared);
+    uint64_t generation = tine__fork_generation_fast();
+
+    *found = entry;
+    if (entry->shared == shared && entry->id == shared->id && entry->generation == generation)
+        return 0;
+    return generation != 0 ? claim_lane(shared, generation) : -ENOMEM;
+}
+
+void tine__ring_leave(struct tine__ring *ring)
+{
+    struct cached_lane *entry = cached(ring->shared);
+
+    if (entry->shared != ring->shared || entry->id != ring->shared->id ||
+        entry->generation != tine__fork_generation_fast())
+        return;
+    tine__lane_leave(entry->lane);
+    *entry = (struct cached_lane){.shared = NULL};
+}
+
+/* ---- consuming ------------------------------------------------------------------------------- */
+
+/* Of those lanes, the one with the oldest first record; NULL: all are empty. */
+static struct tine__lane_shm *scan(struct tine__ring_shm *shared, struct tine__record *oldest)
+{
+    uint32_t count = atomic_load_explicit(&shared->lane_count, memory_order_acquire);
+    struct tine__lane_shm *best = NULL;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct tine__lane_shm *lane = lane_at(shared, i);
+        struct tine__record record;
+
+        if (!tine__lane_peek(lane, &record))
+            continue;
+        if (best != NULL && record.ticket >= oldest->ticket)
+            continue;
+        best = lane;
+        *oldest = record;
+    }
+    return best;
+}
+
+/* The lane of the record that is next, as its head stands. */
+static struct tine__lane_shm *choose(struct tine__ring_shm *shared, struct tine__record *record)
+{
+    struct tine__lane_shm *lane, *before;
+    struct tine__record again;
+
+    if (atomic_load_explicit(&shared->lane_count, memory_order_acquire) == 1) {
+        lane = lane_at(shared, 0);
+        return tine__lane_peek(lane, record) ? lane : NULL;
+    }
+    lane = scan(shared, record);
+    while (lane != NULL) {
+        before = lane;
+        lane = scan(shared, &again);
+        if (lane == before && again.at == record->at)
+            break;
+        *record = again;
+    }
+    return lane;
+}
+
+static void note_cpu(_Atomic uint32_t *where, uint32_t cpu)
+{
+    if (atomic_load_explicit(where, memory_order_relaxed) != cpu)
+        atomic_store_explicit(where, cpu, memory_order_relaxed);
+}
+
+/* -EAGAIN: nothing is there. */
+static ssize_t take(struct tine__ring *ring, void *buffer, size_t room, size_t *needed)
+{
+    struct tine__ring_shm *shared = ring->shared;
+    /* acquire: what was sent before the end of the writers is seen after it */
+    uint32_t state = atomic_load_explicit(&shared->state, memory_order_acquire);
+    struct tine__record record;
+    struct tine__lane_shm *lane;
+
+    while ((lane = choose(shared, &record)) != NULL) {
+        uint32_t size = tine__record_size(record.word);
+
+        if (size > room) {
+            *needed = size;
+            return -EMSGSIZE;
+        }
+        if (!tine__lane_take(lane, &record, buffer))
+            continue;
+        note_cpu(&ring->sender_cpu, tine__record_cpu(record.word));
+        note_cpu(&lane->taker_cpu, tine__spin_cpu());
+        tine__waiters_wake(&lane->writable, 1);
+        return (ssize_t)size;
+    }
+    return (state & ENDED(TINE__RING_WRITERS)) != 0 ? TINE_EEOF : -EAGAIN;
+}
+
+static bool may_read(struct tine__ring_shm *shared)
+{
+    uint32_t state = atomic_load_explicit(&shared->state, memory_order_acquire);
+    struct tine__record record;
+
+    return choose(shared, &record) != NULL || (state & ENDED(TINE__RING_WRITERS)) != 0;
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* A call that may wait. */
+struct call {
+    ssize_t (*attempt)(struct call *call); /* -EAGAIN: not yet */
+    struct tine__ring *ring;
+    struct tine__waiters_shm *waiters; /* what it sleeps on */
+    struct tine__spin *spin;
+    int peer; /* the side that must come */
+    uint32_t peer_cpu;
+    /* recv */
+    void *buffer;
+    size_t room;
+    size_t *needed;
+    /* send */
+    struct tine__lane_shm *lane;
+    struct tine__place place;
+    uint32_t size;
+};
+
+void tine__ring_arm(struct tine__ring_shm *shared)
+{
+    if (!tine__fence_heavy())
+        atomic_fetch_or_explicit(&shared->state, FENCES, memory_order_relaxed);
+}
+
+static void look(struct tine__ring *ring, int peer)
+{
+    if (ring->alive == NULL || tine__ring_ended(ring->shared, peer) ||
+        !tine__look_due(&ring->shared->looked[peer]))
+        return;
+    if (!ring->alive(ring->context, peer))
+        tine__ring_end(ring->shared, peer);
+}
+
+static ssize_t spin(struct call *call)
+{
+    struct tine__spinning spinning;
+
+    tine__spin_begin(call->spin, &spinning, call->peer_cpu);
+    while (tine__spin_on(&spinning)) {
+        ssize_t rc = call->attempt(call);
+
+        if (rc == -EAGAIN)
+            continue;
+        tine__spin_hit(call->spin, &spinning);
+        return rc;
+    }
+    tine__spin_missed(call->spin, &spinning);
+    return -EAGAIN;
+}
+
+/*
+ * Announced before each attempt, and after a sleep as well: whoever was woken stands for all that still
+ * sleep. If there is more than it takes, it wakes the next.
+ */
+static ssize_t sleep_for(struct call *call, tine__deadline deadline)
+{
+    bool slept = false;
+
+    for (;;) {
+        uint32_t turn = tine__waiters_join(call->waiters);
+        ssize_t rc;
+
+        if (call->peer == TINE__RING_WRITERS)
+            tine__ring_arm(call->ring->shared);
+        rc = call->attempt(call);
+        if (rc != -EAGAIN) {
+            if (slept && call->peer == TINE__RING_WRITERS && may_read(call->ring->shared))
+                tine__waiters_wake(call->waiters, 1);
+            return rc;
+        }
+        if (tine__waiters_sleep(call->waiters, turn, deadline) < 0)
+            return -ETIMEDOUT;
+        look(call->ring, call->peer);
+        slept = true;
+    }
+}
+
+static ssize_t wait_for(struct call *call, int64_t timeout_ns)
+{
+    tine__deadline deadline;
+    ssize_t rc;
+
+    if (timeout_ns == 0) {
+        look(call->ring, call->peer);
+        return call->attempt(call);
+    }
+    deadline = tine__deadline_after(timeout_ns);
+    rc = spin(call);
+    return rc != -EAGAIN ? rc : sleep_for(call, deadline);
+}
+
+/* ---- the calls ------------------------------------------------------------------------------- */
+
+static ssize_t attempt_recv(struct call *call)
+{
+    return take(call->ring, call->buffer, call->room, call->needed);
+}
+
+static ssize_t attempt_poll(struct call *call)
+{
+    return may_read(call->ring->shared) ? 0 : -EAGAIN;
+}
+
+static struct call reading(struct tine__ring *ring, ssize_t (*attempt)(struct call *call))
+{
+    return (struct call){
+        .attempt = attempt,
+        .ring = ring,
+        .waiters = &ring->shared->readable,
+        .spin = &ring->reading,
+        .peer = TINE__RING_WRITERS,
+        .peer_cpu = atomic_load_explicit(&ring->sender_cpu, memory_order_relaxed),
+    };
+}
+
+ssize_t tine__ring_recv(struct tine__ring *ring, void *buffer, size_t room, int64_t timeout_ns,
+                        size_t *needed)
+{
+    ssize_t rc = take(ring, buffer, room, needed);
+    struct call call;
+
+    if (rc != -EAGAIN)
+        return rc;
+    call = reading(ring, attempt_recv);
+    call.buffer = buffer;
+    call.room = room;
+    call.needed = needed;
+    return wait_for(&call, timeout_ns);
+}
+
+int tine__ring_poll(struct tine__ring *ring, int64_t timeout_ns)
+{
+    struct call call;
+
+    if (may_read(ring->shared))
+        return 0;
+    call = reading(ring, attempt_poll);
+    return (int)wait_for(&call, timeout_ns);
+}
+
+/* The caller's next record has room. */
+static ssize_t attempt_reserve(struct call *call)
+{
+    uint32_t state = atomic_load_explicit(&call->ring->shared->state, memory_order_acquire);
+
+    if ((state & (ENDED(TINE__RING_READERS) | ENDED(TINE__RING_WRITERS))) != 0)
+        return -EPIPE;
+    return tine__lane_reserve(call->lane, call->size, &call->place) ? 0 : -EAGAIN;
+}
+
+static int reserve(struct tine__ring *ring, struct call *call, int64_t timeout_ns)
+{
+    int rc;
+
+    call->attempt = attempt_reserve;
+    call->ring = ring;
+    rc = (int)attempt_reserve(call);
+    if (rc != -EAGAIN)
+        return rc;
+    call->waiters = &call->lane->writable;
+    call->spin = &ring->writing;
+    call->peer = TINE__RING_READERS;
+    call->peer_cpu = atomic_load_explicit(&call->lane->taker_cpu, memory_order_relaxed);
+    return (int)wait_for(call, timeout_ns);
+}
+
+static uint64_t take_ticket(struct tine__ring_shm *shared)
+{
+    if (atomic_load_explicit(&shared->lane_count, memory_order_relaxed) == 1)
+        return 0;
+    return atomic_fetch_add_explicit(&shared->ticket, 1, memory_order_relaxed) + 1;
+}
+
+/* The rest of a send, once the record has its place. */
+static void publish(struct tine__ring_shm *shared, const struct call *call, bool registered)
+{
+    tine__lane_publish(call->lane, &call->place, call->size, take_ticket(shared), tine__spin_cpu());
+    if ((atomic_load_explicit(&shared->state, memory_order_relaxed) & FENCES) != 0)
+        registered = false;
+    tine__fence_light(registered);
+    tine__waiters_wake(&shared->readable, 1);
+}
+
+int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int count,
+                    int64_t timeout_ns)
+{
+    struct cached_lane *own;
+    struct call call;
+    size_t size = 0;
+    int rc;
+
+    for (int i = 0; i < count; i++) {
+        if (parts[i].iov_len > ring->shared->record_max - size)
+            return -EMSGSIZE;
+        size += parts[i].iov_len;
+    }
+    rc = own_lane(ring->shared, &own);
+    if (rc < 0)
+        return rc;
+    call.lane = own->lane;
+    call.size = (uint32_t)size;
+    rc = reserve(ring, &call, timeout_ns);
+    if (rc < 0)
+        return rc;
+    tine__lane_fill(call.lane, &call.place, parts, count);
+    publish(ring->shared, &call, own->registered);
+    return 0;
+}
+
+int tine__ring_poll_writable(struct tine__ring *ring, int64_t timeout_ns)
+{
+    struct cached_lane *own;
+    struct call call;
+    int rc = own_lane(ring->shared, &own);
+
+    if (rc < 0)
+        return rc;
+    call.lane = own->lane;
+    call.size = ring->shared->record_max;
+    rc = reserve(ring, &call, timeout_ns);
+    return rc == -EPIPE ? 0 : rc;
+}
+
+struct tine__waiters_shm *tine__ring_readable(struct tine__ring_shm *shared)
+{
+    return &shared->readable;
+}
+
+int tine__ring_writable(struct tine__ring_shm *shared, struct tine__waiters_shm **waiters)
+{
+    struct cached_lane *own;
+    int rc = own_lane(shared, &own);
+
+    if (rc == 0)
+        *waiters = &own->lane->writable;
+    return rc;
+}
+
+uint64_t tine__ring_used(struct tine__ring_shm *shared)
+{
+    uint32_t count = atomic_load_explicit(&shared->lane_count, memory_order_acquire);
+    uint64_t used = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        used += tine__lane_used(lane_at(shared, i));
+    return used;
+}
+
+uint32_t tine__ring_record_max(const struct tine__ring_shm *shared)
+{
+    return shared->record_max;
+}
