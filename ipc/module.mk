@@ -4,9 +4,15 @@ libtinecore_la_SOURCES += \
 	%D%/auth.c %D%/auth.h \
 	%D%/auth_native.c %D%/auth_native.h \
 	%D%/auth_python.c \
+	%D%/blocks.c %D%/blocks.h \
+	%D%/connection.c %D%/connection.h \
 	%D%/encrypt.c %D%/encrypt.h \
+	%D%/frame.c %D%/frame.h \
 	%D%/handshake.c %D%/handshake.h \
 	%D%/lane.c %D%/lane.h \
+	%D%/pipe.c \
 	%D%/ring.c %D%/ring.h \
 	%D%/secret.c %D%/secret.h \
+	%D%/transport.h \
+	%D%/transport_socket.c %D%/transport_socket.h \
 	%D%/wait.c

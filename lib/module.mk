@@ -37,6 +37,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/lock.h \
 	%D%/include/tine/log.h \
 	%D%/include/tine/once.h \
+	%D%/include/tine/pipe.h \
 	%D%/include/tine/pool.h \
 	%D%/include/tine/rwlock.h \
 	%D%/include/tine/semaphore.h \
@@ -60,6 +61,7 @@ libtinecore_la_SOURCES += \
 	%D%/error.c \
 	%D%/fork.c %D%/fork.h \
 	%D%/function.c %D%/function.h \
+	%D%/futex_lock.h \
 	%D%/hash.c %D%/hash.h \
 	%D%/log.c %D%/log.h \
 	%D%/mapped.c \
@@ -70,6 +72,7 @@ libtinecore_la_SOURCES += \
 	%D%/prescan.c \
 	%D%/random.c %D%/random.h \
 	%D%/reader.c \
+	%D%/record.c %D%/record.h \
 	%D%/shape.c %D%/shape.h \
 	%D%/sig.c %D%/sig.h \
 	%D%/sys.c %D%/sys.h \

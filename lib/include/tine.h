@@ -21,6 +21,7 @@
 #include <tine/lock.h>
 #include <tine/log.h>
 #include <tine/once.h>
+#include <tine/pipe.h>
 #include <tine/pool.h>
 #include <tine/rwlock.h>
 #include <tine/semaphore.h>

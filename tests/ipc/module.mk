@@ -1,22 +1,27 @@
 # Tests of ipc/: one program a source file, as in tests/lib/module.mk
-noinst_HEADERS += %D%/ring_help.h %D%/talk.h
+noinst_HEADERS += %D%/pipe_help.h %D%/ring_help.h %D%/talk.h
 if TESTS_WITH_CHECK
 tests_ipc = \
 	%D%/test_address \
 	%D%/test_auth \
+	%D%/test_blocks \
 	%D%/test_encrypt \
+	%D%/test_frame \
+	%D%/test_pipe \
 	%D%/test_ring \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
-	%D%/test_wait \
-	%D%/test_wait_faults
+	%D%/test_wait
 check_PROGRAMS += $(tests_ipc)
 TESTS += $(tests_ipc)
 endif
 
 %C%_test_address_LDADD = libtinetest.la
 %C%_test_auth_LDADD = libtinetest.la
+%C%_test_blocks_LDADD = libtinetest.la
 %C%_test_encrypt_LDADD = libtinetest.la
+%C%_test_frame_LDADD = libtinetest.la
+%C%_test_pipe_LDADD = libtinetest.la
 %C%_test_ring_LDADD = libtinetest.la
 %C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc \
 	-Wl,--wrap=tine__sys_membarrier -Wl,--wrap=tine__sys_membarrier_register
@@ -24,7 +29,3 @@ endif
 %C%_test_ring_step_LDADD = libtinetest.la
 %C%_test_ring_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_wait_LDADD = libtinetest.la
-%C%_test_wait_faults_LDADD = libtinetest.la
-%C%_test_wait_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=tine_aligned_alloc \
-	-Wl,--wrap=tine__sys_bell -Wl,--wrap=tine__sys_epoll -Wl,--wrap=tine__sys_epoll_add \
-	-Wl,--wrap=tine__sys_poll -Wl,--wrap=tine__sys_timer -Wl,--wrap=tine__sys_timer_set

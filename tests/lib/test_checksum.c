@@ -2,6 +2,7 @@
 #include "lib/checksum.h"
 
 #include <string.h>
+#include <sys/uio.h>
 
 #include "tests/support/suite.h"
 
@@ -47,6 +48,40 @@ TEST(digests_that_differ_in_any_bit_are_not_equal)
         b[bit / 8] ^= (uint8_t)(1U << bit % 8);
         ck_assert(!tine__digest_equal(a, b));
         b[bit / 8] = 0;
+    }
+}
+
+/* The vectors of the SipHash paper: key 00 01 … 0f, message 00 01 … 0e. */
+TEST(the_small_mac_is_siphash_2_4)
+{
+    struct tine__mac_key key;
+    uint8_t message[15];
+
+    for (uint8_t i = 0; i < 16; i++)
+        key.small[i] = i;
+    for (uint8_t i = 0; i < 15; i++)
+        message[i] = i;
+    ck_assert_uint_eq(tine__mac_small(&key, message, 15), UINT64_C(0xa129ca6149be45e5));
+}
+
+TEST(the_large_mac_depends_on_all_but_the_cut_into_parts)
+{
+    static uint8_t bytes[10000];
+    struct iovec whole = {bytes, sizeof bytes},
+                 parts[3] = {{bytes, 1}, {bytes + 1, 0}, {bytes + 1, sizeof bytes - 1}};
+    struct tine__mac_key key, other;
+    uint64_t mac;
+
+    tine__mac_key_make(&key);
+    tine__mac_key_make(&other);
+    mac = tine__mac_large(&key, 7, &whole, 1);
+    ck_assert_uint_eq(tine__mac_large(&key, 7, parts, 3), mac);
+    ck_assert_uint_ne(tine__mac_large(&key, 8, &whole, 1), mac);
+    ck_assert_uint_ne(tine__mac_large(&other, 7, &whole, 1), mac);
+    for (size_t i = 0; i < sizeof bytes; i += 97) {
+        bytes[i] ^= 0x40;
+        ck_assert_uint_ne(tine__mac_large(&key, 7, &whole, 1), mac);
+        bytes[i] ^= 0x40;
     }
 }
 

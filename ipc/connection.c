@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connections: the calls that all transports have in common. What goes over the wire, and how one
+ * waits, is the transport's (ipc/transport.h); this file packs and unpacks, and keeps what could
+ * not be handed out.
+ *
+ * A handle is private to its process. Messages that it keeps belong to the process that received
+ * them: a forked child's copy of the handle begins without (`generation`). Any number of threads
+ * may call at once: kept messages are under `lock`, all else is the transport's.
+ */
+#include "ipc/connection.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <tine/error.h>
+
+#include "lib/codec.h"
+#include "lib/fork.h"
+#include "lib/futex_lock.h"
+
+#define SCRATCH_MAX 65536 /* bytes of the packing buffer that is kept for the next message */
+
+enum { ADOPTING = 1 }; /* no process has this generation */
+
+/* A message that did not fit, in the order in which they came. */
+struct kept {
+    struct tine__incoming message;
+    struct kept *next;
+};
+
+struct tine_connection {
+    struct tine__transport *transport;
+    bool readable, writable;
+    _Atomic uint64_t generation; /* of the process that the following belongs to */
+    struct tine__futex_lock lock;
+    struct kept *_Atomic first;     /* changed under the lock */
+    struct tine__incoming borrowed; /* what the last tine_connection_recv() gave pointers into */
+    tine_buffer *_Atomic scratch;   /* taken by who packs */
+};
+
+_Static_assert(sizeof(tine_pipe_options) == 64, "released size");
+_Static_assert(sizeof(tine_message) == 64, "released size");
+
+/* ---- what the handle keeps ------------------------------------------------------------------- */
+
+static void drop_all(tine_connection *connection)
+{
+    struct kept *kept = atomic_exchange_explicit(&connection->first, NULL, memory_order_relaxed);
+
+    while (kept != NULL) {
+        struct kept *next = kept->next;
+
+        tine__incoming_release(&kept->message);
+        free(kept);
+        kept = next;
+    }
+    tine__incoming_release(&connection->borrowed);
+}
+
+/* In a forked child, at its first call. Its threads may come at once. */
+static void adopt_slow(tine_connection *connection, uint64_t generation)
+{
+    uint64_t seen = atomic_load_explicit(&connection->generation, memory_order_acquire);
+
+    while (seen != generation) {
+        if (seen == ADOPTING) {
+            sched_yield();
+        } else if (atomic_compare_exchange_strong_explicit(&connection->generation, &seen, ADOPTING,
+                                                           memory_order_acquire,
+                                                           memory_order_relaxed)) {
+            connection->lock = (struct tine__futex_lock){0};
+            drop_all(connection);
+            /* pairs with the acquire in adopt() */
+            atomic_store_explicit(&connection->generation, generation, memory_order_release);
+            return;
+        }
+        seen = atomic_load_explicit(&connection->generation, memory_order_acquire);
+    }
+}
+
+static inline void adopt(tine_connection *connection)
+{
+    uint64_t generation = tine__fork_generation_fast();
+
+    if (atomic_load_explicit(&connection->generation, memory_order_acquire) != generation)
+        adopt_slow(connection, generation);
+}
+
+/* 0; -ENOMEM: it is gone. The message is given. */
+static int keep(tine_connection *connection, struct tine__incoming *message)
+{
+    struct kept *kept = malloc(sizeof *kept), *last;
+
+    if (kept == NULL) {
+        tine__incoming_release(message);
+        return -ENOMEM;
+    }
+    kept->message = *message;
+    kept->next = NULL;
+    tine__futex_lock(&connection->lock);
+    last = atomic_load_explicit(&connection->first, memory_order_relaxed);
+    while (last != NULL && last->next != NULL)
+        last = last->next;
+    if (last != NULL)
+        last->next = kept;
+    else
+        atomic_store_explicit(&connection->first, kept, memory_order_relaxed);
+    tine__futex_unlock(&connection->lock);
+    return 0;
+}
+
+/* The first kept message: 0; -ENOENT: there is none; -EMSGSIZE: larger than room, *size says so. */
+static int take_kept(tine_connection *connection, size_t room, struct tine__incoming *message,
+                     size_t *size)
+{
+    struct kept *kept;
+    int rc = 0;
+
+    /* relaxed: who keeps it and who asks are the same thread, or have no order between them */
+    if (atomic_load_explicit(&connection->first, memory_order_relaxed) == NULL)
+        return -ENOENT;
+    tine__futex_lock(&connection->lock);
+    kept = atomic_load_explicit(&connection->first, memory_order_relaxed);
+    if (kept == NULL) {
+        rc = -ENOENT;
+    } else if (kept->message.size > room) {
+        *size = kept->message.size;
+        rc = -EMSGSIZE;
+    } else {
+        *message = kept->message;
+        atomic_store_explicit(&connection->first, kept->next, memory_order_relaxed);
+    }
+    tine__futex_unlock(&connection->lock);
+    if (rc == 0)
+        free(kept);
+    return rc;
+}
+
+bool tine__connection_keeps(tine_connection *connection)
+{
+    adopt(connection);
+    return atomic_load_explicit(&connection->first, memory_order_relaxed) != NULL;
+}
+
+/* ---- receiving ------------------------------------------------------------------------------- */
+
+static int check_reading(tine_connection *connection)
+{
+    if (connection == NULL)
+        return -EINVAL;
+    if (!connection->readable)
+        return -EBADF;
+    adopt(connection);
+    return 0;
+}
+
+/* The timeout 0 has a code of its own. */
+static int said_at_once(int rc, int64_t timeout_ns)
+{
+    return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
+}
+
+static void close_descriptors(struct tine__incoming *message)
+{
+    for (uint32_t i = 0; i < message->fd_count; i++)
+        close(message->fds[i]);
+    message->fd_count = 0;
+}
+
+/* The next message, if it may go into memory of the caller's to message->into. */
+static int receive(tine_connection *connection, int64_t timeout_ns, struct tine__incoming *message)
+{
+    struct tine__transport *transport = connection->transport;
+
+    return said_at_once(
+        transport->ops->receive(transport, message, tine__transport_deadline(timeout_ns)),
+        timeout_ns);
+}
+
+/* The next message as a whole, kept or new. No descriptors come with it. */
+static int receive_any(tine_connection *connection, int64_t timeout_ns,
+                       struct tine__incoming *message)
+{
+    int rc = check_reading(connection);
+
+    if (rc < 0)
+        return rc;
+    *message = (struct tine__incoming){.into = NULL};
+    rc = take_kept(connection, SIZE_MAX, message, NULL);
+    if (rc == -ENOENT)
+        rc = receive(connection, timeout_ns, message);
+    if (rc == 0)
+        close_descriptors(message);
+    return rc;
+}
+
+int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, size_t room,
+                                    int64_t timeout_ns, size_t *size)
+{
+    struct tine__incoming message = {.into = buffer, .room = room};
+    int rc = size == NULL || (buffer == NULL && room > 0) ? -EINVAL : check_reading(connection);
+
+    if (rc < 0)
+        return rc;
+    rc = take_kept(connection, room, &message, size);
+    if (rc == -ENOENT)
+        rc = receive(connection, timeout_ns, &message);
+    if (rc < 0)
+        return rc;
+    close_descriptors(&message);
+    if (message.size > room) {
+        rc = keep(connection, &message);
+        if (rc == 0)
+            *size = message.size;
+        return rc < 0 ? rc : -EMSGSIZE;
+    }
+    if (message.size > 0 && message.data != buffer)
+        memcpy(buffer, message.data, message.size);
+    tine__incoming_release(&message);
+    *size = message.size;
+    return 0;
+}
+
+int tine_connection_recv_bytes(tine_connection *connection, int64_t timeout_ns, void **bytes,
+                               size_t *size)
+{
+    struct tine__incoming message;
+    int rc =
+        bytes == NULL || size == NULL ? -EINVAL : receive_any(connection, timeout_ns, &message);
+    void *copy;
+
+    if (rc < 0)
+        return rc;
+    copy = malloc(message.size > 0 ? message.size : 1);
+    if (copy == NULL) {
+        (void)keep(connection, &message);
+        return -ENOMEM;
+    }
+    if (message.size > 0)
+        memcpy(copy, message.data, message.size);
+    tine__incoming_release(&message);
+    *bytes = copy;
+    *size = message.size;
+    return 0;
+}
+
+/* ---- in place -------------------------------------------------------------------------------- */
+
+/* What tine_message.opaque holds. */
+struct hidden {
+    void (*release)(struct tine__incoming *message);
+    struct tine__transport *holder;
+    uint64_t token;
+};
+
+_Static_assert(sizeof(struct hidden) <= sizeof((tine_message *)0)->opaque, "tine/pipe.h");
+
+int tine_connection_recv_view(tine_connection *connection, int64_t timeout_ns,
+                              tine_message *message)
+{
+    struct tine__incoming incoming;
+    struct hidden hidden;
+    int rc = message == NULL ? -EINVAL : receive_any(connection, timeout_ns, &incoming);
+
+    if (rc < 0)
+        return rc;
+    hidden = (struct hidden){incoming.release, incoming.holder, incoming.token};
+    *message = (tine_message){.data = incoming.data, .size = incoming.size};
+    memcpy(message->opaque, &hidden, sizeof hidden);
+    return 0;
+}
+
+void tine_message_release(tine_message *message)
+{
+    struct hidden hidden;
+    struct tine__incoming incoming;
+
+    if (message == NULL)
+        return;
+    memcpy(&hidden, message->opaque, sizeof hidden);
+    incoming = (struct tine__incoming){
+        .data = message->data,
+        .size = message->size,
+        .release = hidden.release,
+        .holder = hidden.holder,
+        .token = hidden.token,
+    };
+    *message = (tine_message){.data = NULL};
+    tine__incoming_release(&incoming);
+}
+
+int tine_connection_recv_reader(tine_connection *connection, const tine_limits *limits,
+                                int64_t timeout_ns, tine_message *message, tine_reader *reader)
+{
+    tine_message received;
+    int rc = message == NULL || reader == NULL
+                 ? -EINVAL
+                 : tine_connection_recv_view(connection, timeout_ns, &received);
+
+    if (rc < 0)
+        return rc;
+    rc = tine_reader_init(reader, received.data, received.size, limits);
+    if (rc < 0)
+        tine_message_release(&received);
+    else
+        *message = received;
+    return rc;
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+/* Does the format have letters that give pointers into the message? */
+static bool borrows(const char *format)
+{
+    return strpbrk(format, "yva") != NULL;
+}
+
+static void lend(tine_connection *connection, const struct tine__incoming *message)
+{
+    struct tine__incoming before;
+
+    tine__futex_lock(&connection->lock);
+    before = connection->borrowed;
+    connection->borrowed = *message;
+    tine__futex_unlock(&connection->lock);
+    tine__incoming_release(&before);
+}
+
+int tine_connection_recv(tine_connection *connection, int64_t timeout_ns, const char *format, ...)
+{
+    static const struct tine__incoming nothing;
+    struct tine__incoming message;
+    va_list args;
+    int rc = format == NULL ? -EINVAL : receive_any(connection, timeout_ns, &message);
+
+    if (rc < 0)
+        return rc;
+    va_start(args, format);
+    rc = tine__vunpack(message.data, message.size, format, false, args, NULL);
+    va_end(args);
+    if (rc == 0 && borrows(format)) {
+        lend(connection, &message);
+        return 0;
+    }
+    tine__incoming_release(&message);
+    if (connection->borrowed.release != NULL)
+        lend(connection, &nothing);
+    return rc;
+}
+
+static tine_buffer *take_scratch(tine_connection *connection)
+{
+    tine_buffer *scratch =
+        atomic_exchange_explicit(&connection->scratch, NULL, memory_order_acquire);
+
+    return scratch != NULL ? scratch : calloc(1, sizeof *scratch);
+}
+
+static void free_scratch(tine_buffer *scratch)
+{
+    tine_buffer_free(scratch);
+    free(scratch);
+}
+
+static void give_scratch(tine_connection *connection, tine_buffer *scratch)
+{
+    if (scratch->capacity > SCRATCH_MAX)
+        tine_buffer_free(scratch);
+    tine_buffer_clear(scratch);
+    free_scratch(atomic_exchange_explicit(&connection->scratch, scratch, memory_order_acq_rel));
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static int check_writing(const tine_connection *connection)
+{
+    if (connection == NULL)
+        return -EINVAL;
+    return connection->writable ? 0 : -EBADF;
+}
+
+static int send_bytes(tine_connection *connection, const void *bytes, size_t size,
+                      int64_t timeout_ns)
+{
+    struct tine__transport *transport = connection->transport;
+    struct tine__outgoing message = {.data = bytes, .size = size};
+
+    return said_at_once(
+        transport->ops->send(transport, &message, tine__transport_deadline(timeout_ns)),
+        timeout_ns);
+}
+
+int tine_connection_send_bytes(tine_connection *connection, const void *bytes, size_t size,
+                               int64_t timeout_ns)
+{
+    int rc = bytes == NULL && size > 0 ? -EINVAL : check_writing(connection);
+
+    return rc < 0 ? rc : send_bytes(connection, bytes, size, timeout_ns);
+}
+
+int tine_connection_send(tine_connection *connection, int64_t timeout_ns, const char *format, ...)
+{
+    struct tine__arguments args = {.descriptors = NULL};
+    tine_buffer *scratch;
+    int rc = check_writing(connection);
+
+    if (rc < 0)
+        return rc;
+    scratch = take_scratch(connection);
+    if (scratch == NULL)
+        return -ENOMEM;
+    va_start(args.list, format);
+    rc = tine__pack(scratch, format, false, &args);
+    va_end(args.list);
+    if (rc == 0)
+        rc = send_bytes(connection, scratch->data, scratch->size, timeout_ns);
+    give_scratch(connection, scratch);
+    return rc;
+}
+
+/* ---- the rest -------------------------------------------------------------------------------- */
+
+int tine_connection_poll(tine_connection *connection, int64_t timeout_ns)
+{
+    int rc = check_reading(connection);
+
+    if (rc < 0)
+        return rc;
+    if (tine__connection_keeps(connection))
+        return 1;
+    return connection->transport->ops->poll(connection->transport,
+                                            tine__transport_deadline(timeout_ns));
+}
+
+int tine_connection_fileno(const tine_connection *connection)
+{
+    return connection == NULL ? -EINVAL : connection->transport->ops->fd(connection->transport);
+}
+
+bool tine_connection_readable(const tine_connection *connection)
+{
+    return connection != NULL && connection->readable;
+}
+
+bool tine_connection_writable(const tine_connection *connection)
+{
+    return connection != NULL && connection->writable;
+}
+
+void tine_connection_close(tine_connection *connection)
+{
+    tine_buffer *scratch;
+
+    if (connection == NULL)
+        return;
+    drop_all(connection);
+    scratch = atomic_load_explicit(&connection->scratch, memory_order_acquire);
+    if (scratch != NULL)
+        free_scratch(scratch);
+    connection->transport->ops->close(connection->transport);
+    free(connection);
+}
+
+int tine__connection_open(tine_connection **connection, struct tine__transport *transport,
+                          bool readable, bool writable)
+{
+    tine_connection *made = calloc(1, sizeof *made);
+
+    if (made == NULL) {
+        transport->ops->close(transport);
+        return -ENOMEM;
+    }
+    made->transport = transport;
+    made->readable = readable;
+    made->writable = writable;
+    atomic_init(&made->generation, tine__fork_generation_fast());
+    *connection = made;
+    return 0;
+}

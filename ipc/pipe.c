@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* tine_pipe: options, and two connections over the ends of one transport. */
+#include <tine/pipe.h>
+
+#include <errno.h>
+
+#include "ipc/connection.h"
+#include "ipc/transport_socket.h"
+
+#define MESSAGE_MAX ((uint64_t)1 << 32)
+
+static int check_options(const tine_pipe_options *options)
+{
+    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
+        if (options->reserved[i] != 0)
+            return -E2BIG;
+    if ((options->simplex & ~1u) != 0 || options->check < TINE_CHECK_DEFAULT ||
+        options->check > TINE_CHECK_FULL || options->message_bytes_max > MESSAGE_MAX)
+        return -EINVAL;
+    return 0;
+}
+
+int tine_pipe(tine_connection **a, tine_connection **b, const tine_pipe_options *options)
+{
+    static const tine_pipe_options defaults;
+    const tine_pipe_options *o = options != NULL ? options : &defaults;
+    struct tine__transport *ends[2];
+    tine_connection *first, *second;
+    bool duplex = !o->simplex;
+    int rc = a == NULL || b == NULL ? -EINVAL : check_options(o);
+
+    if (rc < 0)
+        return rc;
+    rc = tine__transport_socket_pair(
+        ends, o->check, o->message_bytes_max != 0 ? o->message_bytes_max : MESSAGE_MAX);
+    if (rc < 0)
+        return rc;
+    rc = tine__connection_open(&first, ends[0], true, duplex);
+    if (rc < 0) {
+        ends[1]->ops->close(ends[1]);
+        return rc;
+    }
+    rc = tine__connection_open(&second, ends[1], duplex, true);
+    if (rc < 0) {
+        tine_connection_close(first);
+        return rc;
+    }
+    *a = first;
+    *b = second;
+    return 0;
+}

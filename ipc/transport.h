@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_IPC_TRANSPORT_H
+#define TINE_IPC_TRANSPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/clock.h"
+
+/*
+ * What carries the messages of a connection: whole ones, each with up to 16 descriptors beside it.
+ * A transport is private to its process; a forked child's copy is a handle of its own, to be closed
+ * there. Any number of threads and processes may call it at once: a message is sent and received as
+ * a whole or not at all.
+ *
+ *     transport_socket   AF_UNIX SOCK_SEQPACKET inside the family
+ */
+struct tine__transport;
+
+enum { TINE__DESCRIPTORS_MAX = 16 };
+
+/* A message to be sent. Borrowed during the call. */
+struct tine__outgoing {
+    const void *data;
+    size_t size;
+    const int *fds;
+    uint32_t fd_count;
+};
+
+/*
+ * A message that has come. The receiver sets into and room (or zeroes them); then data == into, and
+ * release is NULL, if the message fitted there. Else it lies where release(), to be called once and
+ * before the transport is closed, gives it back. The descriptors are the receiver's, CLOEXEC.
+ */
+struct tine__incoming {
+    void *into;
+    size_t room;
+    const void *data;
+    size_t size;
+    void (*release)(struct tine__incoming *message);
+    struct tine__transport *holder; /* for release */
+    uint64_t token;                 /* likewise */
+    uint32_t fd_count;
+    int fds[TINE__DESCRIPTORS_MAX];
+};
+
+/*
+ * send     0; -ETIMEDOUT, -EPIPE (nobody can receive any more), -EMSGSIZE (larger than allowed),
+ *          -ENOMEM
+ * receive  0; -ETIMEDOUT, TINE_EEOF (nobody can send any more, and all that was sent is received);
+ *          TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO (that one message is lost; not so for streams)
+ * poll     1: receive would not wait (a message, the end, or one that somebody else is quicker to
+ *          take), 0: not before the deadline
+ * fd       to be polled for POLLIN by others, never read; -ENOTSUP: there is none
+ * close    gives this process's handle back
+ *
+ * A deadline of TINE__AT_ONCE has passed already: try once, without looking at the clock. Nobody
+ * sleeps for longer than TINE__LOOK_NS without looking whether those whom it waits for still live.
+ */
+struct tine__transport_ops {
+    int (*send)(struct tine__transport *self, const struct tine__outgoing *message,
+                tine__deadline deadline);
+    int (*receive)(struct tine__transport *self, struct tine__incoming *message,
+                   tine__deadline deadline);
+    int (*poll)(struct tine__transport *self, tine__deadline deadline);
+    int (*fd)(struct tine__transport *self);
+    void (*close)(struct tine__transport *self);
+};
+
+/* In front of what the transport needs for itself. */
+struct tine__transport {
+    const struct tine__transport_ops *ops;
+};
+
+#define TINE__AT_ONCE ((tine__deadline)0)
+
+static inline tine__deadline tine__transport_deadline(int64_t timeout_ns)
+{
+    return timeout_ns == 0 ? TINE__AT_ONCE : tine__deadline_after(timeout_ns);
+}
+
+static inline void tine__incoming_release(struct tine__incoming *message)
+{
+    if (message->release != NULL)
+        message->release(message);
+    message->release = NULL;
+}
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_IPC_TRANSPORT_SOCKET_H
+#define TINE_IPC_TRANSPORT_SOCKET_H
+
+#include "ipc/blocks.h"
+#include "ipc/frame.h"
+#include "ipc/transport.h"
+
+#define TINE__RECORD_MAX 65536 /* bytes of payload in one record; larger ones lie in a block */
+
+/*
+ * What the two ends of a pipe share, in the family heap, as long as anybody holds either.
+ *
+ * field   written by           read by  order
+ * rules   the maker            any      plain
+ * blocks  see ipc/blocks.h     any      likewise; [i]: what end i sends
+ */
+struct tine__pair_shm {
+    struct tine__frame_rules rules;
+    struct tine__blocks_shm blocks[2];
+};
+
+/*
+ * Two ends of a SOCK_SEQPACKET socket pair, each as a transport. check and length_max as of
+ * tine_pipe_options, with no zeros. -ENOMEM, -EMFILE, -ENFILE, and what the heap needs.
+ */
+int tine__transport_socket_pair(struct tine__transport *ends[2], int32_t check,
+                                uint64_t length_max);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A lock between the threads of one process, for code that may not use pthread's. Zeroed is free.
+ * It lies in private memory: nobody is killed with it and leaves others behind. A forked child
+ * resets it with all that it guards.
+ */
+#ifndef TINE_LIB_FUTEX_LOCK_H
+#define TINE_LIB_FUTEX_LOCK_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "lib/sys.h"
+
+struct tine__futex_lock {
+    _Atomic uint32_t word; /* 0 free, 1 taken, 2 taken and somebody may sleep */
+};
+
+static inline void tine__futex_lock(struct tine__futex_lock *lock)
+{
+    uint32_t seen = 0;
+
+    if (atomic_compare_exchange_strong_explicit(&lock->word, &seen, 1, memory_order_acquire,
+                                                memory_order_relaxed))
+        return;
+    while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
+        (void)tine__sys_futex_wait(&lock->word, 2, -1);
+}
+
+static inline void tine__futex_unlock(struct tine__futex_lock *lock)
+{
+    /* release: pairs with the acquires above */
+    if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
+        tine__sys_futex_wake(&lock->word, 1);
+}
+
+#endif

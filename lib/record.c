@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* System calls on SEQPACKET sockets; see lib/record.h. No state; safe in a forked child. */
+#include "lib/record.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+
+union control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(TINE__RECORD_FDS * sizeof(int))];
+};
+
+static void attach(struct msghdr *message, union control *control, const int *fds, uint32_t count)
+{
+    memset(control, 0, sizeof *control);
+    message->msg_control = control->bytes;
+    message->msg_controllen = CMSG_SPACE(count * sizeof(int));
+    control->header.cmsg_level = SOL_SOCKET;
+    control->header.cmsg_type = SCM_RIGHTS;
+    control->header.cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(&control->header), fds, count * sizeof(int));
+}
+
+static ssize_t send_parts(int fd, const struct iovec *parts, int count, const int *fds,
+                          uint32_t fd_count, int flags)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                             .msg_iovlen = (size_t)count};
+    union control control;
+
+    if (fd_count > 0)
+        attach(&message, &control, fds, fd_count);
+    return sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+}
+
+int tine__record_send(int fd, const struct iovec *parts, int count, const int *fds,
+                      uint32_t fd_count, int flags)
+{
+    ssize_t sent;
+
+    if (fd_count > TINE__RECORD_FDS)
+        return -EINVAL;
+    do
+        sent = count == 1 && fd_count == 0
+                   ? send(fd, parts->iov_base, parts->iov_len, flags | MSG_NOSIGNAL)
+                   : send_parts(fd, parts, count, fds, fd_count, flags);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+/* Moves the received descriptors into fds; those beyond the room are closed. How many are there. */
+static uint32_t detach(struct msghdr *message, int *fds, uint32_t room)
+{
+    uint32_t count = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+        size_t n;
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (count < room)
+                fds[count++] = fd;
+            else
+                close(fd);
+        }
+    }
+    return count;
+}
+
+ssize_t tine__record_recv(int fd, const struct iovec *parts, int count, int *fds,
+                          uint32_t *fd_count, int flags)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                             .msg_iovlen = (size_t)count};
+    union control control;
+    ssize_t received;
+    uint32_t came;
+
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    do
+        received = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
+    while (received < 0 && errno == EINTR);
+    if (received < 0)
+        return -errno;
+    came = message.msg_controllen == 0 ? 0 : detach(&message, fds, *fd_count);
+    if ((message.msg_flags & MSG_TRUNC) != 0) {
+        while (came > 0)
+            close(fds[--came]);
+        return -EBADMSG;
+    }
+    *fd_count = came;
+    return received;
+}
+
+int tine__record_poll(int fd, short events, int64_t timeout_ns)
+{
+    tine__deadline deadline = timeout_ns == 0 ? 0 : tine__deadline_after(timeout_ns);
+    struct pollfd set = {.fd = fd, .events = events};
+
+    for (;;) {
+        struct timespec left = tine__timespec(deadline == 0 ? 0 : tine__deadline_left(deadline));
+        int rc = ppoll(&set, 1, deadline == TINE__NEVER ? NULL : &left, NULL);
+
+        if (rc >= 0)
+            return rc;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+bool tine__record_hung_up(int fd)
+{
+    struct pollfd set = {.fd = fd};
+
+    return poll(&set, 1, 0) > 0 && (set.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
+bool tine__record_is_empty(int fd)
+{
+    int bytes = 0;
+
+    return ioctl(fd, SIOCINQ, &bytes) == 0 && bytes == 0;
+}
+
+bool tine__record_is_unsent(int fd)
+{
+    int bytes = 0;
+
+    return ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes != 0;
+}
+
+int tine__record_slices(int fd, int64_t slice_ns)
+{
+    struct timeval slice = {.tv_sec = slice_ns / 1000000000,
+                            .tv_usec = slice_ns % 1000000000 / 1000};
+
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &slice, sizeof slice) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof slice) < 0)
+        return -errno;
+    return 0;
+}
+
+void tine__record_room(int fd, int bytes)
+{
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
