@@ -1,5 +1,5 @@
 # Tests of ipc/: one program a source file, as in tests/lib/module.mk
-noinst_HEADERS += %D%/pipe_help.h %D%/ring_help.h %D%/talk.h
+noinst_HEADERS += %D%/pipe_help.h %D%/queue_help.h %D%/ring_help.h %D%/talk.h
 if TESTS_WITH_CHECK
 tests_ipc = \
 	%D%/test_address \
@@ -8,6 +8,7 @@ tests_ipc = \
 	%D%/test_encrypt \
 	%D%/test_frame \
 	%D%/test_pipe \
+	%D%/test_queue \
 	%D%/test_ring \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
@@ -22,6 +23,7 @@ endif
 %C%_test_encrypt_LDADD = libtinetest.la
 %C%_test_frame_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
+%C%_test_queue_LDADD = libtinetest.la
 %C%_test_ring_LDADD = libtinetest.la
 %C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc \
 	-Wl,--wrap=tine__sys_membarrier -Wl,--wrap=tine__sys_membarrier_register
