@@ -8,7 +8,8 @@
 
 #include "ipc/secret.h"
 
-#define TINE__SESSION_KEY_BYTES 32
+#define TINE__SESSION_KEY_BYTES   32
+#define TINE__SESSION_CHECK_BYTES 16
 
 /* What one side brings to a handshake. */
 struct tine__auth_terms {
@@ -24,6 +25,7 @@ struct tine__session {
     uint64_t peer_limit; /* longest message that the peer receives; UINT64_MAX: it did not say */
     bool encrypted;
     uint8_t send_key[TINE__SESSION_KEY_BYTES], receive_key[TINE__SESSION_KEY_BYTES];
+    uint8_t send_check[TINE__SESSION_CHECK_BYTES], receive_check[TINE__SESSION_CHECK_BYTES];
 };
 
 /*

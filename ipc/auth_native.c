@@ -79,6 +79,14 @@ static int hear_proof(struct tine__auth *auth, const uint8_t *said)
     return 0;
 }
 
+static void make_check_key(const struct tine__auth *auth, const char *label, uint8_t *key)
+{
+    uint8_t mac[TINE__MAC_BYTES];
+
+    mac_all(auth, label, mac);
+    memcpy(key, mac, TINE__SESSION_CHECK_BYTES);
+}
+
 static void finish(struct tine__auth *auth)
 {
     struct tine__session *session = &auth->session;
@@ -86,6 +94,8 @@ static void finish(struct tine__auth *auth)
 
     mac_all(auth, "tine1 key C", listener ? session->receive_key : session->send_key);
     mac_all(auth, "tine1 key S", listener ? session->send_key : session->receive_key);
+    make_check_key(auth, "tine1 sum C", listener ? session->receive_check : session->send_check);
+    make_check_key(auth, "tine1 sum S", listener ? session->send_check : session->receive_check);
     tine__auth_go(auth, TINE__AUTH_DONE, 0);
 }
 

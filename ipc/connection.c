@@ -25,7 +25,7 @@
 
 #define SCRATCH_MAX 65536 /* bytes of the packing buffer that is kept for the next message */
 
-enum { ADOPTING = 1 }; /* no process has this generation */
+enum { ADOPTING = 0 }; /* no process has this generation */
 
 /* A message that did not fit, in the order in which they came. */
 struct kept {

@@ -7,9 +7,11 @@
 #ifndef TINE_LIB_FUTEX_LOCK_H
 #define TINE_LIB_FUTEX_LOCK_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "lib/clock.h"
 #include "lib/sys.h"
 
 struct tine__futex_lock {
@@ -25,6 +27,24 @@ static inline void tine__futex_lock(struct tine__futex_lock *lock)
         return;
     while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
         (void)tine__sys_futex_wait(&lock->word, 2, -1);
+}
+
+/* 0, or -ETIMEDOUT */
+static inline int tine__futex_lock_until(struct tine__futex_lock *lock, tine__deadline deadline)
+{
+    uint32_t seen = 0;
+
+    if (atomic_compare_exchange_strong_explicit(&lock->word, &seen, 1, memory_order_acquire,
+                                                memory_order_relaxed))
+        return 0;
+    while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0) {
+        int64_t left = deadline == TINE__NEVER ? -1 : tine__deadline_left(deadline);
+
+        if (left == 0)
+            return -ETIMEDOUT;
+        (void)tine__sys_futex_wait(&lock->word, 2, left);
+    }
+    return 0;
 }
 
 static inline void tine__futex_unlock(struct tine__futex_lock *lock)

@@ -34,12 +34,12 @@ tineinclude_HEADERS = \
 	%D%/include/tine/event.h \
 	%D%/include/tine/future.h \
 	%D%/include/tine/heap.h \
+	%D%/include/tine/listener.h \
 	%D%/include/tine/lock.h \
 	%D%/include/tine/log.h \
 	%D%/include/tine/once.h \
 	%D%/include/tine/pipe.h \
 	%D%/include/tine/pool.h \
-	%D%/include/tine/queue.h \
 	%D%/include/tine/rwlock.h \
 	%D%/include/tine/semaphore.h \
 	%D%/include/tine/shareable_list.h \

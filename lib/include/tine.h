@@ -18,12 +18,12 @@
 #include <tine/event.h>
 #include <tine/future.h>
 #include <tine/heap.h>
+#include <tine/listener.h>
 #include <tine/lock.h>
 #include <tine/log.h>
 #include <tine/once.h>
 #include <tine/pipe.h>
 #include <tine/pool.h>
-#include <tine/queue.h>
 #include <tine/rwlock.h>
 #include <tine/semaphore.h>
 #include <tine/shareable_list.h>

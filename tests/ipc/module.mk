@@ -1,5 +1,5 @@
 # Tests of ipc/: one program a source file, as in tests/lib/module.mk
-noinst_HEADERS += %D%/pipe_help.h %D%/queue_help.h %D%/ring_help.h %D%/talk.h
+noinst_HEADERS += %D%/meet.h %D%/pipe_help.h %D%/ring_help.h %D%/talk.h
 if TESTS_WITH_CHECK
 tests_ipc = \
 	%D%/test_address \
@@ -7,11 +7,12 @@ tests_ipc = \
 	%D%/test_blocks \
 	%D%/test_encrypt \
 	%D%/test_frame \
+	%D%/test_listener \
 	%D%/test_pipe \
-	%D%/test_queue \
 	%D%/test_ring \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
+	%D%/test_stream \
 	%D%/test_wait
 check_PROGRAMS += $(tests_ipc)
 TESTS += $(tests_ipc)
@@ -22,12 +23,13 @@ endif
 %C%_test_blocks_LDADD = libtinetest.la
 %C%_test_encrypt_LDADD = libtinetest.la
 %C%_test_frame_LDADD = libtinetest.la
+%C%_test_listener_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
-%C%_test_queue_LDADD = libtinetest.la
 %C%_test_ring_LDADD = libtinetest.la
 %C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc \
 	-Wl,--wrap=tine__sys_membarrier -Wl,--wrap=tine__sys_membarrier_register
 %C%_test_ring_death_LDADD = libtinetest.la
 %C%_test_ring_step_LDADD = libtinetest.la
 %C%_test_ring_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
+%C%_test_stream_LDADD = libtinetest.la
 %C%_test_wait_LDADD = libtinetest.la

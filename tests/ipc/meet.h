@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* A listener and a dialler that meet within one process: a thread dials while the test accepts. */
+#ifndef TINE_TESTS_IPC_MEET_H
+#define TINE_TESTS_IPC_MEET_H
+
+#include <pthread.h>
+
+#include <tine/listener.h>
+#include <tine/time.h>
+
+#include "tests/support/suite.h"
+
+struct dialling {
+    const char *address;
+    const tine_dial_options *options;
+    tine_connection *connection;
+    int rc;
+    pthread_t thread;
+};
+
+static inline void *dial_thread(void *context)
+{
+    struct dialling *dialling = context;
+
+    dialling->rc = tine_dial(&dialling->connection, dialling->address, dialling->options);
+    return NULL;
+}
+
+static inline void dialling_start(struct dialling *dialling, const tine_listener *listener,
+                                  const tine_dial_options *options)
+{
+    *dialling = (struct dialling){.address = tine_listener_address(listener), .options = options};
+    ck_assert_int_eq(pthread_create(&dialling->thread, NULL, dial_thread, dialling), 0);
+}
+
+/* What the dial has said. */
+static inline int dialling_end(struct dialling *dialling)
+{
+    pthread_join(dialling->thread, NULL);
+    return dialling->rc;
+}
+
+static inline void meet(tine_listener *listener, const tine_dial_options *options,
+                        tine_connection **listener_end, tine_connection **dialler_end)
+{
+    struct dialling dialling;
+
+    dialling_start(&dialling, listener, options);
+    ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), listener_end), 0);
+    ck_assert_rc(dialling_end(&dialling), 0);
+    *dialler_end = dialling.connection;
+}
+
+#endif
