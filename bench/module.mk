@@ -28,7 +28,8 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/semaphore.c \
 	%D%/starmap.c \
 	%D%/submit.c \
-	%D%/value.c
+	%D%/value.c \
+	%D%/wait.c
 %C%_tine_bench_CPPFLAGS = $(AM_CPPFLAGS) -DBENCH_DIR='"$(abs_top_srcdir)/%D%"' $(LMDB_CFLAGS)
 %C%_tine_bench_LDADD = %D%/libpeer.la libtine.la $(LMDB_LIBS) $(MSGPACK_LIBS)
 # The program executes itself for each pass, so it must not be libtool's wrapper script.

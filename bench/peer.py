@@ -6,6 +6,8 @@ user would take, and times the same span.
 """
 import collections
 import multiprocessing
+import multiprocessing.connection
+import resource
 import statistics
 import sys
 import time
@@ -156,6 +158,20 @@ def barrier_rounds(n, repetitions):
     return seconds / n * 1e6
 
 
+def wait_fds1000(n, repetitions):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    pipes = [fork.Pipe(duplex=False) for _ in range(1000)]
+    ends = [end for end, _ in pipes]
+    pipes[-1][1].send_bytes(b"x")
+
+    def work():
+        for _ in range(n):
+            multiprocessing.connection.wait(ends)
+
+    return median_seconds(work, repetitions) / n * 1e6
+
+
 CASES = {
     "barrier.python": barrier_rounds,
     "condition.pingpong.python": condition_pingpong,
@@ -167,6 +183,7 @@ CASES = {
     "lock.free.python": lock_free,
     "pool.open_close": pool_open_close,
     "semaphore.free.python": semaphore_free,
+    "wait.fds1000.python": wait_fds1000,
 }
 
 if __name__ == "__main__":
