@@ -67,6 +67,12 @@ tine_waitable tine_fd_waitable(int fd, uint32_t events)
     return (tine_waitable){.kind = &plain, .fd = fd, .events = events};
 }
 
+static bool is_sound(const tine_waitable *waitable)
+{
+    return (waitable->object != NULL || waitable->kind == &plain) && waitable->events != 0 &&
+           (waitable->events & ~(TINE_READABLE | TINE_WRITABLE)) == 0;
+}
+
 static short polled_for(uint32_t events)
 {
     return (short)((events & TINE_READABLE ? POLLIN : 0) | (events & TINE_WRITABLE ? POLLOUT : 0));
@@ -265,7 +271,7 @@ static int take_seat(struct waiting *waiting, size_t i)
     waiting->seats[i] = (struct seat){.poll = NOT_POLLED};
     if (waitable->kind == NULL)
         return 0;
-    if (waitable->events == 0 || (waitable->events & ~(TINE_READABLE | TINE_WRITABLE)) != 0)
+    if (!is_sound(waitable))
         return -EINVAL;
     fd = descriptor_of(waitable);
     if (fd < 0 && fd != -ENOTSUP)
@@ -341,7 +347,7 @@ int tine_waitable_fd(const tine_waitable *waitable)
 {
     int fd, rc;
 
-    if (waitable == NULL || waitable->kind == NULL)
+    if (waitable == NULL || waitable->kind == NULL || !is_sound(waitable))
         return -EINVAL;
     fd = descriptor_of(waitable);
     if (fd != -ENOTSUP)

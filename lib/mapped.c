@@ -7,7 +7,7 @@
  */
 #include "lib/objects.h"
 
-#include "lib/checked.h"
+#include "lib/sys.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define PARTS_MAX 32
 
 struct mapping {
     uintptr_t begin, end;
@@ -63,22 +65,26 @@ static bool is_same_file(const struct mapping *one, const struct mapping *other)
            one->minor == other->minor;
 }
 
-/* Is this the beginning of an object file, with its program headers? */
-static bool read_header(const struct mapping *first, struct dl_phdr_info *info)
-{
-    const ElfW(Ehdr) *header = (const void *)first->begin;
-    size_t size = first->end - first->begin, headers, end;
+/* Copies, for memory that is mapped may not be readable all the same. */
+struct headers {
+    ElfW(Ehdr) file;
+    ElfW(Phdr) parts[PARTS_MAX];
+};
 
-    if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
-        header->e_ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32) ||
-        header->e_phentsize != sizeof(ElfW(Phdr)) || header->e_phoff % sizeof(void *) != 0)
+/* Is this the beginning of an object file, with its program headers? */
+static bool read_headers(const struct mapping *first, struct headers *headers)
+{
+    ElfW(Ehdr) *file = &headers->file;
+    size_t size = first->end - first->begin, parts;
+
+    if (size < sizeof *file || tine__sys_read_own(first->begin, file, sizeof *file) < 0 ||
+        memcmp(file->e_ident, ELFMAG, SELFMAG) != 0 ||
+        file->e_ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32) ||
+        file->e_phentsize != sizeof(ElfW(Phdr)) || file->e_phnum > PARTS_MAX)
         return false;
-    if (!tine__mul_size(header->e_phnum, sizeof(ElfW(Phdr)), &headers) ||
-        !tine__add_size(headers, header->e_phoff, &end) || end > size)
-        return false;
-    info->dlpi_phdr = (const void *)(first->begin + header->e_phoff);
-    info->dlpi_phnum = header->e_phnum;
-    return true;
+    parts = file->e_phnum * sizeof(ElfW(Phdr));
+    return file->e_phoff <= size && parts <= size - file->e_phoff &&
+           tine__sys_read_own(first->begin + file->e_phoff, headers->parts, parts) == 0;
 }
 
 static bool find_base(const struct mapping *first, struct dl_phdr_info *info)
@@ -97,7 +103,8 @@ int tine__mapped_objects(int (*look)(struct dl_phdr_info *info, size_t size, voi
                          void *data)
 {
     struct mapping first = {.inode = 0}, mapping;
-    struct dl_phdr_info info = {0};
+    struct headers headers;
+    struct dl_phdr_info info = {.dlpi_phdr = headers.parts};
     FILE *maps = fopen("/proc/self/maps", "re");
     int rc = 0;
 
@@ -108,10 +115,13 @@ int tine__mapped_objects(int (*look)(struct dl_phdr_info *info, size_t size, voi
             first = mapping;
         if (!mapping.executable || !is_same_file(&mapping, &first))
             continue;
-        info.dlpi_name = first.path;
-        if (read_header(&first, &info) && find_base(&first, &info))
-            rc = look(&info, sizeof info, data);
         first.inode = 0; /* once each */
+        if (!read_headers(&first, &headers))
+            continue;
+        info.dlpi_name = first.path;
+        info.dlpi_phnum = headers.file.e_phnum;
+        if (find_base(&first, &info))
+            rc = look(&info, sizeof info, data);
     }
     fclose(maps);
     return rc;

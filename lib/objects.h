@@ -27,8 +27,8 @@ struct tine__object {
     struct tine__object_id id;
     uint64_t base;       /* to which its own addresses are added */
     uint64_t begin, end; /* of the segment, such addresses */
-    uint64_t proof_at; /* bytes of it in memory that another object would have otherwise; 0: none */
-    uint32_t proof_size;
+    uint64_t proof_at;   /* bytes of it in memory that another object would not have there */
+    uint32_t proof_size; /* 0: none is needed, or to be had */
     uint8_t proof[32];
 };
 

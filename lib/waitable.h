@@ -19,6 +19,8 @@
  * at which whoever changes the object rings (tine__watch_ring, or by way of tine__waiters_wake). An object that has
  * neither, or lies elsewhere, is looked at every few milliseconds.
  *
+ * None of the functions below is called with an object that is NULL, or with unknown events or none.
+ *
  * A kind with points calls tine__pollable_missed() (shm/pollable.h) wherever its object is tried in vain
  * without waiting: that makes the descriptor for outside loops quiet.
  */

@@ -13,7 +13,8 @@ tests_ipc = \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
 	%D%/test_stream \
-	%D%/test_wait
+	%D%/test_wait \
+	%D%/test_wait_faults
 check_PROGRAMS += $(tests_ipc)
 TESTS += $(tests_ipc)
 endif
@@ -33,3 +34,7 @@ endif
 %C%_test_ring_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_wait_LDADD = libtinetest.la
+%C%_test_wait_faults_LDADD = libtinetest.la
+%C%_test_wait_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=tine_aligned_alloc \
+	-Wl,--wrap=tine__sys_bell -Wl,--wrap=tine__sys_epoll -Wl,--wrap=tine__sys_epoll_add \
+	-Wl,--wrap=tine__sys_poll -Wl,--wrap=tine__sys_timer -Wl,--wrap=tine__sys_timer_set
