@@ -5,6 +5,7 @@
 # Otherwise a small main runs it over the corpus, which is what `make check` does in both cases.
 # An input that failed once stays in the corpus.
 fuzz_targets = \
+	%D%/fuzz_frame \
 	%D%/fuzz_function \
 	%D%/fuzz_pickle \
 	%D%/fuzz_reader \
@@ -22,6 +23,9 @@ fuzz_main = %D%/replay.c
 fuzz_ldflags = $(AM_LDFLAGS)
 endif
 
+%C%_fuzz_frame_SOURCES = %D%/fuzz_frame.c %D%/fuzz.h $(fuzz_main)
+%C%_fuzz_frame_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_frame_LDADD = libtinecore.la
 %C%_fuzz_function_SOURCES = %D%/fuzz_function.c %D%/fuzz.h $(fuzz_main)
 %C%_fuzz_function_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_function_LDADD = libtinecore.la

@@ -5,10 +5,12 @@ tests_ipc = \
 	%D%/test_address \
 	%D%/test_auth \
 	%D%/test_blocks \
+	%D%/test_blocks_step \
 	%D%/test_encrypt \
 	%D%/test_frame \
 	%D%/test_listener \
 	%D%/test_pipe \
+	%D%/test_pipe_faults \
 	%D%/test_ring \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
@@ -22,10 +24,18 @@ endif
 %C%_test_address_LDADD = libtinetest.la
 %C%_test_auth_LDADD = libtinetest.la
 %C%_test_blocks_LDADD = libtinetest.la
+%C%_test_blocks_step_LDADD = libtinetest.la
+%C%_test_blocks_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_encrypt_LDADD = libtinetest.la
 %C%_test_frame_LDADD = libtinetest.la
 %C%_test_listener_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
+%C%_test_pipe_faults_LDADD = libtinetest.la
+%C%_test_pipe_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
+	-Wl,--wrap=realloc -Wl,--wrap=tine_alloc -Wl,--wrap=tine_aligned_alloc \
+	-Wl,--wrap=tine__keepalive_make -Wl,--wrap=tine__keepalive_share \
+	-Wl,--wrap=tine__record_recv -Wl,--wrap=tine__record_send \
+	-Wl,--wrap=tine__record_slices -Wl,--wrap=tine__sys_socketpair
 %C%_test_ring_LDADD = libtinetest.la
 %C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc \
 	-Wl,--wrap=tine__sys_membarrier -Wl,--wrap=tine__sys_membarrier_register

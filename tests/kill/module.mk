@@ -9,6 +9,7 @@ tests_kill = \
 	%D%/kill_lock \
 	%D%/kill_nursery \
 	%D%/kill_once \
+	%D%/kill_pipe \
 	%D%/kill_program \
 	%D%/kill_rwlock \
 	%D%/kill_semaphore \
@@ -37,6 +38,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
 %C%_kill_nursery_LDADD = $(kill_libs)
 %C%_kill_once_LDADD = $(kill_libs)
+%C%_kill_pipe_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_rwlock_LDADD = $(kill_libs)
 %C%_kill_semaphore_LDADD = $(kill_libs)

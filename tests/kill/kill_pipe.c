@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two senders and two receivers at the two ends of a pipe are SIGKILLed at random instants, one kind or
+ * both, with messages of all sizes. No message comes torn, twice, or before an earlier one of its
+ * sender; a killed receiver takes at most the one in its hands along; the survivors go on at once, and
+ * in the end neither heap nor descriptors have lost anything.
+ */
+#include <tine.h>
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/children.h"
+#include "tests/support/hunt.h"
+#include "tests/support/random.h"
+#include "tests/support/samples.h"
+#include "tests/support/suite.h"
+#include "tests/support/wait.h"
+
+#define KILLS    50 /* of a kind, for messages up to 1 MiB */
+#define SEATS    2  /* processes at either end */
+#define LIVES    32 /* of senders, remembered: the last ones */
+#define MESSAGES (64 * 1024)
+
+static const size_t sizes[] = {1, 63, 64, 65 * 1024, 1 << 20, 64 << 20};
+enum { SIZES = sizeof sizes / sizeof sizes[0], SMALLEST_STAMPED = sizeof(uint32_t) * 2 };
+
+enum kind { SENDERS, RECEIVERS, BOTH, KINDS };
+
+/* One life of a sender: how many it has sent for sure, and which of them came. */
+struct life {
+    _Atomic uint32_t number;
+    _Atomic uint32_t sent;
+    _Atomic uint32_t came;
+    _Atomic uint8_t seen[MESSAGES];
+};
+
+/* In shared memory. */
+struct scene {
+    struct life lives[LIVES];
+    _Atomic uint64_t received; /* by anybody */
+    size_t size;
+};
+
+static tine_connection *a, *b; /* private: of a sender, of a receiver */
+static uint32_t life_number;   /* of the sender that is forked next */
+
+struct stamp {
+    uint32_t life, number;
+};
+
+/* ---- participants ---------------------------------------------------------------------------- */
+
+/* Bytes at both ends and here and there: a large message is checked in no time. */
+static void fill(uint8_t *bytes, size_t size, struct stamp stamp)
+{
+    if (size < sizeof stamp)
+        return;
+    for (size_t at = 0; at + sizeof stamp <= size; at += size / 2 > 4096 ? 4096 : size / 2)
+        memcpy(bytes + at, &stamp, sizeof stamp);
+    memcpy(bytes + size - sizeof stamp, &stamp, sizeof stamp);
+}
+
+static struct stamp check(const uint8_t *bytes, size_t size)
+{
+    struct stamp stamp, other;
+
+    memcpy(&stamp, bytes, sizeof stamp);
+    memcpy(&other, bytes + size - sizeof stamp, sizeof stamp);
+    ck_assert_mem_eq(&stamp, &other, sizeof stamp);
+    for (size_t at = 4096; at + sizeof stamp <= size / 2; at += 4096)
+        ck_assert_mem_eq(bytes + at, &stamp, sizeof stamp);
+    return stamp;
+}
+
+static void send_for_ever(void *context)
+{
+    struct scene *scene = context;
+    struct life *life = &scene->lives[life_number % LIVES];
+    uint8_t *bytes = calloc(1, scene->size);
+
+    tine_connection_close(b);
+    ck_assert_ptr_nonnull(bytes);
+    for (uint32_t i = 0;; i++) {
+        fill(bytes, scene->size, (struct stamp){life_number, i});
+        ck_assert_rc(tine_connection_send_bytes(a, bytes, scene->size, TINE_FOREVER), 0);
+        life->sent = i + 1;
+    }
+}
+
+static void note(struct scene *scene, struct stamp stamp, uint32_t *last)
+{
+    struct life *life = &scene->lives[stamp.life % LIVES];
+
+    if (life->number != stamp.life)
+        return; /* long dead */
+    ck_assert(last[stamp.life % LIVES] <= stamp.number);
+    last[stamp.life % LIVES] = stamp.number + 1;
+    life->came++;
+    if (stamp.number < MESSAGES)
+        ck_assert_uint_eq(life->seen[stamp.number]++, 0);
+}
+
+static void receive_for_ever(void *context)
+{
+    struct scene *scene = context;
+    uint32_t last[LIVES] = {0}, whose[LIVES] = {0};
+    tine_message message;
+
+    tine_connection_close(a);
+    for (;;) {
+        ck_assert_rc(tine_connection_recv_view(b, TINE_FOREVER, &message), 0);
+        ck_assert_uint_eq(message.size, scene->size);
+        if (message.size >= SMALLEST_STAMPED) {
+            struct stamp stamp = check(message.data, message.size);
+
+            if (whose[stamp.life % LIVES] != stamp.life)
+                last[stamp.life % LIVES] = 0;
+            whose[stamp.life % LIVES] = stamp.life;
+            note(scene, stamp, last);
+        }
+        tine_message_release(&message);
+        scene->received++;
+    }
+}
+
+/* ---- the hunt -------------------------------------------------------------------------------- */
+
+struct seats {
+    struct child senders[SEATS], receivers[SEATS];
+    uint32_t lives[SEATS];
+};
+
+static void seat_sender(struct scene *scene, struct seats *seats, int i)
+{
+    struct life *life = &scene->lives[++life_number % LIVES];
+
+    seats->lives[i] = life_number;
+    life->number = 0;
+    life->sent = life->came = 0;
+    memset((void *)life->seen, 0, sizeof life->seen);
+    life->number = life_number;
+    seats->senders[i] = child_start(send_for_ever, scene);
+}
+
+static void seat_receiver(struct scene *scene, struct seats *seats, int i)
+{
+    seats->receivers[i] = child_start(receive_for_ever, scene);
+}
+
+/* The others go on: a sender and a receiver are left in any case. */
+static void await_more(struct scene *scene, struct samples *samples)
+{
+    uint64_t before = scene->received;
+    int64_t begin = now_ns();
+
+    ck_assert_eventually(scene->received > before);
+    if (scene->size <= 1 << 20) /* a larger one takes its time without any death */
+        samples_add(samples, (uint64_t)(now_ns() - begin));
+}
+
+static void kill_one(struct scene *scene, struct seats *seats, enum kind kind,
+                     struct samples *samples)
+{
+    int i = (int)random_below(SEATS);
+
+    pause_randomly(TINE_US(400));
+    if (kind != RECEIVERS)
+        child_kill(&seats->senders[i]);
+    if (kind != SENDERS)
+        child_kill(&seats->receivers[i]);
+    await_more(scene, samples);
+    if (kind != RECEIVERS)
+        seat_sender(scene, seats, i);
+    if (kind != SENDERS)
+        seat_receiver(scene, seats, i);
+}
+
+static void drain(struct scene *scene)
+{
+    uint32_t last[LIVES] = {0};
+    tine_message message;
+    int rc;
+
+    while ((rc = tine_connection_recv_view(b, TINE_FOREVER, &message)) == 0) {
+        ck_assert_uint_eq(message.size, scene->size);
+        if (message.size >= SMALLEST_STAMPED)
+            note(scene, check(message.data, message.size), last);
+        tine_message_release(&message);
+    }
+    ck_assert_rc(rc, TINE_EEOF);
+}
+
+/* What a sender that lived to the end has sent has come, but for what receivers took along. */
+static void expect_few_losses(struct scene *scene, const struct seats *seats, size_t takers)
+{
+    for (int i = 0; i < SEATS; i++) {
+        const struct life *life = &scene->lives[seats->lives[i] % LIVES];
+
+        if (scene->size >= SMALLEST_STAMPED)
+            ck_assert_uint_ge(life->came + takers, life->sent);
+    }
+}
+
+static uint64_t heap_blocks(void)
+{
+    tine_heap_report report;
+
+    ck_assert_rc(tine_heap_check(&report), 0);
+    ck_assert_uint_eq(report.lost_bytes, 0);
+    return report.used_blocks;
+}
+
+static size_t kills_of(size_t size)
+{
+    return kills_wanted(size > 1 << 20 ? KILLS / 10 : KILLS);
+}
+
+static void hunt_in(struct scene *scene, enum kind kind, struct samples *samples)
+{
+    size_t kills = kills_of(scene->size);
+    struct seats seats;
+
+    for (int i = 0; i < SEATS; i++) {
+        seat_receiver(scene, &seats, i);
+        seat_sender(scene, &seats, i);
+    }
+    await_more(scene, samples);
+    for (size_t n = 0; n < kills; n++)
+        kill_one(scene, &seats, kind, samples);
+    for (int i = 0; i < SEATS; i++)
+        child_kill(&seats.senders[i]);
+    for (int i = 0; i < SEATS; i++)
+        child_kill(&seats.receivers[i]);
+    tine_connection_close(a);
+    drain(scene);
+    expect_few_losses(scene, &seats, kind == SENDERS ? SEATS : kills + SEATS);
+}
+
+static const char *const names[KINDS] = {"pipe.sender", "pipe.receiver", "pipe.both"};
+
+TEST(killed_ends_cost_no_more_than_their_own_message, .loop_end = KINDS * SIZES, .kills = KILLS,
+     .timeout_s = 60)
+{
+    struct scene *scene = shared_memory(sizeof *scene);
+    enum kind kind = (enum kind)(loop_index % KINDS);
+    struct samples samples = {.name = names[kind], .bound_ns = (uint64_t)TINE_MS(100)};
+    uint64_t before;
+
+    ck_assert_rc(tine_pipe(&a, &b, NULL), 0); /* makes what stays */
+    tine_connection_close(a);
+    tine_connection_close(b);
+    before = heap_blocks();
+    scene->size = sizes[loop_index / KINDS];
+    ck_assert_rc(tine_pipe(&a, &b, NULL), 0);
+    hunt_in(scene, kind, &samples);
+    tine_connection_close(b);
+    /* One that was on its way between the heap and a slot may be lost with each. */
+    ck_assert_uint_le(heap_blocks(), before + 2 * kills_of(scene->size));
+    printf("%zu bytes: %ju received, %ju blocks lost\n", scene->size, (uintmax_t)scene->received,
+           (uintmax_t)(heap_blocks() - before));
+    samples_end(&samples);
+}
+
+__attribute__((constructor)) static void open_heap_first(void)
+{
+    tine_free(tine_alloc(1));
+}
+
+SUITE("kill/pipe")
