@@ -19,6 +19,7 @@
 
 #include <tine/error.h>
 
+#include "ipc/transport_socket.h"
 #include "lib/codec.h"
 #include "lib/fork.h"
 #include "lib/futex_lock.h"
@@ -482,3 +483,40 @@ int tine__connection_open(tine_connection **connection, struct tine__transport *
     *connection = made;
     return 0;
 }
+
+/* ---- as a value ------------------------------------------------------------------------------ */
+
+enum { READABLE = 1, WRITABLE = 2 }; /* words[3] */
+
+static int give_connection(const void *handle, struct tine__handle_parts *parts)
+{
+    const tine_connection *connection = handle;
+    struct tine__transport *transport = connection->transport;
+
+    parts->words[3] = (connection->readable ? READABLE : 0) | (connection->writable ? WRITABLE : 0);
+    return transport->ops->give != NULL ? transport->ops->give(transport, parts) : -ENOTSUP;
+}
+
+static int take_connection(const struct tine__handle_parts *parts, void **handle)
+{
+    struct tine__transport *transport;
+    tine_connection *connection;
+    int rc = parts->words[3] > (READABLE | WRITABLE)
+                 ? TINE_EFORMAT
+                 : tine__transport_socket_take(parts, &transport);
+
+    if (rc == 0)
+        rc = tine__connection_open(&connection, transport, parts->words[3] & READABLE,
+                                   parts->words[3] & WRITABLE);
+    if (rc == 0)
+        *handle = connection;
+    return rc;
+}
+
+static void close_connection(void *handle)
+{
+    tine_connection_close(handle);
+}
+
+const struct tine__handle_kind tine__connection_kind = {
+    .letter = 'c', .give = give_connection, .take = take_connection, .close = close_connection};

@@ -18,4 +18,7 @@ int tine__connection_open(tine_connection **connection, struct tine__transport *
  */
 bool tine__connection_keeps(tine_connection *connection);
 
+/* `oc` */
+extern const struct tine__handle_kind tine__connection_kind;
+
 #endif

@@ -8,6 +8,7 @@ libtinecore_la_SOURCES += \
 	%D%/connection.c %D%/connection.h \
 	%D%/encrypt.c %D%/encrypt.h \
 	%D%/frame.c %D%/frame.h \
+	%D%/handles.c %D%/handles.h \
 	%D%/handshake.c %D%/handshake.h \
 	%D%/lane.c %D%/lane.h \
 	%D%/listener.c \

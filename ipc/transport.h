@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lib/clock.h"
+#include "lib/handle.h"
 
 /*
  * What carries the messages of a connection: whole ones, each with up to 16 descriptors beside it.
@@ -52,6 +53,8 @@ struct tine__incoming {
  * poll     1: receive would not wait (a message, the end, or one that somebody else is quicker to
  *          take), 0: not before the deadline
  * fd       to be polled for POLLIN by others, never read; -ENOTSUP: there is none
+ * give     what a handle of the same end consists of, to travel to another process (words[3] is left
+ *          to the connection); NULL: it cannot
  * close    gives this process's handle back
  *
  * A deadline of TINE__AT_ONCE has passed already: try once, without looking at the clock. Nobody
@@ -64,6 +67,7 @@ struct tine__transport_ops {
                    tine__deadline deadline);
     int (*poll)(struct tine__transport *self, tine__deadline deadline);
     int (*fd)(struct tine__transport *self);
+    int (*give)(struct tine__transport *self, struct tine__handle_parts *parts);
     void (*close)(struct tine__transport *self);
 };
 

@@ -28,6 +28,7 @@
 #include "lib/fork.h"
 #include "lib/record.h"
 #include "lib/sys.h"
+#include "shm/heap.h"
 #include "shm/keepalive.h"
 
 #define SMALL_MAX  1024 /* bytes: copied behind the header, sent without a vector */
@@ -517,11 +518,26 @@ static void socket_close(struct tine__transport *transport)
     free(end);
 }
 
+/* words: what both ends share, its entry in the register, the side */
+static int socket_give(struct tine__transport *transport, struct tine__handle_parts *parts)
+{
+    const struct socket_end *end = end_of(transport);
+
+    parts->words[0] = (uint64_t)(uintptr_t)end->shared;
+    parts->words[1] = (uint64_t)(uintptr_t)end->hold.entry;
+    parts->words[2] = end->side;
+    parts->fds[0] = end->fd;
+    parts->fds[1] = end->hold.fd;
+    parts->fd_count = 2;
+    return 0;
+}
+
 static const struct tine__transport_ops socket_ops = {
     .send = socket_send,
     .receive = socket_receive,
     .poll = socket_poll,
     .fd = socket_fd,
+    .give = socket_give,
     .close = socket_close,
 };
 
@@ -605,4 +621,41 @@ int tine__transport_socket_pair(struct tine__transport *ends[2], int32_t check, 
         else if (made[i] != NULL)
             socket_close(&made[i]->base);
     return rc;
+}
+
+static int take_hold(struct socket_end *end, const struct tine__handle_parts *parts)
+{
+    int fd = tine__sys_dup(parts->fds[1]), rc;
+
+    if (fd < 0)
+        return fd;
+    rc = tine__keepalive_adopt(&end->hold, fd, end->shared,
+                               (struct tine__kept_shm *)(uintptr_t)parts->words[1], &pair_kind);
+    if (rc < 0)
+        close(fd);
+    return rc < 0 ? TINE_EFORMAT : 0;
+}
+
+int tine__transport_socket_take(const struct tine__handle_parts *parts,
+                                struct tine__transport **end)
+{
+    struct tine__pair_shm *shared = (struct tine__pair_shm *)(uintptr_t)parts->words[0];
+    struct socket_end *made;
+    int rc;
+
+    if (parts->fd_count != 2 || parts->words[2] > 1 || !tine__heap_contains(shared, sizeof *shared))
+        return TINE_EFORMAT;
+    made = make_end((uint32_t)parts->words[2]);
+    if (made == NULL)
+        return -ENOMEM;
+    made->shared = shared;
+    rc = take_hold(made, parts);
+    if (rc == 0)
+        rc = made->fd = tine__sys_dup(parts->fds[0]);
+    if (rc < 0) {
+        socket_close(&made->base);
+        return rc;
+    }
+    *end = &made->base;
+    return 0;
 }

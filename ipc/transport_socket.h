@@ -26,5 +26,8 @@ struct tine__pair_shm {
  */
 int tine__transport_socket_pair(struct tine__transport *ends[2], int32_t check,
                                 uint64_t length_max);
+/* A handle of the end that another process gave. TINE_EFORMAT (of none), -ENOMEM, -EMFILE. */
+int tine__transport_socket_take(const struct tine__handle_parts *parts,
+                                struct tine__transport **end);
 
 #endif

@@ -9,10 +9,11 @@
 
 enum {
     TINE__FORMAT_DEPTH = 32, /* brackets inside each other in one format */
-    /* ext types, 8 bytes each but the last; doc/wire.md */
+    /* ext types, of 8 bytes unless a struct is named; doc/wire.md */
     TINE__EXT_POINTER = 1,    /* `p`: offset into the family heap */
     TINE__EXT_DESCRIPTOR = 2, /* `F`: number under which a pool's nursery keeps it */
     TINE__EXT_FUNCTION = 3,   /* `c`: struct tine__function_wire, lib/function.h */
+    TINE__EXT_HANDLE = 4,     /* `o`: struct tine__handle_wire, lib/handle.h */
 };
 
 /* Makes room for `more` bytes behind those there. 0, -ENOMEM, -EINVAL (not initialised). */
@@ -48,13 +49,20 @@ extern const tine_limits tine__limits_depth_only;
 /* ---- with more choice than the public forms -------------------------------------------------- */
 
 /*
- * `F`: descriptors travel beside the bytes, which hold numbers for them. Who can send and fetch them
- * passes this, in front of what it needs for it; anywhere else `F` is -EINVAL.
+ * `F`: descriptors travel beside the bytes, which hold numbers for them; and `o`, handles of which they
+ * are parts (lib/handle.h). Who can send and fetch them passes this, in front of what it needs for it;
+ * anywhere else both are -EINVAL.
+ *
+ * keep    packing: fd, still the caller's, is to travel under a number
+ * fetch   unpacking: the descriptor with this number, for the user; the same if repeated
+ * borrow  likewise, but it stays the context's
  */
 struct tine__descriptors {
     int (*keep)(struct tine__descriptors *self, int fd, uint64_t *number);
-    int (*fetch)(struct tine__descriptors *self, uint64_t number,
-                 int *fd); /* the same if repeated */
+    int (*fetch)(struct tine__descriptors *self, uint64_t number, int *fd);
+    int (*borrow)(struct tine__descriptors *self, uint64_t number, int *fd);
+    const struct tine__handle_kind *const *handle_kinds; /* ends with NULL; NULL: no `o` */
+    struct tine__taken *taken;                           /* handles that were unpacked */
 };
 
 /*

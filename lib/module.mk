@@ -63,6 +63,7 @@ libtinecore_la_SOURCES += \
 	%D%/fork.c %D%/fork.h \
 	%D%/function.c %D%/function.h \
 	%D%/futex_lock.h \
+	%D%/handle.c %D%/handle.h \
 	%D%/hash.c %D%/hash.h \
 	%D%/log.c %D%/log.h \
 	%D%/mapped.c \

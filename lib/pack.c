@@ -17,6 +17,7 @@
 #include <tine/error.h>
 
 #include "lib/function.h"
+#include "lib/handle.h"
 
 #include <errno.h>
 #include <endian.h>
@@ -206,6 +207,20 @@ static int put_descriptor(struct packer *packer, int fd)
     return rc < 0 ? rc : put_ext(&packer->writer, TINE__EXT_DESCRIPTOR, number);
 }
 
+static int put_handle(struct packer *packer, char letter, const void *handle)
+{
+    struct tine__handle_wire wire;
+    int rc;
+
+    if (handle == NULL)
+        return msgpack_pack_nil(&packer->writer.at);
+    rc = tine__handle_pack(packer->args->descriptors, letter, handle, &wire);
+    if (rc < 0)
+        return rc;
+    msgpack_pack_ext(&packer->writer.at, sizeof wire, TINE__EXT_HANDLE);
+    return put_body(&packer->writer, &wire, sizeof wire);
+}
+
 /* ---- brackets -------------------------------------------------------------------------------- */
 
 static inline void push_frame(struct frame **frame, size_t head, char close)
@@ -382,6 +397,12 @@ static int put_item(struct packer *packer, char letter)
     case 'v':
         bytes = va_arg(packer->args->list, const void *);
         return put_value(writer, bytes, va_arg(packer->args->list, size_t));
+    case 'o':
+        letter = *packer->format;
+        if (letter == '\0')
+            return -EINVAL;
+        packer->format++;
+        return put_handle(packer, letter, va_arg(packer->args->list, const void *));
     case 'a':
         letter = *packer->format;
         if (letter == '\0')

@@ -13,6 +13,7 @@
 
 #include "lib/checked.h"
 #include "lib/function.h"
+#include "lib/handle.h"
 #include "lib/msgpack_head.h"
 
 #include <errno.h>
@@ -317,6 +318,28 @@ static int get_function(struct walk *walk, const struct tine__head *head)
     return rc;
 }
 
+/* As a descriptor: the second pass is given the same again. */
+static int get_handle(struct walk *walk, const struct tine__head *head)
+{
+    void **output = va_arg(walk->args, void **), *handle = NULL;
+    char letter = *walk->format;
+    int rc = 0;
+
+    if (letter == '\0' || walk->descriptors == NULL)
+        return -EINVAL;
+    walk->format++;
+    if (head->kind == TINE__EXT && head->ext_type == TINE__EXT_HANDLE) {
+        if (output != NULL)
+            rc = tine__handle_unpack(walk->descriptors, letter, walk->at, (size_t)head->number,
+                                     &handle);
+    } else if (head->kind != TINE__NIL) {
+        rc = TINE_EFORMAT;
+    }
+    if (rc == 0 && walk->storing && output != NULL)
+        *output = handle;
+    return rc;
+}
+
 /* ---- the walk -------------------------------------------------------------------------------- */
 
 static int enter(struct walk *walk, enum tine__kind kind, const struct tine__head *head)
@@ -370,6 +393,8 @@ static int get_letter(struct walk *walk, char letter, const struct tine__head *h
         return get_function(walk, head);
     case 'F':
         return get_descriptor(walk, head);
+    case 'o':
+        return get_handle(walk, head);
     case 'n':
         return head->kind == TINE__NIL ? 0 : TINE_EFORMAT;
     case '[':
@@ -384,7 +409,7 @@ static int get_letter(struct walk *walk, char letter, const struct tine__head *h
 /* There is no value for this letter: the bytes are at fault, unless it is no letter at all. */
 static int no_value(char letter)
 {
-    return strchr("?bBhHiIqQfdsyvnapcF[{", letter) != NULL ? TINE_EFORMAT : -EINVAL;
+    return strchr("?bBhHiIqQfdsyvnapcFo[{", letter) != NULL ? TINE_EFORMAT : -EINVAL;
 }
 
 /* One letter other than a closing bracket. */

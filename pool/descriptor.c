@@ -25,6 +25,7 @@
 
 #include <tine/error.h>
 
+#include "ipc/handles.h"
 #include "lib/sys.h"
 #include "pool/pool_impl.h"
 
@@ -100,7 +101,7 @@ static int keep(struct tine__descriptors *hooks, int fd, uint64_t *number)
 
 void tine__keeping_begin(struct tine__keeping *keeping, struct tine_pool *pool)
 {
-    keeping->hooks = (struct tine__descriptors){.keep = keep};
+    keeping->hooks = (struct tine__descriptors){.keep = keep, .handle_kinds = tine__handle_kinds};
     keeping->pool = pool;
     keeping->numbers.count = 0;
 }
@@ -166,13 +167,16 @@ static int fetch(struct tine__descriptors *hooks, uint64_t number, int *fd)
 
 void tine__fetched_init(struct tine__fetched *fetched, int control)
 {
-    fetched->hooks = (struct tine__descriptors){.fetch = fetch};
+    fetched->hooks = (struct tine__descriptors){
+        .fetch = fetch, .borrow = fetch, .handle_kinds = tine__handle_kinds};
     fetched->control = control;
     fetched->count = 0;
 }
 
 void tine__fetched_close(struct tine__fetched *fetched)
 {
+    if (fetched->hooks.taken != NULL)
+        tine__handles_close(&fetched->hooks);
     while (fetched->count > 0)
         close(fetched->got[--fetched->count].fd);
 }

@@ -32,11 +32,11 @@ static size_t slots_of(const char *format)
     size_t count = 0;
 
     for (; *format != '\0'; format++) {
-        if (strchr("?bBhHiIqQfdspc", *format) != NULL)
+        if (strchr("?bBhHiIqQfdspco", *format) != NULL)
             count++;
         else if (strchr("yva", *format) != NULL)
             count += 2;
-        if (*format == 'a' && format[1] != '\0')
+        if (strchr("ao", *format) != NULL && format[1] != '\0')
             format++;
     }
     return count;

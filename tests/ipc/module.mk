@@ -8,6 +8,7 @@ tests_ipc = \
 	%D%/test_blocks_step \
 	%D%/test_encrypt \
 	%D%/test_frame \
+	%D%/test_handles \
 	%D%/test_listener \
 	%D%/test_pipe \
 	%D%/test_pipe_faults \
@@ -28,6 +29,7 @@ endif
 %C%_test_blocks_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_encrypt_LDADD = libtinetest.la
 %C%_test_frame_LDADD = libtinetest.la
+%C%_test_handles_LDADD = libtinetest.la
 %C%_test_listener_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
 %C%_test_pipe_faults_LDADD = libtinetest.la

@@ -7,13 +7,16 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <tine/codec.h>
+#include <tine/pipe.h>
 
+#include "shm/keepalive.h"
 #include "tests/pool/pools.h"
 #include "tests/support/children.h"
 #include "tests/support/hunt.h"
@@ -203,6 +206,101 @@ TEST(several_descriptors_among_other_arguments)
     tine_future_close(future);
     close(in[1]);
     close(out[0]);
+    tine_pool_close(pool);
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+/* Answers numbers with their squares until nobody asks any more. */
+static int answer_squares(tine_call *call)
+{
+    tine_connection *connection, *same;
+    int64_t number, answered = 0;
+    int rc = tine_args(call, "oc", &connection);
+
+    if (rc < 0)
+        return rc;
+    ck_assert_rc(tine_args(call, "oc", &same), 0);
+    ck_assert_ptr_eq(same, connection);
+    for (; (rc = tine_connection_recv(connection, TINE_FOREVER, "q", &number)) == 0; answered++)
+        ck_assert_rc(tine_connection_send(connection, TINE_FOREVER, "q", number * number), 0);
+    return rc == TINE_EEOF ? tine_return(call, "q", answered) : rc;
+}
+
+TEST(a_connection_that_was_made_after_the_pool_reaches_the_task)
+{
+    tine_pool *pool = pool_of(2);
+    tine_connection *here, *there;
+    tine_future *future;
+    int64_t square = 0, answered = 0;
+
+    ck_assert_rc(tine_pipe(&here, &there, NULL), 0);
+    ck_assert_rc(tine_pool_submit(&future, pool, answer_squares, NULL, "oc", there), 0);
+    tine_connection_close(there); /* at once: the call has its own */
+    for (int64_t i = 0; i < 10; i++) {
+        ck_assert_rc(tine_connection_send(here, TINE_FOREVER, "q", i), 0);
+        ck_assert_rc(tine_connection_recv(here, TINE_FOREVER, "q", &square), 0);
+        ck_assert_int_eq(square, i * i);
+    }
+    tine_connection_close(here);
+    ck_assert_rc(tine_future_result(future, TINE_FOREVER, "q", &answered), 0);
+    ck_assert_int_eq(answered, 10);
+    tine_future_close(future);
+    tine_pool_close(pool);
+}
+
+static int send_and_leave(tine_call *call)
+{
+    tine_connection *connection;
+    int rc = tine_args(call, "oc", &connection);
+
+    return rc < 0 ? rc : tine_connection_send(connection, TINE_FOREVER, "s", "text");
+}
+
+static int die_with_connection(tine_call *call)
+{
+    tine_connection *connection;
+
+    ck_assert_rc(tine_args(call, "oc", &connection), 0);
+    return raise(SIGKILL);
+}
+
+/* Blocks, when what nobody holds any more has been swept: the last one may have been the nursery. */
+static uint64_t blocks_left(void)
+{
+    tine__keepalive_sweep();
+    return heap_blocks();
+}
+
+/* Whoever is left sees the end, and nothing stays: no descriptor, no memory. */
+TEST(a_connection_ends_with_the_task_that_had_it, .loop_end = 2)
+{
+    tine_pool *pool = pool_of(2);
+    uint64_t blocks = heap_blocks();
+
+    for (int i = 0; i < 20; i++) {
+        tine_connection *here, *there;
+        tine_future *future;
+        char *text = NULL;
+
+        ck_assert_rc(tine_pipe(&here, &there, NULL), 0);
+        ck_assert_rc(tine_pool_submit(&future, pool,
+                                      loop_index == 0 ? send_and_leave : die_with_connection, NULL,
+                                      "oc", there),
+                     0);
+        tine_connection_close(there);
+        if (loop_index == 0) {
+            ck_assert_rc(tine_connection_recv(here, TINE_FOREVER, "s", &text), 0);
+            ck_assert_str_eq(text, "text");
+            free(text);
+        }
+        ck_assert_rc(tine_connection_recv(here, TINE_FOREVER, "s", &text), TINE_EEOF);
+        ck_assert_rc(tine_future_result(future, TINE_FOREVER, "n"),
+                     loop_index == 0 ? 0 : TINE_EWORKER);
+        tine_future_close(future);
+        tine_connection_close(here);
+    }
+    ck_assert_eventually(blocks_left() <= blocks + 3); /* a task, tickets, the register of pipes */
     tine_pool_close(pool);
 }
 

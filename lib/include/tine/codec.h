@@ -32,6 +32,8 @@
  *                                only of what comes from the family (see below)
  *     F           descriptor     int; only in the arguments of tine_pool_apply() and
  *                                tine_pool_submit(), and in tine_args()
+ *     oc          connection, or NULL: tine_connection *; unpacking: tine_connection **; where
+ *                                `F` may be
  *     [...]       array          the values inside
  *     {...}       map            key, value, key, value, ...
  *
@@ -141,7 +143,7 @@ TINE_API void tine_buffer_clear(tine_buffer *buffer);
  * Units:   sizes in bytes, counts of `aT` in elements
  * Returns: 0, or a negative code
  * Handle:  -ERANGE (a number too large for its letter)
- * Give up: -EINVAL (bad format, `F`; NULL for `s`, or for `y v a` with a size; `p` outside the
+ * Give up: -EINVAL (bad format, `F`, `o`; NULL for `s`, or for `y v a` with a size; `p` outside the
  *          family heap; `c` that is no code of a loaded object file; buffer not initialised), -EOVERFLOW (one string, bytes or array beyond
  *          4 GiB), -ENOMEM, TINE_EFORMAT (`v` is not exactly one msgpack value), -ELOOP (brackets
  *          nested deeper than 32)
@@ -188,8 +190,8 @@ TINE_API TINE_CHECKED int tine_vpack(tine_buffer *out, const char *format, va_li
  * Handle:  TINE_EFORMAT (no msgpack, another type or count than the format's, bytes left over or
  *          too few, a NUL inside an `s`, an array whose size is no multiple of its element's, a `p`
  *          outside the heap), -ERANGE (a number too large for its letter)
- * Give up: -EINVAL (bad format, `c`, `F`), -ENOMEM (copies of `s`), -ELOOP (brackets nested deeper
- *          than 32)
+ * Give up: -EINVAL (bad format, `c`, `F`, `o`), -ENOMEM (copies of `s`), -ELOOP (brackets nested
+ *          deeper than 32)
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   none

@@ -242,13 +242,15 @@ TINE_API TINE_CHECKED int tine_pool_starmap(tine_results **results, tine_pool *p
  * In:      pool      open pool
  *          function  the task
  *          options   NULL for defaults
- *          format    one letter an argument, as tine_pack() has them; and `F` for a descriptor
- *          ...       the arguments; a descriptor (int) is the caller's again when the call returns
+ *          format    one letter an argument, as tine_pack() has them; and `F` for a descriptor,
+ *                    `oc` for a connection
+ *          ...       the arguments; a descriptor (int) or handle is the caller's again when the call
+ *                    returns
  * Out:     results   one result, to be freed with tine_results_close()
  * Shape:   one tuple, one result
  * Units:   options.timeout_ns nanoseconds
  * Returns: 0, or a negative code; *results is set only for 0
- * Handle:  as tine_pool_starmap(); with `F` as tine_pool_submit()
+ * Handle:  as tine_pool_starmap(); with `F` and `o` as tine_pool_submit()
  * Give up: as tine_pool_starmap()
  * Blocks:  as tine_pool_for()
  * Safety:  thread any | process owner | fork child must not | signal no
@@ -268,17 +270,19 @@ TINE_API TINE_CHECKED int tine_pool_apply(tine_results **results, tine_pool *poo
  *          options   NULL for defaults; .timeout_ns must be 0: the wait has its own
  *          format    one letter an argument, as tine_pack() has them; and `F` for a descriptor: the task
  *                    gets the open file, whenever it was opened, and each worker that runs the task
- *                    again, too
- *          ...       the arguments; a descriptor (int) is the caller's again when the call returns
+ *                    again, too; `oc` for a connection, likewise: messages that the caller's handle
+ *                    has received and keeps stay there
+ *          ...       the arguments; a descriptor (int) or handle is the caller's again when the call
+ *                    returns
  * Out:     future    to be read with tine_future_result() and freed with tine_future_close()
  * Shape:   one tuple, one result
  * Units:   none
  * Returns: 0, or a negative code; *future is set only for 0
  * Handle:  -ESHUTDOWN, -EAGAIN (millions of jobs wait already, or have ended and nobody has looked at them;
  *          unfinished calls have 256 `F`, or the nursery does not listen for a second), -EBADF (`F`),
- *          -EMFILE (more than 16 `F`)
+ *          -EMFILE (more than 16 `F`; an `oc` counts as two)
  * Give up: as tine_pool_starmap()
- * Blocks:  no; with `F` for a moment, when the nursery is behind with many
+ * Blocks:  no; with `F` and `o` for a moment, when the nursery is behind with many
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   seen in the future
  * Source:  pool/starmap.c; follows concurrent.futures Executor.submit and Pool.apply_async

@@ -18,9 +18,10 @@
  *
  * A call object lives in the worker and only while the task runs. Strings and arrays that
  * tine_args() hands out point into the arguments and are valid until the task returns, and so are
- * descriptors: they are closed then, so dup() one that is to be kept or given to fdopen(). Whatever
- * becomes of the task, its caller gets either the result or a tine_failure; when the worker dies in
- * the middle, the failure says so (TINE_EWORKER) and nothing of a half-written result is seen.
+ * descriptors and connections: they are closed then, so dup() a descriptor that is to be kept or
+ * given to fdopen(). Whatever becomes of the task, its caller gets either the result or a
+ * tine_failure; when the worker dies in the middle, the failure says so (TINE_EWORKER) and nothing
+ * of a half-written result is seen.
  */
 #ifndef TINE_TASK_H
 #define TINE_TASK_H
@@ -53,19 +54,20 @@ typedef struct tine_failure {
  *
  * In:      call    the call that the task was given
  *          format  one letter an argument, as tine_unpack() has them, without the outer brackets; and
- *                  `F` for a descriptor, `c` for a function
- * Out:     ...     one pointer (or pair) a letter, as for tine_unpack(), int * for `F`; strings, arrays
- *                  and descriptors are borrowed until the task returns
+ *                  `F` for a descriptor, `oc` for a connection, `c` for a function
+ * Out:     ...     one pointer (or pair) a letter, as for tine_unpack(), int * for `F`; strings,
+ *                  arrays, descriptors and connections are borrowed until the task returns
  * Shape:   all arguments, in order: a format that names fewer or more does not match
  * Units:   none
  * Returns: 0, or a negative code; nothing is written through the pointers on failure
- * Handle:  -EMFILE, -ETOOMANYREFS (`F`: no room for it here or on its way), -ENOENT (`c`: its object file
- *          is not loaded in this worker, or is another build of it)
+ * Handle:  -EMFILE, -ETOOMANYREFS (`F`, `o`: no room for it here or on its way), -ENOENT (`c`: its
+ *          object file is not loaded in this worker, or is another build of it)
  * Give up: TINE_EFORMAT (the arguments have another shape), -ERANGE (a number does not fit its letter),
- *          -EINVAL (bad format), -EBADF (`F` in bytes from elsewhere); return the code from the task
- * Blocks:  no; with `F` until the nursery has sent it, the first time
+ *          -EINVAL (bad format), -EBADF (`F`, `o` in bytes from elsewhere); return the code from the task
+ * Blocks:  no; with `F` or `o` until the nursery has sent it, the first time
  * Safety:  thread one | process owner | fork child must not | signal no
- * Death:   TINE_EBROKEN for an `F` when the nursery dies; the worker is killed at the same time
+ * Death:   TINE_EBROKEN for an `F` or `o` when the nursery dies; the worker is killed at the same
+ *          time
  * Source:  pool/task.c; the role of a Python function's parameter list; `F` follows
  *          multiprocessing.reduction.DupFd, differs: borrowed
  * Since:   0.1

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections as values: another handle of the same end, from what the first one gives. */
+#include "ipc/handles.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/ipc/pipe_help.h"
+
+HEAP_BEFORE_TESTS
+
+static const struct tine__handle_kind *kind_of(char letter)
+{
+    for (size_t i = 0; tine__handle_kinds[i] != NULL; i++)
+        if (tine__handle_kinds[i]->letter == letter)
+            return tine__handle_kinds[i];
+    return NULL;
+}
+
+static struct tine__handle_parts parts_of(const tine_connection *connection)
+{
+    struct tine__handle_parts parts = {.fd_count = 0};
+
+    ck_assert_rc(kind_of('c')->give(connection, &parts), 0);
+    return parts;
+}
+
+static tine_connection *another(const tine_connection *connection)
+{
+    struct tine__handle_parts parts = parts_of(connection);
+    void *handle = NULL;
+
+    ck_assert_rc(kind_of('c')->take(&parts, &handle), 0);
+    return handle;
+}
+
+TEST(another_handle_does_what_the_first_does)
+{
+    tine_connection *a, *b, *second;
+    int64_t number = 0;
+
+    ck_assert_rc(tine_pipe(&a, &b, NULL), 0);
+    second = another(b);
+    ck_assert_rc(tine_connection_send(a, TINE_FOREVER, "q", INT64_C(1)), 0);
+    ck_assert_rc(tine_connection_recv(second, TINE_FOREVER, "q", &number), 0);
+    ck_assert_int_eq(number, 1);
+    ck_assert_rc(tine_connection_send(second, TINE_FOREVER, "q", INT64_C(2)), 0);
+    ck_assert_rc(tine_connection_recv(a, TINE_FOREVER, "q", &number), 0);
+    ck_assert_int_eq(number, 2);
+    tine_connection_close(second);
+    tine_connection_close(a);
+    tine_connection_close(b);
+}
+
+TEST(an_end_lives_as_long_as_its_last_handle)
+{
+    tine_connection *a, *b, *second;
+    char bytes[1000] = "";
+
+    ck_assert_rc(tine_pipe(&a, &b, NULL), 0);
+    second = another(b);
+    tine_connection_close(b);
+    ck_assert_rc(tine_connection_send_bytes(a, bytes, sizeof bytes, TINE_FOREVER), 0);
+    tine_connection_close(second);
+    ck_assert_rc(tine_connection_send_bytes(a, bytes, sizeof bytes, TINE_FOREVER), -EPIPE);
+    tine_connection_close(a);
+}
+
+TEST(directions_travel_along)
+{
+    tine_connection *reads, *writes, *second;
+
+    ck_assert_rc(tine_pipe(&reads, &writes, &(tine_pipe_options){.simplex = 1}), 0);
+    second = another(reads);
+    ck_assert(tine_connection_readable(second) && !tine_connection_writable(second));
+    tine_connection_close(second);
+    second = another(writes);
+    ck_assert(!tine_connection_readable(second) && tine_connection_writable(second));
+    tine_connection_close(second);
+    tine_connection_close(reads);
+    tine_connection_close(writes);
+}
+
+static void assert_refused(const struct tine__handle_parts *parts, int code)
+{
+    void *handle = NULL;
+
+    ck_assert_rc(kind_of('c')->take(parts, &handle), code);
+    ck_assert_ptr_null(handle);
+}
+
+TEST(what_no_connection_gives_is_refused)
+{
+    struct tine__handle_parts good, parts;
+    tine_connection *a, *b;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    ck_assert_int_ge(null, 0);
+    ck_assert_rc(tine_pipe(&a, &b, NULL), 0);
+    good = parts_of(a);
+    for (int word = 0; word < 4; word++)
+        for (int bit = word == 2 || word == 3 ? 2 : 6; bit < 64; bit++) {
+            parts = good;
+            parts.words[word] ^= UINT64_C(1) << bit;
+            assert_refused(&parts, TINE_EFORMAT);
+        }
+    parts = good;
+    parts.fd_count = 1;
+    assert_refused(&parts, TINE_EFORMAT);
+    parts = good;
+    parts.fds[1] = null; /* no descriptor of the heap */
+    assert_refused(&parts, TINE_EFORMAT);
+    parts = good;
+    parts.fds[0] = -1;
+    assert_refused(&parts, -EBADF);
+    close(null);
+    tine_connection_close(a);
+    tine_connection_close(b);
+}
+
+SUITE("ipc/handles")
