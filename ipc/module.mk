@@ -5,17 +5,30 @@ libtinecore_la_SOURCES += \
 	%D%/auth_native.c %D%/auth_native.h \
 	%D%/auth_python.c \
 	%D%/blocks.c %D%/blocks.h \
+	%D%/charge.c %D%/charge.h \
 	%D%/connection.c %D%/connection.h \
 	%D%/encrypt.c %D%/encrypt.h \
+	%D%/fifo.c %D%/fifo.h \
 	%D%/frame.c %D%/frame.h \
+	%D%/get.c \
 	%D%/handles.c %D%/handles.h \
 	%D%/handshake.c %D%/handshake.h \
+	%D%/item.c \
+	%D%/join.c \
 	%D%/lane.c %D%/lane.h \
+	%D%/lease.c \
 	%D%/listener.c \
+	%D%/parties.c %D%/parties.h \
 	%D%/pipe.c \
+	%D%/put.c \
+	%D%/queue.c \
+	%D%/queue_impl.h \
+	%D%/ranking.c %D%/ranking.h \
 	%D%/ring.c %D%/ring.h \
 	%D%/secret.c %D%/secret.h \
+	%D%/slots.c %D%/slots.h \
 	%D%/stream.h %D%/stream_in.c %D%/stream_out.c \
+	%D%/sweep.c \
 	%D%/transport.h \
 	%D%/transport_socket.c %D%/transport_socket.h \
 	%D%/transport_stream.c %D%/transport_stream.h \

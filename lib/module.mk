@@ -40,6 +40,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/once.h \
 	%D%/include/tine/pipe.h \
 	%D%/include/tine/pool.h \
+	%D%/include/tine/queue.h \
 	%D%/include/tine/rwlock.h \
 	%D%/include/tine/semaphore.h \
 	%D%/include/tine/shareable_list.h \

@@ -111,16 +111,22 @@ int tine__robust_wait(struct tine__robust *robust, tine__deadline deadline)
     return error == EBUSY ? sleep_until(robust, deadline) : error;
 }
 
-int tine__robust_lock(struct tine__robust *robust, tine__robust_repair *repair, void *context)
+int tine__robust_lock_until(struct tine__robust *robust, tine__deadline deadline,
+                            tine__robust_repair *repair, void *context)
 {
     int rc = pthread_mutex_trylock(&robust->mutex);
 
     if (rc == EBUSY)
-        rc = tine__robust_wait(robust, TINE__NEVER);
+        rc = tine__robust_wait(robust, deadline);
     if (rc != EOWNERDEAD)
         return -rc;
     repair(context);
     return -pthread_mutex_consistent(&robust->mutex);
+}
+
+int tine__robust_lock(struct tine__robust *robust, tine__robust_repair *repair, void *context)
+{
+    return tine__robust_lock_until(robust, TINE__NEVER, repair, context);
 }
 
 void tine__robust_unlock(struct tine__robust *robust)

@@ -23,6 +23,9 @@ int tine__robust_init(struct tine__robust *robust);
 int tine__robust_wait(struct tine__robust *robust, tine__deadline deadline);
 /* 0 locked, negative: not locked (the memory is no such lock) */
 int tine__robust_lock(struct tine__robust *robust, tine__robust_repair *repair, void *context);
+/* The same, or -ETIMEDOUT. A deadline that has passed: if it is free, or gets free at once. */
+int tine__robust_lock_until(struct tine__robust *robust, tine__deadline deadline,
+                            tine__robust_repair *repair, void *context);
 void tine__robust_unlock(struct tine__robust *robust);
 
 #endif

@@ -24,6 +24,7 @@
 #include <tine/once.h>
 #include <tine/pipe.h>
 #include <tine/pool.h>
+#include <tine/queue.h>
 #include <tine/rwlock.h>
 #include <tine/semaphore.h>
 #include <tine/shareable_list.h>

@@ -1,5 +1,5 @@
 # Tests of ipc/: one program a source file, as in tests/lib/module.mk
-noinst_HEADERS += %D%/meet.h %D%/pipe_help.h %D%/ring_help.h %D%/talk.h
+noinst_HEADERS += %D%/meet.h %D%/pipe_help.h %D%/queue_help.h %D%/ring_help.h %D%/talk.h
 if TESTS_WITH_CHECK
 tests_ipc = \
 	%D%/test_address \
@@ -12,6 +12,7 @@ tests_ipc = \
 	%D%/test_listener \
 	%D%/test_pipe \
 	%D%/test_pipe_faults \
+	%D%/test_queue \
 	%D%/test_ring \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
@@ -38,6 +39,7 @@ endif
 	-Wl,--wrap=tine__keepalive_make -Wl,--wrap=tine__keepalive_share \
 	-Wl,--wrap=tine__record_recv -Wl,--wrap=tine__record_send \
 	-Wl,--wrap=tine__record_slices -Wl,--wrap=tine__sys_socketpair
+%C%_test_queue_LDADD = libtinetest.la
 %C%_test_ring_LDADD = libtinetest.la
 %C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc \
 	-Wl,--wrap=tine__sys_membarrier -Wl,--wrap=tine__sys_membarrier_register

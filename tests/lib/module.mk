@@ -13,6 +13,7 @@ tests_lib = \
 	%D%/test_error \
 	%D%/test_fork \
 	%D%/test_function \
+	%D%/test_futex_lock \
 	%D%/test_handle \
 	%D%/test_hash \
 	%D%/test_log \
@@ -47,6 +48,7 @@ endif
 %C%_test_fork_LDADD = libtinetest.la
 %C%_test_function_LDADD = libtinetest.la
 %C%_test_function_DEPENDENCIES = libtinetest.la tests/pool/plugin.la %D%/plain.la
+%C%_test_futex_lock_LDADD = libtinetest.la
 %C%_test_handle_LDADD = libtinetest.la
 %C%_test_hash_LDADD = libtinetest.la
 %C%_test_log_LDADD = libtinetest.la

@@ -2,9 +2,12 @@
 /* The internal lock: whoever gets it after a death repairs first, also when the repairer dies. */
 #include "shm/robust.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <unistd.h>
+
+#include <tine/time.h>
 
 #include "tests/support/children.h"
 #include "tests/support/proc.h"
@@ -59,6 +62,23 @@ static void lock_and_die_repairing(void *context)
     struct guarded *guarded = context;
 
     (void)tine__robust_lock(&guarded->lock, die_in_repair, guarded);
+}
+
+TEST(a_deadline_ends_the_wait_for_a_living_holder)
+{
+    struct guarded *guarded = guarded_new();
+    struct child holder = child_start(hold_for_ever, guarded);
+
+    gate_await(guarded->held, 1);
+    ck_assert_rc(tine__robust_lock_until(&guarded->lock, 0, repair, guarded), -ETIMEDOUT);
+    ck_assert_rc(tine__robust_lock_until(&guarded->lock, tine__deadline_after(TINE_MS(1)), repair,
+                                         guarded),
+                 -ETIMEDOUT);
+    ck_assert_int_eq(guarded->repairs, 0);
+    child_kill(&holder);
+    ck_assert_rc(tine__robust_lock_until(&guarded->lock, 0, repair, guarded), 0);
+    ck_assert_int_eq(guarded->repairs, 1);
+    tine__robust_unlock(&guarded->lock);
 }
 
 TEST(who_comes_after_a_death_repairs_once)

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_IPC_CHARGE_H
+#define TINE_IPC_CHARGE_H
+
+#include "ipc/queue_impl.h"
+
+/* The bytes that the items in a queue have together, for .maxbytes; see ipc/charge.c. */
+
+/* Charges the item in the caller's slot, unless it is charged already. False: that is too much. */
+bool tine__charge(struct tine__queue_shm *shm, struct tine__slot_shm *slot);
+/* Gives back what is charged for an item, if anything is. */
+void tine__charge_back(struct tine__queue_shm *shm, struct tine__slot_shm *slot);
+/* For whoever waits for room. *seen: what this call saw the last time, 0 at first. */
+void tine__charge_recount(struct tine__queue_shm *shm, uint64_t *seen);
+
+#endif
