@@ -49,6 +49,19 @@ _Static_assert(sizeof(tine_message) == 64, "released size");
 
 /* ---- what the handle keeps ------------------------------------------------------------------- */
 
+static void close_descriptors(struct tine__incoming *message)
+{
+    for (uint32_t i = 0; i < message->fd_count; i++)
+        close(message->fds[i]);
+    message->fd_count = 0;
+}
+
+static void drop(struct tine__incoming *message)
+{
+    close_descriptors(message);
+    tine__incoming_release(message);
+}
+
 static void drop_all(tine_connection *connection)
 {
     struct kept *kept = atomic_exchange_explicit(&connection->first, NULL, memory_order_relaxed);
@@ -56,7 +69,7 @@ static void drop_all(tine_connection *connection)
     while (kept != NULL) {
         struct kept *next = kept->next;
 
-        tine__incoming_release(&kept->message);
+        drop(&kept->message);
         free(kept);
         kept = next;
     }
@@ -98,7 +111,7 @@ static int keep(tine_connection *connection, struct tine__incoming *message)
     struct kept *kept = malloc(sizeof *kept), *last;
 
     if (kept == NULL) {
-        tine__incoming_release(message);
+        drop(message);
         return -ENOMEM;
     }
     kept->message = *message;
@@ -166,13 +179,6 @@ static int said_at_once(int rc, int64_t timeout_ns)
     return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
 }
 
-static void close_descriptors(struct tine__incoming *message)
-{
-    for (uint32_t i = 0; i < message->fd_count; i++)
-        close(message->fds[i]);
-    message->fd_count = 0;
-}
-
 /* The next message, if it may go into memory of the caller's to message->into. */
 static int receive(tine_connection *connection, int64_t timeout_ns, struct tine__incoming *message)
 {
@@ -183,7 +189,7 @@ static int receive(tine_connection *connection, int64_t timeout_ns, struct tine_
         timeout_ns);
 }
 
-/* The next message as a whole, kept or new. No descriptors come with it. */
+/* The next message as a whole, kept or new. */
 static int receive_any(tine_connection *connection, int64_t timeout_ns,
                        struct tine__incoming *message)
 {
@@ -195,8 +201,6 @@ static int receive_any(tine_connection *connection, int64_t timeout_ns,
     rc = take_kept(connection, SIZE_MAX, message, NULL);
     if (rc == -ENOENT)
         rc = receive(connection, timeout_ns, message);
-    if (rc == 0)
-        close_descriptors(message);
     return rc;
 }
 
@@ -213,7 +217,6 @@ int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, s
         rc = receive(connection, timeout_ns, &message);
     if (rc < 0)
         return rc;
-    close_descriptors(&message);
     if (message.size > room) {
         rc = keep(connection, &message);
         if (rc == 0)
@@ -222,7 +225,7 @@ int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, s
     }
     if (message.size > 0 && message.data != buffer)
         memcpy(buffer, message.data, message.size);
-    tine__incoming_release(&message);
+    drop(&message);
     *size = message.size;
     return 0;
 }
@@ -244,7 +247,7 @@ int tine_connection_recv_bytes(tine_connection *connection, int64_t timeout_ns, 
     }
     if (message.size > 0)
         memcpy(copy, message.data, message.size);
-    tine__incoming_release(&message);
+    drop(&message);
     *bytes = copy;
     *size = message.size;
     return 0;
@@ -270,6 +273,7 @@ int tine_connection_recv_view(tine_connection *connection, int64_t timeout_ns,
 
     if (rc < 0)
         return rc;
+    close_descriptors(&incoming);
     hidden = (struct hidden){incoming.release, incoming.holder, incoming.token};
     *message = (tine_message){.data = incoming.data, .size = incoming.size};
     memcpy(message->opaque, &hidden, sizeof hidden);
@@ -332,6 +336,42 @@ static void lend(tine_connection *connection, const struct tine__incoming *messa
     tine__incoming_release(&before);
 }
 
+/* `F` in what has come: number i is the i-th that came beside it. */
+struct fetching {
+    struct tine__descriptors hooks;
+    struct tine__incoming *message;
+    bool taken[TINE__DESCRIPTORS_MAX];
+};
+
+static int fetch(struct tine__descriptors *hooks, uint64_t number, int *fd)
+{
+    struct fetching *fetching = (struct fetching *)hooks;
+
+    if (number >= fetching->message->fd_count)
+        return TINE_EFORMAT;
+    fetching->taken[number] = true;
+    *fd = fetching->message->fds[number];
+    return 0;
+}
+
+static int unpack(const tine_connection *connection, struct tine__incoming *message,
+                  const char *format, va_list args)
+{
+    struct fetching fetching = {.hooks = {.fetch = fetch}, .message = message};
+    struct tine__texts texts = {
+        .descriptors = connection->transport->descriptors ? &fetching.hooks : NULL,
+        .family = connection->transport->family,
+        .given_away = true,
+    };
+    int rc = tine__vunpack(message->data, message->size, format, false, args, &texts);
+
+    for (uint32_t i = 0; i < message->fd_count; i++)
+        if (rc < 0 || !fetching.taken[i])
+            close(message->fds[i]);
+    message->fd_count = 0;
+    return rc;
+}
+
 int tine_connection_recv(tine_connection *connection, int64_t timeout_ns, const char *format, ...)
 {
     static const struct tine__incoming nothing;
@@ -342,7 +382,7 @@ int tine_connection_recv(tine_connection *connection, int64_t timeout_ns, const 
     if (rc < 0)
         return rc;
     va_start(args, format);
-    rc = tine__vunpack(message.data, message.size, format, false, args, NULL);
+    rc = unpack(connection, &message, format, args);
     va_end(args);
     if (rc == 0 && borrows(format)) {
         lend(connection, &message);
@@ -385,15 +425,13 @@ static int check_writing(const tine_connection *connection)
     return connection->writable ? 0 : -EBADF;
 }
 
-static int send_bytes(tine_connection *connection, const void *bytes, size_t size,
-                      int64_t timeout_ns)
+static int send_message(tine_connection *connection, const struct tine__outgoing *message,
+                        int64_t timeout_ns)
 {
     struct tine__transport *transport = connection->transport;
-    struct tine__outgoing message = {.data = bytes, .size = size};
 
     return said_at_once(
-        transport->ops->send(transport, &message, tine__transport_deadline(timeout_ns)),
-        timeout_ns);
+        transport->ops->send(transport, message, tine__transport_deadline(timeout_ns)), timeout_ns);
 }
 
 int tine_connection_send_bytes(tine_connection *connection, const void *bytes, size_t size,
@@ -401,12 +439,33 @@ int tine_connection_send_bytes(tine_connection *connection, const void *bytes, s
 {
     int rc = bytes == NULL && size > 0 ? -EINVAL : check_writing(connection);
 
-    return rc < 0 ? rc : send_bytes(connection, bytes, size, timeout_ns);
+    return rc < 0 ? rc
+                  : send_message(connection, &(struct tine__outgoing){.data = bytes, .size = size},
+                                 timeout_ns);
+}
+
+/* `F` in what is sent: it travels beside the bytes, which say which one it is. */
+struct keeping {
+    struct tine__descriptors hooks;
+    uint32_t count;
+    int fds[TINE__DESCRIPTORS_MAX];
+};
+
+static int keep_descriptor(struct tine__descriptors *hooks, int fd, uint64_t *number)
+{
+    struct keeping *keeping = (struct keeping *)hooks;
+
+    if (keeping->count == TINE__DESCRIPTORS_MAX)
+        return -EMFILE;
+    keeping->fds[keeping->count] = fd;
+    *number = keeping->count++;
+    return 0;
 }
 
 int tine_connection_send(tine_connection *connection, int64_t timeout_ns, const char *format, ...)
 {
-    struct tine__arguments args = {.descriptors = NULL};
+    struct keeping keeping = {.hooks = {.keep = keep_descriptor}};
+    struct tine__arguments args;
     tine_buffer *scratch;
     int rc = check_writing(connection);
 
@@ -415,11 +474,15 @@ int tine_connection_send(tine_connection *connection, int64_t timeout_ns, const 
     scratch = take_scratch(connection);
     if (scratch == NULL)
         return -ENOMEM;
+    args.descriptors = connection->transport->descriptors ? &keeping.hooks : NULL;
     va_start(args.list, format);
     rc = tine__pack(scratch, format, false, &args);
     va_end(args.list);
     if (rc == 0)
-        rc = send_bytes(connection, scratch->data, scratch->size, timeout_ns);
+        rc = send_message(
+            connection,
+            &(struct tine__outgoing){scratch->data, scratch->size, keeping.fds, keeping.count},
+            timeout_ns);
     give_scratch(connection, scratch);
     return rc;
 }

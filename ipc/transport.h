@@ -2,6 +2,7 @@
 #ifndef TINE_IPC_TRANSPORT_H
 #define TINE_IPC_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -74,6 +75,8 @@ struct tine__transport_ops {
 /* In front of what the transport needs for itself. */
 struct tine__transport {
     const struct tine__transport_ops *ops;
+    bool family;      /* the other end is in the family: pointers and functions mean the same there */
+    bool descriptors; /* it carries them */
 };
 
 #define TINE__AT_ONCE ((tine__deadline)0)

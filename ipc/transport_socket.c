@@ -578,7 +578,7 @@ static struct socket_end *make_end(uint32_t side)
 
     if (end == NULL)
         return NULL;
-    end->base.ops = &socket_ops;
+    end->base = (struct tine__transport){&socket_ops, .family = true, .descriptors = true};
     end->fd = -1;
     end->side = side;
     end->hold.fd = -1;

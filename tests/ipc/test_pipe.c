@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -407,6 +408,171 @@ TEST(a_reader_walks_what_came)
     ck_assert_rc(tine_connection_recv_reader(ends.b, NULL, 0, &message, &reader), TINE_EFORMAT);
     ck_assert_rc(tine_connection_recv_reader(ends.b, NULL, 0, &message, &reader), -EAGAIN);
     pipe_end(&ends);
+}
+
+/* ---- descriptors, pointers, functions ---------------------------------------------------------- */
+
+static int a_file(const char *text)
+{
+    int fd = memfd_create("sent", MFD_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    return fd;
+}
+
+static void expect_file(int fd, const char *text)
+{
+    char room[64] = "";
+
+    ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    ck_assert_int_eq(pread(fd, room, sizeof room, 0), (ssize_t)strlen(text));
+    ck_assert_str_eq(room, text);
+    close(fd);
+}
+
+TEST(descriptors_go_through_with_messages_of_all_sizes, .loop_end = 3)
+{
+    static const size_t lengths[] = {10, 10000, 1000000};
+    static uint8_t bytes[1000000];
+    struct ends ends = pipe_with(NULL);
+    int one = a_file("one"), two = a_file("two"), got[2] = {-1, -1};
+    const void *came;
+    size_t size;
+
+    for (int i = 0; i < 50; i++) {
+        ck_assert_rc(tine_connection_send(ends.a, TINE_FOREVER, "Fy[F]", one, bytes,
+                                          lengths[loop_index], two),
+                     0);
+        ck_assert_rc(
+            tine_connection_recv(ends.b, TINE_FOREVER, "Fy[F]", &got[0], &came, &size, &got[1]), 0);
+        ck_assert_uint_eq(size, lengths[loop_index]);
+        expect_file(got[0], "one");
+        expect_file(got[1], "two");
+    }
+    close(one);
+    close(two);
+    pipe_end(&ends);
+}
+
+/* Whatever does not take them closes them: the suite looks for what is left open. */
+TEST(descriptors_that_nobody_takes_are_closed)
+{
+    struct ends ends = pipe_with(NULL);
+    int fd = a_file("x"), got = -1;
+    tine_message message;
+    int64_t q;
+    void *bytes;
+    size_t size;
+
+    for (int i = 0; i < 8; i++)
+        ck_assert_rc(tine_connection_send(ends.a, 0, "FF", fd, fd), 0);
+    close(fd);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "FF", &got, NULL), 0);
+    expect_file(got, "x");
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "Fq", &got, &q), TINE_EFORMAT);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "F", &got), TINE_EFORMAT);
+    ck_assert_rc(tine_connection_recv_view(ends.b, 0, &message), 0);
+    tine_message_release(&message);
+    ck_assert_rc(tine_connection_recv_bytes(ends.b, 0, &bytes, &size), 0);
+    free(bytes);
+    ck_assert_rc(tine_connection_recv_bytes_into(ends.b, NULL, 0, 0, &size), -EMSGSIZE);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "FF", NULL, &got), 0); /* kept with the message */
+    expect_file(got, "x");
+    ck_assert_rc(tine_connection_recv_bytes_into(ends.b, NULL, 0, 0, &size), -EMSGSIZE);
+    pipe_end(&ends);
+}
+
+TEST(at_most_sixteen_descriptors_go_with_a_message)
+{
+    struct ends ends = pipe_with(NULL);
+    int fd = a_file("x"), got[16];
+
+#define FOUR(x) x, x, x, x
+    ck_assert_rc(tine_connection_send(ends.a, 0, "FFFFFFFFFFFFFFFFF", FOUR(fd), FOUR(fd), FOUR(fd),
+                                      FOUR(fd), fd),
+                 -EMFILE);
+    ck_assert_rc(
+        tine_connection_send(ends.a, 0, "FFFFFFFFFFFFFFFF", FOUR(fd), FOUR(fd), FOUR(fd), FOUR(fd)),
+        0);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "FFFFFFFFFFFFFFFF", &got[0], &got[1], &got[2],
+                                      &got[3], &got[4], &got[5], &got[6], &got[7], &got[8], &got[9],
+                                      &got[10], &got[11], &got[12], &got[13], &got[14], &got[15]),
+                 0);
+    for (int i = 0; i < 16; i++)
+        expect_file(got[i], "x");
+    close(fd);
+    ck_assert_rc(tine_connection_send(ends.a, 0, "F", fd), -EBADF);
+    ck_assert_rc(tine_connection_poll(ends.b, 0), 0);
+    pipe_end(&ends);
+}
+
+/* A number for a descriptor that is not beside it. */
+TEST(descriptors_that_did_not_come_are_no_descriptors)
+{
+    struct ends ends = pipe_with(NULL);
+    int got = -1;
+
+    ck_assert_rc(tine_connection_send_bytes(ends.a, "\xd7\x02\0\0\0\0\0\0\0\0", 10, 0), 0);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "F", &got), TINE_EFORMAT);
+    ck_assert_int_eq(got, -1);
+    pipe_end(&ends);
+}
+
+TEST(a_receiver_without_room_for_descriptors_says_so, .loop_end = 2)
+{
+    static uint8_t bytes[100000];
+    struct rlimit before, limit;
+    struct ends ends = pipe_with(NULL);
+    int fd = a_file("x"), got[2] = {-1, -1};
+
+    for (int i = 0; i < 40; i++) {
+        ck_assert_rc(tine_connection_send(ends.a, 0, "FFy", fd, fd, bytes,
+                                          loop_index == 0 ? (size_t)10 : sizeof bytes),
+                     0);
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+        limit = before;
+        limit.rlim_cur = (rlim_t)fd + 2; /* room for one */
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        ck_assert_rc(tine_connection_recv(ends.b, 0, "FFy", &got[0], &got[1], NULL, NULL), -EMFILE);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    }
+    ck_assert_rc(tine_connection_send(ends.a, 0, "F", fd), 0);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "F", &got[0]), 0);
+    expect_file(got[0], "x");
+    close(fd);
+    pipe_end(&ends);
+}
+
+static int answer(void)
+{
+    return 42;
+}
+
+TEST(pointers_and_functions_go_through_within_the_family)
+{
+    struct ends ends = pipe_with(NULL);
+    int64_t *number = tine_alloc(sizeof *number);
+    tine_any_function *function = NULL;
+    void *pointer = NULL;
+
+    ck_assert_rc(tine_connection_send(ends.a, 0, "pc", number, (tine_any_function *)answer), 0);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "pc", &pointer, &function), 0);
+    ck_assert_ptr_eq(pointer, number);
+    ck_assert_int_eq(((int (*)(void))function)(), 42);
+    tine_free(number);
+    pipe_end(&ends);
+}
+
+TEST(pipes_leave_no_descriptors_open, .timeout_s = 60)
+{
+    for (int i = 0; i < 10000; i++) {
+        tine_connection *a, *b;
+
+        ck_assert_rc(tine_pipe(&a, &b, &(tine_pipe_options){.simplex = i & 1}), 0);
+        tine_connection_close(i & 2 ? a : b);
+        tine_connection_close(i & 2 ? b : a);
+    }
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */

@@ -31,7 +31,7 @@
  *     c           function, or NULL: tine_any_function *; unpacking: tine_any_function **; taken out
  *                                only of what comes from the family (see below)
  *     F           descriptor     int; only in the arguments of tine_pool_apply() and
- *                                tine_pool_submit(), and in tine_args()
+ *                                tine_pool_submit(), in tine_args(), and through a pipe
  *     oc          connection, or NULL: tine_connection *; unpacking: tine_connection **; where
  *                                `F` may be
  *     [...]       array          the values inside

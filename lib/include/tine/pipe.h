@@ -114,16 +114,16 @@ TINE_API void tine_connection_close(tine_connection *connection);
  *
  * In:      connection  a handle
  *          timeout_ns  how long to wait for room
- *          format      letters as for tine_pack(), see tine/codec.h
- *          ...         what the letters take
+ *          format      letters as for tine_pack(), see tine/codec.h; and `F` for a descriptor
+ *          ...         what the letters take; descriptors are borrowed
  * Out:     none
- * Shape:   the values behind one another, as tine_connection_recv() takes them
+ * Shape:   the values behind one another, as tine_connection_recv() takes them; at most 16 `F`
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code: then nothing was sent
  * Handle:  -EPIPE (nobody has the other end), -ETIMEDOUT, -EAGAIN (timeout 0 and no room),
- *          -ERANGE, -EMSGSIZE (more than message_bytes_max)
- * Give up: -EBADF (this end only receives), -EINVAL, -ENOMEM, TINE_EFORMAT, -ELOOP,
- *          -EOVERFLOW (see tine_pack)
+ *          -ERANGE, -EMSGSIZE (more than message_bytes_max), -EMFILE (more than 16 `F`)
+ * Give up: -EBADF (this end only receives, or `F` is no descriptor), -EINVAL, -ENOMEM,
+ *          TINE_EFORMAT, -ELOOP, -EOVERFLOW (see tine_pack)
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   sent whole or not at all
@@ -146,7 +146,8 @@ TINE_API TINE_CHECKED int tine_connection_send(tine_connection *connection, int6
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code
  * Handle:  TINE_EEOF (nobody has the other end, and everything is received), -ETIMEDOUT, -EAGAIN
- *          (timeout 0 and no message); TINE_EFORMAT, -ERANGE (another shape: the message is gone)
+ *          (timeout 0 and no message); TINE_EFORMAT, -ERANGE (another shape: the message is gone);
+ *          -EMFILE (no room here for its descriptors: it is gone)
  * Give up: TINE_ECHECKSUM, -EPROTO (it came damaged: it is gone), -EBADF (this end only sends),
  *          -EINVAL, -ENOMEM, -ELOOP
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
