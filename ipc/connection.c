@@ -19,6 +19,7 @@
 
 #include <tine/error.h>
 
+#include "ipc/handles.h"
 #include "ipc/transport_socket.h"
 #include "lib/codec.h"
 #include "lib/fork.h"
@@ -336,7 +337,7 @@ static void lend(tine_connection *connection, const struct tine__incoming *messa
     tine__incoming_release(&before);
 }
 
-/* `F` in what has come: number i is the i-th that came beside it. */
+/* `F` and `o` in what has come: number i is the i-th descriptor that came beside it. */
 struct fetching {
     struct tine__descriptors hooks;
     struct tine__incoming *message;
@@ -354,10 +355,23 @@ static int fetch(struct tine__descriptors *hooks, uint64_t number, int *fd)
     return 0;
 }
 
+static int borrow(struct tine__descriptors *hooks, uint64_t number, int *fd)
+{
+    const struct fetching *fetching = (const struct fetching *)hooks;
+
+    if (number >= fetching->message->fd_count)
+        return TINE_EFORMAT;
+    *fd = fetching->message->fds[number];
+    return 0;
+}
+
 static int unpack(const tine_connection *connection, struct tine__incoming *message,
                   const char *format, va_list args)
 {
-    struct fetching fetching = {.hooks = {.fetch = fetch}, .message = message};
+    struct fetching fetching = {
+        .hooks = {.fetch = fetch, .borrow = borrow, .handle_kinds = tine__handle_kinds},
+        .message = message,
+    };
     struct tine__texts texts = {
         .descriptors = connection->transport->descriptors ? &fetching.hooks : NULL,
         .family = connection->transport->family,
@@ -365,6 +379,10 @@ static int unpack(const tine_connection *connection, struct tine__incoming *mess
     };
     int rc = tine__vunpack(message->data, message->size, format, false, args, &texts);
 
+    if (rc == 0)
+        tine__handles_hand_over(&fetching.hooks);
+    else
+        tine__handles_close(&fetching.hooks);
     for (uint32_t i = 0; i < message->fd_count; i++)
         if (rc < 0 || !fetching.taken[i])
             close(message->fds[i]);
@@ -444,7 +462,7 @@ int tine_connection_send_bytes(tine_connection *connection, const void *bytes, s
                                  timeout_ns);
 }
 
-/* `F` in what is sent: it travels beside the bytes, which say which one it is. */
+/* `F` and `o` in what is sent: descriptors travel beside the bytes, which say which is which. */
 struct keeping {
     struct tine__descriptors hooks;
     uint32_t count;
@@ -464,7 +482,8 @@ static int keep_descriptor(struct tine__descriptors *hooks, int fd, uint64_t *nu
 
 int tine_connection_send(tine_connection *connection, int64_t timeout_ns, const char *format, ...)
 {
-    struct keeping keeping = {.hooks = {.keep = keep_descriptor}};
+    struct keeping keeping = {
+        .hooks = {.keep = keep_descriptor, .handle_kinds = tine__handle_kinds}};
     struct tine__arguments args;
     tine_buffer *scratch;
     int rc = check_writing(connection);

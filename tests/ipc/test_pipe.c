@@ -564,6 +564,79 @@ TEST(pointers_and_functions_go_through_within_the_family)
     pipe_end(&ends);
 }
 
+static void serve_what_comes(void *context)
+{
+    struct ends *ends = context;
+    tine_connection *b = keep_b(ends), *client;
+    int64_t number;
+
+    while (tine_connection_recv(b, TINE_FOREVER, "oc", &client) == 0) {
+        ck_assert_rc(tine_connection_recv(client, TINE_FOREVER, "q", &number), 0);
+        ck_assert_rc(tine_connection_send(client, TINE_FOREVER, "q", number + 1), 0);
+        tine_connection_close(client);
+    }
+    tine_connection_close(b);
+}
+
+/* A pipe that is younger than the process it goes to. */
+TEST(connections_go_through_connections)
+{
+    struct ends ends = pipe_with(NULL);
+    struct child server = child_start(serve_what_comes, &ends);
+    int64_t number;
+
+    keep_a(&ends);
+    for (int64_t i = 0; i < 50; i++) {
+        struct ends young = pipe_with(NULL);
+
+        ck_assert_rc(tine_connection_send(ends.a, TINE_FOREVER, "oc", young.b), 0);
+        tine_connection_close(young.b);
+        ck_assert_rc(tine_connection_send(young.a, TINE_FOREVER, "q", i), 0);
+        ck_assert_rc(tine_connection_recv(young.a, TINE_FOREVER, "q", &number), 0);
+        ck_assert_int_eq(number, i + 1);
+        ck_assert_rc(tine_connection_recv(young.a, TINE_FOREVER, "q", &number), TINE_EEOF);
+        tine_connection_close(young.a);
+    }
+    tine_connection_close(ends.a);
+    child_join(&server);
+}
+
+/* In flight in its own queue: nobody can ever receive it, and the kernel finds that out. */
+TEST(an_end_may_be_sent_to_itself)
+{
+    for (int i = 0; i < 100; i++) {
+        struct ends ends = pipe_with(NULL);
+
+        ck_assert_rc(tine_connection_send(ends.a, 0, "oc", ends.b), 0);
+        ck_assert_rc(tine_connection_send(ends.b, 0, "oc", ends.a), 0);
+        tine_connection_close(ends.a);
+        tine_connection_close(ends.b);
+    }
+}
+
+TEST(connections_that_nobody_takes_are_closed)
+{
+    struct ends ends = pipe_with(NULL), sent = pipe_with(NULL);
+    tine_connection *got = NULL;
+    tine_message message;
+    int64_t number;
+
+    ck_assert_rc(tine_connection_send(ends.a, 0, "ocq", sent.b, INT64_C(3)), 0);
+    ck_assert_rc(tine_connection_send(ends.a, 0, "oc", sent.b), 0);
+    ck_assert_rc(tine_connection_send(ends.a, 0, "oc", sent.b), 0);
+    ck_assert_rc(tine_connection_send(ends.a, 0, "oc", NULL), 0);
+    tine_connection_close(sent.b);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "ocs", &got, NULL), TINE_EFORMAT);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "oc", NULL), 0);
+    ck_assert_rc(tine_connection_recv_view(ends.b, 0, &message), 0);
+    tine_message_release(&message);
+    ck_assert_rc(tine_connection_recv(sent.a, 0, "q", &number), TINE_EEOF);
+    tine_connection_close(sent.a);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "oc", &got), 0);
+    ck_assert_ptr_null(got);
+    pipe_end(&ends);
+}
+
 TEST(pipes_leave_no_descriptors_open, .timeout_s = 60)
 {
     for (int i = 0; i < 10000; i++) {

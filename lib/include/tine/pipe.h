@@ -114,14 +114,17 @@ TINE_API void tine_connection_close(tine_connection *connection);
  *
  * In:      connection  a handle
  *          timeout_ns  how long to wait for room
- *          format      letters as for tine_pack(), see tine/codec.h; and `F` for a descriptor
+ *          format      letters as for tine_pack(), see tine/codec.h; and `F` for a descriptor,
+ *                      `oc` for a connection
  *          ...         what the letters take; descriptors are borrowed
  * Out:     none
- * Shape:   the values behind one another, as tine_connection_recv() takes them; at most 16 `F`
+ * Shape:   the values behind one another, as tine_connection_recv() takes them; at most 16
+ *          descriptors, of which a connection has two
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code: then nothing was sent
  * Handle:  -EPIPE (nobody has the other end), -ETIMEDOUT, -EAGAIN (timeout 0 and no room),
- *          -ERANGE, -EMSGSIZE (more than message_bytes_max), -EMFILE (more than 16 `F`)
+ *          -ERANGE, -EMSGSIZE (more than message_bytes_max), -EMFILE (more than 16
+ *          descriptors)
  * Give up: -EBADF (this end only receives, or `F` is no descriptor), -EINVAL, -ENOMEM,
  *          TINE_EFORMAT, -ELOOP, -EOVERFLOW (see tine_pack)
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
