@@ -22,6 +22,7 @@
 #include "lib/sys_poll.h"
 #include "lib/waitable.h"
 #include "shm/pollable.h"
+#include "shm/spin.h"
 #include "shm/waiters.h"
 #include "shm/watch.h"
 
@@ -191,7 +192,7 @@ static void arm_all(const struct waiting *waiting)
 {
     if (!waiting->has_bell)
         return;
-    tine__bell_silence(&waiting->bell);
+    tine__bell_silence(&waiting->bell, waiting->fds[waiting->polled].revents != 0);
     for (size_t i = 0; i < waiting->n; i++)
         if (waiting->seats[i].slots[0] != NULL)
             waiting->waitables[i].kind->arm(&waiting->waitables[i]);
@@ -245,15 +246,38 @@ static int sleep_among_objects(struct waiting *waiting, tine__deadline deadline)
     }
 }
 
+/* How many are ready, or a negative code. */
+static int64_t spin_for_few(const struct waiting *waiting)
+{
+    static struct tine__spin spin; /* how long it paid lately, of all waits of this process */
+    struct tine__spinning spinning;
+    int64_t found;
+
+    if (waiting->n > FEW)
+        return 0;
+    for (tine__spin_begin(&spin, &spinning, 0); tine__spin_on(&spinning);) {
+        found = look_at_all(waiting, false);
+        if (found != 0) {
+            tine__spin_hit(&spin, &spinning);
+            return found;
+        }
+    }
+    tine__spin_missed(&spin, &spinning);
+    return 0;
+}
+
 static int wait_long(struct waiting *waiting, tine__deadline deadline)
 {
-    int64_t left = tine__deadline_left(deadline);
+    int64_t left = tine__deadline_left(deadline), found;
     int rc;
 
     if (!waiting->in_memory) {
         rc = tine__sys_poll(waiting->fds, waiting->polled, left == INT64_MAX ? -1 : left);
         return rc < 0 ? rc : count_ready(waiting);
     }
+    found = spin_for_few(waiting);
+    if (found != 0)
+        return found < 0 ? (int)found : conclude(waiting, false);
     watch_all(waiting);
     rc = sleep_among_objects(waiting, deadline);
     unwatch_all(waiting);

@@ -70,21 +70,29 @@ int tine__sys_bell(uint64_t number)
     return rc;
 }
 
-/*
- * A socket for each ring: one that is kept would have to be told from what the program opened under
- * its number after it had closed all that it does not know.
- */
-int tine__sys_ring(uint64_t number)
+bool tine__sys_is_bell(int fd, uint64_t number)
+{
+    struct sockaddr_un expected, address;
+    socklen_t wanted = name_bell(&expected, number), length = sizeof address;
+    int saved = errno;
+    bool is_bell = getsockname(fd, (struct sockaddr *)&address, &length) == 0 && length == wanted &&
+                   memcmp(&address, &expected, wanted) == 0;
+
+    errno = saved;
+    return is_bell;
+}
+
+int tine__sys_ring(int from, uint64_t number)
 {
     struct sockaddr_un address;
     socklen_t length = name_bell(&address, number);
     int saved = errno, rc = 0;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = from >= 0 ? from : socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0 || sendto(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&address,
                          length) < 0)
         rc = -errno;
-    if (fd >= 0)
+    if (fd >= 0 && from < 0)
         close(fd);
     errno = saved;
     return rc == -EAGAIN ? 0 : rc;
@@ -95,7 +103,7 @@ void tine__sys_bell_silence(int fd)
     int saved = errno;
     char byte;
 
-    while (recv(fd, &byte, sizeof byte, MSG_DONTWAIT) >= 0 || errno == EINTR)
+    while (recv(fd, &byte, sizeof byte, MSG_DONTWAIT) < 0 && errno == EINTR)
         ;
     errno = saved;
 }

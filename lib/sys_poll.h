@@ -2,6 +2,7 @@
 #ifndef TINE_LIB_SYS_POLL_H
 #define TINE_LIB_SYS_POLL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,9 +18,13 @@ struct pollfd;
 int tine__sys_poll(struct pollfd *fds, size_t count, int64_t timeout_ns);
 
 int tine__sys_bell(uint64_t number); /* -EADDRINUSE: choose another */
-/* Async-signal-safe. 0 also when it is full of rings; -ECONNREFUSED: nobody has it; -EMFILE, -ENFILE … */
-int tine__sys_ring(uint64_t number);
-void tine__sys_bell_silence(int fd); /* takes all rings out */
+bool tine__sys_is_bell(int fd, uint64_t number);
+/*
+ * Rings from that bell, or -1: from a socket made for it. 0 also when it is full of rings; -ECONNREFUSED: nobody
+ * has that number; -EMFILE, -ENFILE … These three are async-signal-safe.
+ */
+int tine__sys_ring(int from, uint64_t number);
+void tine__sys_bell_silence(int fd); /* takes a ring out, the only one as a rule */
 
 /* Of tine__sys_epoll's. Adds fd, level-triggered, readable; `cookie` is what tine__sys_epoll_look gives for it. */
 int tine__sys_epoll_add(int epoll, int fd, uint64_t cookie);

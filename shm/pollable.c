@@ -160,10 +160,7 @@ static void silence(struct tine__bell_shm *bell)
         if (cookies[i] == cookie(bell, TIMER))
             (void)tine__sys_timer_set(bell->timer, TINE__LOOK_NS);
     }
-    if (rung)
-        tine__bell_silence(&held);
-    else /* who set it was killed, or is about to ring */
-        atomic_store_explicit(&bell->rung, 0, memory_order_seq_cst);
+    tine__bell_silence(&held, rung);
 }
 
 bool tine__pollable_quiet(const void *point)

@@ -18,6 +18,8 @@
  * There is one sweeper at a time; if it dies, another does it all again, which is the same. A stopped
  * one keeps nobody from anything but sweeping.
  *
+ * A process keeps one idle bell, for taking and leaving one costs more than ringing it.
+ *
  * A bell may be used by another while somebody still goes by an old entry: that one is rung in vain,
  * and an entry is only taken out if it bears the generation that was found. (256 reuses in between, and a
  * watcher is told by its look from then on.)
@@ -199,17 +201,71 @@ static int hang_up(struct tine__bell_shm *bell)
     return fd;
 }
 
-int tine__bell_open(struct tine__bell *bell)
+/* ---- the idle bell --------------------------------------------------------------------------- */
+
+/*
+ * One bell that is not in use stays open for the next that is wanted in this process, and to ring
+ * others with: descriptor + 1 in the upper half, tag in the lower; 0: none. Programs close descriptors that they do not
+ * know, and a forked child inherits it, so it is looked at before it is used.
+ */
+static _Atomic uint64_t idle;
+
+static bool take_idle(struct tine__bell *bell)
+{
+    uint64_t kept = atomic_exchange_explicit(&idle, 0, memory_order_acquire);
+    uint64_t owner;
+    bool is_open;
+
+    if (kept == 0)
+        return false;
+    *bell = (struct tine__bell){tine__bell_at((uint32_t)kept >> 8), (uint32_t)kept,
+                                (int)(kept >> 32) - 1};
+    owner = atomic_load_explicit(&bell->shared->owner, memory_order_acquire);
+    is_open = tine__sys_is_bell(bell->fd,
+                                atomic_load_explicit(&bell->shared->address, memory_order_relaxed));
+    if (owner == tine__owner_word() && is_open)
+        return true;
+    if (owner == tine__owner_word())
+        atomic_store_explicit(&bell->shared->owner, 0, memory_order_release);
+    else if (is_open)
+        close(bell->fd);
+    return false;
+}
+
+static bool keep_idle(const struct tine__bell *bell)
+{
+    uint64_t none = 0;
+
+    return atomic_compare_exchange_strong_explicit(&idle, &none,
+                                                   (uint64_t)(bell->fd + 1) << 32 | bell->tag,
+                                                   memory_order_release, memory_order_relaxed);
+}
+
+static void shut(struct tine__bell *bell)
+{
+    close(bell->fd);
+    atomic_store_explicit(&hint, bell->tag >> 8, memory_order_relaxed);
+    /* release: pairs with the CAS in take_free */
+    atomic_store_explicit(&bell->shared->owner, 0, memory_order_release);
+}
+
+static void give_back(struct tine__bell *bell)
+{
+    if (!keep_idle(bell))
+        shut(bell);
+}
+
+/* ---- open, close, ring ----------------------------------------------------------------------- */
+
+static int make_bell(struct tine__bell *bell)
 {
     int64_t number = take_bell();
     struct tine__bell_shm *shared;
-    uint32_t generation;
     int fd;
 
     if (number < 0)
         return (int)number;
     shared = tine__bell_at((uint32_t)number);
-    generation = atomic_fetch_add_explicit(&shared->generation, 1, memory_order_acq_rel) + 1;
     atomic_store_explicit(&shared->uses, 0, memory_order_relaxed);
     atomic_store_explicit(&shared->rung, 0, memory_order_relaxed);
     fd = hang_up(shared);
@@ -217,33 +273,56 @@ int tine__bell_open(struct tine__bell *bell)
         atomic_store_explicit(&shared->owner, 0, memory_order_release);
         return fd;
     }
-    shared->tag = (uint32_t)number << 8 | (generation & 0xff);
-    *bell = (struct tine__bell){shared, shared->tag, fd};
+    *bell = (struct tine__bell){shared, (uint32_t)number << 8, fd};
     return 0;
+}
+
+/* Who comes upon an entry of its former use is to see that. */
+static void renew(struct tine__bell *bell)
+{
+    uint32_t generation =
+        atomic_fetch_add_explicit(&bell->shared->generation, 1, memory_order_acq_rel) + 1;
+
+    bell->tag = (bell->tag & ~(uint32_t)0xff) | (generation & 0xff);
+    bell->shared->tag = bell->tag;
+}
+
+int tine__bell_open(struct tine__bell *bell)
+{
+    int rc = take_idle(bell) ? 0 : make_bell(bell);
+
+    if (rc == 0)
+        renew(bell);
+    return rc;
 }
 
 void tine__bell_close(struct tine__bell *bell)
 {
-    close(bell->fd);
-    atomic_store_explicit(&hint, bell->tag >> 8, memory_order_relaxed);
-    /* release: pairs with the CAS in take_free */
-    atomic_store_explicit(&bell->shared->owner, 0, memory_order_release);
+    give_back(bell);
     *bell = (struct tine__bell){.fd = -1};
 }
 
-void tine__bell_silence(const struct tine__bell *bell)
+void tine__bell_silence(const struct tine__bell *bell, bool readable)
 {
-    tine__sys_bell_silence(bell->fd);
+    if (readable)
+        tine__sys_bell_silence(bell->fd);
     atomic_store_explicit(&bell->shared->rung, 0, memory_order_seq_cst);
 }
 
 static void ring(struct tine__bell_shm *bell)
 {
+    uint64_t address = atomic_load_explicit(&bell->address, memory_order_relaxed);
+    struct tine__bell own;
     int rc;
 
     if (atomic_exchange_explicit(&bell->rung, 1, memory_order_seq_cst) != 0)
         return;
-    rc = tine__sys_ring(atomic_load_explicit(&bell->address, memory_order_relaxed));
+    if (take_idle(&own)) {
+        rc = tine__sys_ring(own.fd, address);
+        give_back(&own);
+    } else {
+        rc = tine__sys_ring(-1, address);
+    }
     if (rc < 0)
         atomic_store_explicit(&bell->rung, 0, memory_order_seq_cst);
     if (rc == -ECONNREFUSED)

@@ -13,7 +13,7 @@
  * entered for it. See shm/watch.c.
  *
  *     tine__bell_open(&bell); tine__watch_enter(&bell, point, &slot);
- *     for (;;) { tine__bell_silence(&bell); arm; if (ready) break; poll(bell.fd, …, TINE__LOOK_NS) }
+ *     for (;;) { tine__bell_silence(&bell, rung); arm; if (ready) break; rung = poll(bell.fd, …, TINE__LOOK_NS) }
  *     tine__watch_leave(slot); tine__bell_close(&bell);
  *
  * arm: the word says "watched" from now until it has rung (tine__waiters_watch). A change whose maker
@@ -53,8 +53,11 @@ struct tine__bell {
 /* -ENOMEM, -EMFILE, -ENFILE, -ENOLCK (65,536 are in use), … */
 int tine__bell_open(struct tine__bell *bell);
 void tine__bell_close(struct tine__bell *bell); /* all its watches have been left */
-/* From here on the next change rings again. The caller then arms, and tests what it waits for. */
-void tine__bell_silence(const struct tine__bell *bell);
+/*
+ * From here on the next change rings again. The caller then arms, and tests what it waits for. readable: its
+ * descriptor is. (A ring may still come late, for nothing.)
+ */
+void tine__bell_silence(const struct tine__bell *bell, bool readable);
 
 /* *slot is for leaving. -ENOTSUP: not in the family heap; -ENOMEM. */
 int tine__watch_enter(const struct tine__bell *bell, const void *point, _Atomic uint64_t **slot);

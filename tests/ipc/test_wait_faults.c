@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting when the system gives nothing: every call that may fail is made to fail, the k-th for
+ * Waiting when the system gives nothing: every function that may fail is made to fail at its k-th call, for
  * every k until all goes well. The program is linked so that these calls come here first (ld --wrap).
  * A wait that cannot have a bell or a table looks again and again; nothing is left behind.
  */
@@ -33,35 +33,42 @@ __attribute__((constructor)) static void open_heap_first(void)
         _exit(99);
 }
 
-static int until_failure; /* 0: none fails */
+/* In the order in which they are called first, for what they have made stays for the next time. */
+enum { MALLOC, ALIGNED_ALLOC, BELL, EPOLL, TIMER, EPOLL_ADD, TIMER_SET, POLL, FUNCTIONS };
 
-static bool fails(void)
+static int failing;       /* one of these */
+static int until_failure; /* calls of it; 0: none fails */
+
+static bool fails(int function)
 {
-    return until_failure > 0 && --until_failure == 0;
+    return function == failing && until_failure > 0 && --until_failure == 0;
 }
 
-#define WRAP(type, name, failure, parameters, arguments)                                           \
+#define WRAP(function, type, name, failure, parameters, arguments)                                 \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
     type __wrap_##name parameters                                                                  \
     {                                                                                              \
-        return fails() ? failure : __real_##name arguments;                                        \
+        return fails(function) ? failure : __real_##name arguments;                                \
     }
 
-WRAP(void *, malloc, NULL, (size_t size), (size))
-WRAP(void *, tine_aligned_alloc, NULL, (size_t alignment, size_t size), (alignment, size))
-WRAP(int, tine__sys_bell, -EMFILE, (uint64_t number), (number))
-WRAP(int, tine__sys_epoll, -EMFILE, (void), ())
-WRAP(int, tine__sys_timer, -ENFILE, (void), ())
-WRAP(int, tine__sys_timer_set, -EINVAL, (int fd, int64_t ns), (fd, ns))
-WRAP(int, tine__sys_epoll_add, -ENOSPC, (int epoll, int fd, uint64_t cookie), (epoll, fd, cookie))
-WRAP(int, tine__sys_poll, -ENOMEM, (struct pollfd * fds, size_t count, int64_t timeout_ns),
+WRAP(MALLOC, void *, malloc, NULL, (size_t size), (size))
+WRAP(ALIGNED_ALLOC, void *, tine_aligned_alloc, NULL, (size_t alignment, size_t size),
+     (alignment, size))
+WRAP(BELL, int, tine__sys_bell, -EMFILE, (uint64_t number), (number))
+WRAP(EPOLL, int, tine__sys_epoll, -EMFILE, (void), ())
+WRAP(TIMER, int, tine__sys_timer, -ENFILE, (void), ())
+WRAP(EPOLL_ADD, int, tine__sys_epoll_add, -ENOSPC, (int epoll, int fd, uint64_t cookie),
+     (epoll, fd, cookie))
+WRAP(TIMER_SET, int, tine__sys_timer_set, -EINVAL, (int fd, int64_t ns), (fd, ns))
+WRAP(POLL, int, tine__sys_poll, -ENOMEM, (struct pollfd * fds, size_t count, int64_t timeout_ns),
      (fds, count, timeout_ns))
 
 struct scene {
     tine_event *events[ENTRIES];
     tine_waitable on[ENTRIES];
     int fds[2];
+    int failures;
 };
 
 static struct scene *scene_new(void)
@@ -96,33 +103,57 @@ static int descriptors(void)
     return fd; /* the lowest that is free */
 }
 
-/* What a wait of nothing returns when its k-th call fails; *all_went_well: it did not make as many. */
-static int wait_with_failure(struct scene *scene, int k, bool *all_went_well)
+/* A bell stays open for the next wait. */
+static void assert_none_left(int before)
 {
+    ck_assert_int_ge(descriptors(), before);
+    ck_assert_int_le(descriptors(), before + 1);
+}
+
+/* Makes the k-th call fail; true when it was made. */
+static bool wait_in_vain(struct scene *scene, int k)
+{
+    bool failed;
     int rc;
 
     until_failure = k;
     rc = tine_wait(scene->on, ENTRIES, TINE_MS(1));
-    *all_went_well = until_failure > 0;
+    failed = until_failure == 0;
     until_failure = 0;
-    return rc;
+    ck_assert_msg(rc == 0 || rc == -ENOMEM, "function %d fails: %s", failing, tine_errname(rc));
+    ck_assert_uint_eq(scene->on[0].ready, rc == 0 ? 0 : 99);
+    scene->on[0].ready = 99;
+    return failed;
 }
 
+/* In a process of its own, which keeps no bell from before. */
+static void wait_with_failures(void *context)
+{
+    struct scene *scene = context;
+    int before = descriptors();
+
+    for (int k = 1; wait_in_vain(scene, k); k++) {
+        scene->failures++;
+        assert_none_left(before);
+    }
+}
+
+static void in_a_child_each(void (*body)(void *), struct scene *scene)
+{
+    for (failing = 0; failing < FUNCTIONS; failing++) {
+        struct child child = child_start(body, scene);
+
+        child_join(&child);
+    }
+}
+
+/* What was allocated for the table stays for the next test, so that may fail or not. */
 TEST(a_wait_bears_or_reports_every_failure)
 {
     struct scene *scene = scene_new();
-    bool all_went_well = false;
-    int before = descriptors(), k;
 
-    for (k = 1; !all_went_well; k++) {
-        int rc = wait_with_failure(scene, k, &all_went_well);
-
-        ck_assert_msg(rc == 0 || rc == -ENOMEM, "call %d fails: %s", k, tine_errname(rc));
-        ck_assert_uint_eq(scene->on[0].ready, rc == 0 ? 0 : 99);
-        scene->on[0].ready = 99;
-        ck_assert_int_eq(descriptors(), before);
-    }
-    ck_assert_int_ge(k, 8);
+    in_a_child_each(wait_with_failures, scene);
+    ck_assert_int_ge(scene->failures, 2 + 1 + 2); /* of malloc, the bell, poll */
     scene_free(scene);
 }
 
@@ -133,43 +164,53 @@ static void set_last(void *context)
     ck_assert_rc(tine_event_set(scene->events[ENTRIES - 2]), 0);
 }
 
-/* No bell can be hung up: the change is seen all the same. */
-TEST(without_a_bell_changes_are_seen)
+/* Neither a bell nor a table can be had: the change is seen all the same. */
+TEST(without_a_bell_changes_are_seen, .loop_end = 3)
 {
     struct scene *scene = scene_new();
+    struct child child;
 
-    for (int k = 1; k < 12; k++) {
-        struct child child = child_start(set_last, scene);
-        int rc;
-
-        until_failure = k;
-        rc = tine_wait(scene->on, ENTRIES, TINE_FOREVER);
-        until_failure = 0;
-        ck_assert_msg(rc == 1 || rc == -ENOMEM, "call %d fails: %s", k, tine_errname(rc));
-        child_join(&child);
-        ck_assert_rc(tine_event_clear(scene->events[ENTRIES - 2]), 0);
-    }
+    failing = loop_index == 0 ? BELL : ALIGNED_ALLOC;
+    until_failure = loop_index == 2 ? 2 : 1;
+    child = child_start(set_last, scene);
+    ck_assert_rc(tine_wait(scene->on, ENTRIES, TINE_FOREVER), 1);
+    until_failure = 0;
+    child_join(&child);
     scene_free(scene);
+}
+
+static int make_in_vain(struct scene *scene, int k)
+{
+    int fd;
+
+    until_failure = k;
+    fd = tine_waitable_fd(&scene->on[0]);
+    until_failure = 0;
+    return fd;
+}
+
+static void make_with_failures(void *context)
+{
+    struct scene *scene = context;
+    int before = descriptors(), fd;
+
+    for (int k = 1; (fd = make_in_vain(scene, k)) < 0; k++) {
+        scene->failures++;
+        assert_none_left(before);
+    }
+    ck_assert_rc(tine_event_set(scene->events[0]), 0);
+    ck_assert_int_eq(tine__sys_poll_in(fd, 0), 1);
+    ck_assert_rc(tine_event_clear(scene->events[0]), 0);
+    tine_waitable_close(fd);
+    assert_none_left(before);
 }
 
 TEST(a_descriptor_that_cannot_be_made_leaves_nothing)
 {
     struct scene *scene = scene_new();
-    int before = descriptors(), fd = -1, k;
 
-    for (k = 1; fd < 0; k++) {
-        until_failure = k;
-        fd = tine_waitable_fd(&scene->on[0]);
-        until_failure = 0;
-        ck_assert_int_eq(descriptors(), fd < 0 ? before : descriptors());
-        ck_assert(fd >= 0 || fd == -ENOMEM || fd == -EMFILE || fd == -ENFILE || fd == -ENOSPC ||
-                  fd == -EINVAL);
-    }
-    ck_assert_int_ge(k, 8);
-    ck_assert_rc(tine_event_set(scene->events[0]), 0);
-    ck_assert_int_eq(tine__sys_poll_in(fd, 0), 1);
-    tine_waitable_close(fd);
-    ck_assert_int_eq(descriptors(), before);
+    in_a_child_each(make_with_failures, scene);
+    ck_assert_int_ge(scene->failures, 1 + 1 + 1 + 2 + 1); /* the bell, epoll, timer, both in it */
     scene_free(scene);
 }
 

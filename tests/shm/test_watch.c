@@ -91,12 +91,12 @@ TEST(a_change_rings_who_watches)
     struct tine__bell bell = bell_new();
     _Atomic uint64_t *slot = enter(&bell, event);
 
-    tine__bell_silence(&bell);
+    tine__bell_silence(&bell, true);
     tine__waiters_watch(point_of(event));
     ck_assert(!has_rung(bell.fd));
     ck_assert_rc(tine_event_set(event), 0);
     ck_assert(has_rung(bell.fd));
-    tine__bell_silence(&bell);
+    tine__bell_silence(&bell, true);
     ck_assert(!has_rung(bell.fd));
     ck_assert_rc(tine_event_set(event), 0); /* nobody has armed since */
     ck_assert(!has_rung(bell.fd));
@@ -123,7 +123,7 @@ TEST(one_bell_serves_many_points)
         ck_assert_int_eq(entries_of(events[i]), 1);
         ck_assert_rc(tine_event_set(events[i]), 0);
         ck_assert(has_rung(bell.fd));
-        tine__bell_silence(&bell);
+        tine__bell_silence(&bell, true);
     }
     for (int i = 0; i < MANY; i++) {
         tine__watch_leave(slots[i]);
@@ -199,7 +199,7 @@ static void watch_once(void *context)
     struct tine__bell bell = bell_new();
     _Atomic uint64_t *slot = enter(&bell, scene->event);
 
-    tine__bell_silence(&bell);
+    tine__bell_silence(&bell, true);
     tine__waiters_watch(point_of(scene->event));
     gate_raise(scene->ready);
     await_ring(bell.fd);
@@ -427,7 +427,7 @@ static void arm_stepped(void *context)
 {
     (void)context;
     ck_assert_rc(tine_event_clear(stepped.event), 0);
-    tine__bell_silence(&stepped_bell);
+    tine__bell_silence(&stepped_bell, true);
     tine__waiters_watch(point_of(stepped.event));
 }
 
@@ -462,7 +462,7 @@ static void watch_and_leave(void *context)
     _Atomic uint64_t *slot = enter(&bell, stepped.event);
 
     (void)context;
-    tine__bell_silence(&bell);
+    tine__bell_silence(&bell, true);
     tine__waiters_watch(point_of(stepped.event));
     tine__watch_leave(slot);
     tine__bell_close(&bell);
