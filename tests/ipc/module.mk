@@ -10,6 +10,7 @@ tests_ipc = \
 	%D%/test_frame \
 	%D%/test_handles \
 	%D%/test_listener \
+	%D%/test_listener_python \
 	%D%/test_pipe \
 	%D%/test_pipe_faults \
 	%D%/test_queue \
@@ -32,6 +33,7 @@ endif
 %C%_test_frame_LDADD = libtinetest.la
 %C%_test_handles_LDADD = libtinetest.la
 %C%_test_listener_LDADD = libtinetest.la
+%C%_test_listener_python_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
 %C%_test_pipe_faults_LDADD = libtinetest.la
 %C%_test_pipe_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \

@@ -38,6 +38,18 @@ void python_do(struct python *python, const char *format, ...)
 const char *python_ask(struct python *python, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The same in halves, for what needs the test's help meanwhile: begun here, ended with the answer. */
+void python_begin(struct python *python, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+const char *python_finish(struct python *python); /* "" or "!" and the exception */
+
+/*
+ * A Python 3.MINOR: of those that the environment's TINE_PYTHONS lists, in the path, or of pyenv. NULL:
+ * there is none. Valid until the next call.
+ */
+const char *python_of_version(int minor);
+void python_start_at(struct python *python, const char *path);
+
 /* Executes a python3 that has the module, with these arguments; returns where there is none. */
 void python_exec(const char *module, char *const arguments[]);
 
