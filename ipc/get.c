@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "ipc/charge.h"
+#include "lib/codec.h"
 
 static int take_next(tine_queue *queue, uint32_t party, tine__deadline deadline, uint32_t *index,
                      uint64_t *word)
@@ -191,8 +192,8 @@ static int get_values(tine_queue *queue, int64_t timeout_ns, const char *format,
 
     if (rc < 0)
         return rc;
-    return end_get(
-        &get, tine_vunpack(tine__slot_data(slot_got(&get)), slot_got(&get)->size, format, args));
+    return end_get(&get, tine__vunpack_family(tine__slot_data(slot_got(&get)), slot_got(&get)->size,
+                                              format, args));
 }
 
 int tine_queue_get(tine_queue *queue, int64_t timeout_ns, const char *format, ...)

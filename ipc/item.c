@@ -13,6 +13,7 @@
 
 #include <tine/error.h>
 
+#include "lib/codec.h"
 #include "lib/fork.h"
 
 void tine__item_begin(tine_queue_item *item, tine_queue *queue, uint32_t index, uint64_t word)
@@ -48,7 +49,7 @@ int tine_queue_item_unpack(const tine_queue_item *item, const char *format, ...)
     if (item == NULL)
         return -EINVAL;
     va_start(args, format);
-    rc = tine_vunpack(item->data, item->size, format, args);
+    rc = tine__vunpack_family(item->data, item->size, format, args);
     va_end(args);
     return rc;
 }

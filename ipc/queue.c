@@ -19,10 +19,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include <tine/error.h>
 #include <tine/heap.h>
 
 #include "lib/fork.h"
+#include "lib/sys.h"
 
 #define BYTES_MAX   ((uint64_t)1 << 40)
 #define TAKING_OVER ((uint64_t)1 << 63)
@@ -247,3 +250,58 @@ void tine_queue_close(tine_queue *queue)
     free(queue->leases.all);
     free(queue);
 }
+
+/* ---- as a value ------------------------------------------------------------------------------ */
+
+/* words: the queue, its entry in the register */
+static int give_queue(const void *handle, struct tine__handle_parts *parts)
+{
+    const tine_queue *queue = handle;
+
+    parts->words[0] = (uint64_t)(uintptr_t)queue->shm;
+    parts->words[1] = (uint64_t)(uintptr_t)queue->keepalive.entry;
+    parts->fds[0] = queue->keepalive.fd;
+    parts->fd_count = 1;
+    return 0;
+}
+
+static int take_hold(tine_queue *queue, const struct tine__handle_parts *parts)
+{
+    int fd = tine__sys_dup(parts->fds[0]), rc;
+
+    if (fd < 0)
+        return fd;
+    rc = tine__keepalive_adopt(&queue->keepalive, fd, (void *)(uintptr_t)parts->words[0],
+                               (struct tine__kept_shm *)(uintptr_t)parts->words[1], &kind);
+    if (rc < 0)
+        close(fd);
+    return rc < 0 ? TINE_EFORMAT : 0;
+}
+
+static int take_queue(const struct tine__handle_parts *parts, void **handle)
+{
+    tine_queue *made;
+    int rc;
+
+    if (parts->fd_count != 1 || parts->words[2] != 0 || parts->words[3] != 0)
+        return TINE_EFORMAT;
+    made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return -ENOMEM;
+    rc = take_hold(made, parts);
+    if (rc < 0) {
+        free(made);
+        return rc;
+    }
+    made->shm = made->keepalive.object;
+    *handle = made;
+    return 0;
+}
+
+static void close_queue(void *handle)
+{
+    tine_queue_close(handle);
+}
+
+const struct tine__handle_kind tine__queue_kind = {
+    .letter = 'q', .give = give_queue, .take = take_queue, .close = close_queue};

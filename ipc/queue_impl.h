@@ -16,6 +16,7 @@
 #include "ipc/slots.h"
 #include "lib/clock.h"
 #include "lib/futex_lock.h"
+#include "lib/handle.h"
 #include "shm/keepalive.h"
 #include "shm/spin.h"
 #include "shm/waiters.h"
@@ -128,6 +129,9 @@ static inline bool tine__queue_has_returned(const struct tine__queue_shm *shm)
 }
 
 /* ---- ipc/queue.c ----------------------------------------------------------------------------- */
+
+/* `oq`. Leases do not travel. */
+extern const struct tine__handle_kind tine__queue_kind;
 
 /* The caller's party; to be called first in each call. Negative: -ENOLCK, -ENOMEM. */
 int tine__queue_enter(tine_queue *queue);

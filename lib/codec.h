@@ -112,6 +112,8 @@ int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple
 /* The same without the short way (lib/unpack_short.c). */
 int tine__vunpack_anything(const void *bytes, size_t size, const char *format, bool tuple,
                            va_list args, struct tine__texts *texts);
+/* tine_vunpack, of bytes that come from inside the family. */
+int tine__vunpack_family(const void *bytes, size_t size, const char *format, va_list args);
 
 /* ---- `p`: the heap registers itself, because lib knows nothing of it ------------------------- */
 

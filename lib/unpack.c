@@ -510,6 +510,13 @@ int tine_vunpack(const void *bytes, size_t size, const char *format, va_list arg
     return tine__vunpack(bytes, size, format, false, args, NULL);
 }
 
+int tine__vunpack_family(const void *bytes, size_t size, const char *format, va_list args)
+{
+    struct tine__texts texts = {.family = true, .given_away = true};
+
+    return tine__vunpack(bytes, size, format, false, args, &texts);
+}
+
 int tine_unpack(const void *bytes, size_t size, const char *format, ...)
 {
     va_list args;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections as values: another handle of the same end, from what the first one gives. */
+/* Connections and queues as values: another handle of the same, from what the first one gives. */
 #include "ipc/handles.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <tine/queue.h>
 
 #include "tests/ipc/pipe_help.h"
 
@@ -118,6 +120,85 @@ TEST(what_no_connection_gives_is_refused)
     close(null);
     tine_connection_close(a);
     tine_connection_close(b);
+}
+
+/* ---- queues ---------------------------------------------------------------------------------- */
+
+TEST(another_handle_of_a_queue_keeps_it)
+{
+    struct tine__handle_parts parts = {.fd_count = 0};
+    tine_queue *queue;
+    void *second = NULL;
+    int64_t number = 0;
+
+    ck_assert_ok(tine_queue_open(&queue, &(tine_queue_options){.joinable = 1}));
+    ck_assert_ok(tine_queue_put(queue, 0, "q", (int64_t)5));
+    ck_assert_rc(kind_of('q')->give(queue, &parts), 0);
+    ck_assert_rc(kind_of('q')->take(&parts, &second), 0);
+    tine_queue_close(queue);
+    ck_assert_ok(tine_queue_get(second, 0, "q", &number));
+    ck_assert_int_eq(number, 5);
+    ck_assert_ok(tine_queue_task_done(second));
+    kind_of('q')->close(second);
+}
+
+static void answer_by_queue(void *context)
+{
+    tine_queue *queue;
+    int64_t number;
+
+    ck_assert_ok(tine_connection_recv(context, TINE_FOREVER, "oq", &queue));
+    ck_assert_ok(tine_queue_get(queue, TINE_FOREVER, "q", &number));
+    ck_assert_ok(tine_queue_put(queue, TINE_FOREVER, "q", number + 1));
+    tine_queue_close(queue);
+}
+
+/* The child was forked before the queue was made. */
+TEST(a_queue_goes_through_a_pipe)
+{
+    tine_connection *a, *b;
+    tine_queue *queue;
+    struct child child;
+    int64_t number = 0;
+
+    ck_assert_rc(tine_pipe(&a, &b, NULL), 0);
+    child = child_start(answer_by_queue, b);
+    ck_assert_ok(tine_queue_open(&queue, NULL));
+    ck_assert_ok(tine_queue_put(queue, 0, "q", (int64_t)41));
+    ck_assert_ok(tine_connection_send(a, TINE_FOREVER, "oq", queue));
+    child_join(&child);
+    ck_assert_ok(tine_queue_get(queue, 0, "q", &number));
+    ck_assert_int_eq(number, 42);
+    tine_queue_close(queue);
+    tine_connection_close(a);
+    tine_connection_close(b);
+}
+
+TEST(what_no_queue_gives_is_refused)
+{
+    struct tine__handle_parts good = {.fd_count = 0}, parts;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    tine_queue *queue;
+    void *handle = NULL;
+
+    ck_assert_int_ge(null, 0);
+    ck_assert_ok(tine_queue_open(&queue, NULL));
+    ck_assert_rc(kind_of('q')->give(queue, &good), 0);
+    for (int word = 0; word < 4; word++)
+        for (int bit = word < 2 ? 7 : 0; bit < 64; bit++) {
+            parts = good;
+            parts.words[word] ^= UINT64_C(1) << bit;
+            ck_assert_rc(kind_of('q')->take(&parts, &handle), TINE_EFORMAT);
+        }
+    parts = good;
+    parts.fd_count = 2;
+    ck_assert_rc(kind_of('q')->take(&parts, &handle), TINE_EFORMAT);
+    parts = good;
+    parts.fds[0] = null;
+    ck_assert_rc(kind_of('q')->take(&parts, &handle), TINE_EFORMAT);
+    ck_assert_ptr_null(handle);
+    close(null);
+    tine_queue_close(queue);
 }
 
 SUITE("ipc/handles")

@@ -765,4 +765,60 @@ TEST(cursors_wrap)
     tine_queue_close(queue);
 }
 
+/* ---- functions ------------------------------------------------------------------------------- */
+
+static int64_t twice(int64_t number)
+{
+    return 2 * number;
+}
+
+static int64_t square(int64_t number)
+{
+    return number * number;
+}
+
+static void call_three(void *context)
+{
+    static const int64_t results[] = {49, 14, 9};
+    tine_any_function *function;
+    int64_t number;
+
+    for (int i = 0; i < 3; i++) {
+        ck_assert_ok(tine_queue_get(context, TINE_FOREVER, "[cq]", &function, &number));
+        ck_assert_int_eq(((int64_t(*)(int64_t))function)(number), results[i]);
+        ck_assert_ok(tine_queue_task_done(context));
+    }
+}
+
+TEST(functions_are_called_by_who_gets_them_in_order_of_priority)
+{
+    tine_queue *queue = queue_new((tine_queue_options){.order = TINE_PRIORITY, .joinable = 1});
+    struct child child;
+
+    ck_assert_ok(tine_queue_put_priority(queue, 3, 0, "[cq]", (tine_any_function *)square,
+                                         (int64_t)3));
+    ck_assert_ok(tine_queue_put_priority(queue, 2, 0, "[cq]", (tine_any_function *)twice,
+                                         (int64_t)7));
+    ck_assert_ok(tine_queue_put_priority(queue, 1, 0, "[cq]", (tine_any_function *)square,
+                                         (int64_t)7));
+    child = child_start(call_three, queue);
+    ck_assert_ok(tine_queue_join(queue, TINE_FOREVER, NULL));
+    child_join(&child);
+    tine_queue_close(queue);
+}
+
+TEST(an_item_in_hand_gives_its_function)
+{
+    tine_queue *queue = queue_new((tine_queue_options){.order = 0});
+    tine_any_function *function = NULL;
+    tine_queue_item *item;
+
+    ck_assert_ok(tine_queue_put(queue, 0, "c", (tine_any_function *)square));
+    ck_assert_ok(tine_queue_get_item(queue, 0, &item));
+    ck_assert_ok(tine_queue_item_unpack(item, "c", &function));
+    ck_assert(function == (tine_any_function *)square);
+    tine_queue_item_free(item);
+    tine_queue_close(queue);
+}
+
 SUITE("ipc/queue")

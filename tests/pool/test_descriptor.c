@@ -15,6 +15,7 @@
 
 #include <tine/codec.h>
 #include <tine/pipe.h>
+#include <tine/queue.h>
 
 #include "shm/keepalive.h"
 #include "tests/pool/pools.h"
@@ -209,7 +210,7 @@ TEST(several_descriptors_among_other_arguments)
     tine_pool_close(pool);
 }
 
-/* ---- connections ----------------------------------------------------------------------------- */
+/* ---- connections and queues ------------------------------------------------------------------ */
 
 /* Answers numbers with their squares until nobody asks any more. */
 static int answer_squares(tine_call *call)
@@ -246,6 +247,36 @@ TEST(a_connection_that_was_made_after_the_pool_reaches_the_task)
     ck_assert_rc(tine_future_result(future, TINE_FOREVER, "q", &answered), 0);
     ck_assert_int_eq(answered, 10);
     tine_future_close(future);
+    tine_pool_close(pool);
+}
+
+/* A producer, into a queue that the pool has not inherited. */
+static int put_squares(tine_call *call)
+{
+    tine_queue *queue;
+    int64_t count;
+    int rc = tine_args(call, "oqq", &queue, &count);
+
+    for (int64_t i = 0; i < count && rc == 0; i++)
+        rc = tine_queue_put(queue, TINE_FOREVER, "q", i * i);
+    return rc;
+}
+
+TEST(a_queue_that_was_made_after_the_pool_reaches_the_task)
+{
+    tine_pool *pool = pool_of(2);
+    tine_queue *queue;
+    tine_future *future;
+    int64_t square = 0;
+
+    ck_assert_rc(tine_queue_open(&queue, &(tine_queue_options){.maxsize = 10}), 0);
+    ck_assert_rc(tine_pool_submit(&future, pool, put_squares, NULL, "oqq", queue, (int64_t)100), 0);
+    for (int64_t i = 0; i < 100; i++) {
+        ck_assert_rc(tine_queue_get(queue, TINE_FOREVER, "q", &square), 0);
+        ck_assert_int_eq(square, i * i);
+    }
+    await(future);
+    tine_queue_close(queue);
     tine_pool_close(pool);
 }
 

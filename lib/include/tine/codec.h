@@ -34,6 +34,7 @@
  *                                tine_pool_submit(), in tine_args(), and through a pipe
  *     oc          connection, or NULL: tine_connection *; unpacking: tine_connection **; where
  *                                `F` may be
+ *     oq          queue, or NULL: tine_queue *; unpacking: tine_queue **; likewise
  *     [...]       array          the values inside
  *     {...}       map            key, value, key, value, ...
  *
@@ -59,8 +60,8 @@
  *         rc = tine_return(call, "q", ((int64_t(*)(int64_t))any)(n));
  *
  * Bytes that name a function are a wish to have it called, so only they are believed that cannot be
- * from outside the family: arguments and results of tasks. tine_unpack() knows nothing of where its
- * bytes are from and takes no `c`.
+ * from outside the family: arguments and results of tasks, items of queues, messages of pipes.
+ * tine_unpack() knows nothing of where its bytes are from and takes no `c`.
  */
 #ifndef TINE_CODEC_H
 #define TINE_CODEC_H

@@ -243,7 +243,7 @@ TINE_API TINE_CHECKED int tine_pool_starmap(tine_results **results, tine_pool *p
  *          function  the task
  *          options   NULL for defaults
  *          format    one letter an argument, as tine_pack() has them; and `F` for a descriptor,
- *                    `oc` for a connection
+ *                    `oc` for a connection, `oq` for a queue
  *          ...       the arguments; a descriptor (int) or handle is the caller's again when the call
  *                    returns
  * Out:     results   one result, to be freed with tine_results_close()
@@ -270,8 +270,8 @@ TINE_API TINE_CHECKED int tine_pool_apply(tine_results **results, tine_pool *poo
  *          options   NULL for defaults; .timeout_ns must be 0: the wait has its own
  *          format    one letter an argument, as tine_pack() has them; and `F` for a descriptor: the task
  *                    gets the open file, whenever it was opened, and each worker that runs the task
- *                    again, too; `oc` for a connection, likewise: messages that the caller's handle
- *                    has received and keeps stay there
+ *                    again, too; `oc` for a connection and `oq` for a queue, likewise: messages that
+ *                    the caller's handle has received and keeps stay there
  *          ...       the arguments; a descriptor (int) or handle is the caller's again when the call
  *                    returns
  * Out:     future    to be read with tine_future_result() and freed with tine_future_close()

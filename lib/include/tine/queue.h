@@ -228,14 +228,14 @@ TINE_API TINE_CHECKED int tine_queue_put_many(tine_queue *queue, const tine_queu
  *
  * In:      queue       open
  *          timeout_ns  how long to wait for an item
- *          format      letters as for tine_unpack(), without `y`, `v` and `a`: what those borrow
- *                      would be gone when the call returns; see tine_queue_get_item()
+ *          format      letters as for tine_unpack(), and `c`, but not `y`, `v` and `a`: what those
+ *                      borrow would be gone when the call returns; see tine_queue_get_item()
  * Out:     ...         pointers that the letters name, or NULL; written only when it returns 0
  * Shape:   `s` the caller's to free()
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0: don't wait)
  * Returns: 0, or a negative code: the item stays, as the next one
  * Handle:  -EAGAIN (timeout 0: empty), -ETIMEDOUT, -ESHUTDOWN (shut down and empty), TINE_EFORMAT,
- *          -ERANGE (the item has another shape)
+ *          -ERANGE (the item has another shape), -ENOENT (a `c` that is not loaded here)
  * Give up: -EINVAL (NULL, `y v a`, bad format), -ENOMEM, -ENOLCK (4095 living processes use it)
  * Blocks:  yes, at most timeout_ns
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
@@ -483,12 +483,12 @@ TINE_API TINE_CHECKED const void *tine_queue_item_bytes(const tine_queue_item *i
  * tine_queue_item_unpack - unpack an item
  *
  * In:      item    from tine_queue_get_item() and its like
- *          format  letters as for tine_unpack()
+ *          format  letters as for tine_unpack(), and `c`
  * Out:     ...     pointers that the letters name, or NULL; written only when it returns 0
  * Shape:   `y v a` borrowed until tine_queue_item_free(), `s` the caller's to free()
  * Units:   as tine_unpack
  * Returns: 0, or a negative code
- * Handle:  TINE_EFORMAT, -ERANGE; see tine_unpack
+ * Handle:  TINE_EFORMAT, -ERANGE; see tine_unpack; -ENOENT (a `c` that is not loaded here)
  * Give up: -EINVAL, -ENOMEM, -ELOOP; see tine_unpack
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no

@@ -18,8 +18,8 @@
  *
  * A call object lives in the worker and only while the task runs. Strings and arrays that
  * tine_args() hands out point into the arguments and are valid until the task returns, and so are
- * descriptors and connections: they are closed then, so dup() a descriptor that is to be kept or
- * given to fdopen(). Whatever becomes of the task, its caller gets either the result or a
+ * descriptors, connections and queues: they are closed then, so dup() a descriptor that is to be
+ * kept or given to fdopen(). Whatever becomes of the task, its caller gets either the result or a
  * tine_failure; when the worker dies in the middle, the failure says so (TINE_EWORKER) and nothing
  * of a half-written result is seen.
  */
@@ -54,9 +54,11 @@ typedef struct tine_failure {
  *
  * In:      call    the call that the task was given
  *          format  one letter an argument, as tine_unpack() has them, without the outer brackets; and
- *                  `F` for a descriptor, `oc` for a connection, `c` for a function
+ *                  `F` for a descriptor, `oc` for a connection, `oq` for a queue, `c`
+ *                  for a function
  * Out:     ...     one pointer (or pair) a letter, as for tine_unpack(), int * for `F`; strings,
- *                  arrays, descriptors and connections are borrowed until the task returns
+ *                  arrays, descriptors, connections and queues are borrowed until the task
+ *                  returns
  * Shape:   all arguments, in order: a format that names fewer or more does not match
  * Units:   none
  * Returns: 0, or a negative code; nothing is written through the pointers on failure
