@@ -377,12 +377,14 @@ static uint32_t when_sent(struct tine__blocks_shm *blocks, struct tine__block_sl
 }
 
 /* Point 2. */
-static bool is_drained(struct tine__blocks_shm *blocks, uint32_t sent,
-                       const struct tine__drain *drain)
+static bool is_drained(struct tine__blocks_shm *blocks, struct tine__block_slot_shm *slot,
+                       uint32_t sent, const struct tine__drain *drain)
 {
+    uint32_t generation = (uint32_t)(load(&slot->sent) >> 32);
+
     /* acquire: pairs with the release in drained_slow */
     return !is_before(atomic_load_explicit(&blocks->drained, memory_order_acquire), sent) ||
-           drain->is_empty(drain);
+           drain->is_received(drain, (uint32_t)(slot - blocks->slots), generation);
 }
 
 static uint32_t when_doubted(struct tine__blocks_shm *blocks, struct tine__block_slot_shm *slot,
@@ -425,7 +427,7 @@ static bool is_lost(struct tine__blocks_shm *blocks, struct tine__block_slot_shm
     uint32_t generation = (uint32_t)(load(&slot->sent) >> 32), sent, doubt;
 
     sent = when_sent(blocks, slot, word, generation);
-    if (sent == 0 || !is_drained(blocks, sent, drain))
+    if (sent == 0 || !is_drained(blocks, slot, sent, drain))
         return false;
     doubt = when_doubted(blocks, slot, generation);
     if (doubt == 0 || is_visited(blocks, doubt))

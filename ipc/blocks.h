@@ -86,9 +86,9 @@ void tine__blocks_init(struct tine__blocks_shm *blocks, uint32_t epoch);
 /* Frees what the table owns. Nobody uses it any more; may be called again after a death in it. */
 void tine__blocks_empty(struct tine__blocks_shm *blocks);
 
-/* Asked by a sweep: has everything been received that was sent in this direction up to now? */
+/* Asked by a sweep: has the record been received that names the slot, if it was ever sent? */
 struct tine__drain {
-    bool (*is_empty)(const struct tine__drain *drain);
+    bool (*is_received)(const struct tine__drain *drain, uint32_t slot, uint32_t generation);
     int fd;
 };
 

@@ -20,6 +20,7 @@
 #include <tine/error.h>
 
 #include "ipc/handles.h"
+#include "ipc/transport_ring.h"
 #include "ipc/transport_socket.h"
 #include "lib/codec.h"
 #include "lib/fork.h"
@@ -583,9 +584,9 @@ static int take_connection(const struct tine__handle_parts *parts, void **handle
 {
     struct tine__transport *transport;
     tine_connection *connection;
-    int rc = parts->words[3] > (READABLE | WRITABLE)
-                 ? TINE_EFORMAT
-                 : tine__transport_socket_take(parts, &transport);
+    int rc = parts->words[3] > (READABLE | WRITABLE) ? TINE_EFORMAT
+             : parts->fd_count == TINE__RING_FDS     ? tine__transport_ring_take(parts, &transport)
+                                                 : tine__transport_socket_take(parts, &transport);
 
     if (rc == 0)
         rc = tine__connection_open(&connection, transport, parts->words[3] & READABLE,

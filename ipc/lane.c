@@ -237,12 +237,61 @@ static void copy_out(char *to, const _Atomic uint64_t *from, uint32_t size)
     memcpy(to, &word, size);
 }
 
-bool tine__lane_take(struct tine__lane_shm *lane, const struct tine__record *record, void *buffer)
+void tine__lane_copy(struct tine__lane_shm *lane, const struct tine__record *record,
+                     const struct tine__parts *to)
 {
+    const _Atomic uint64_t *from = words(lane, lane->mask, record->at) + 2;
     uint32_t size = tine__record_size(record->word);
+    uint32_t head = size < to->head_size ? size : to->head_size;
 
-    copy_out(buffer, words(lane, lane->mask, record->at) + 2, size);
+    copy_out(to->head, from, head);
+    if (size > head)
+        copy_out(to->rest, from + head / 8, size - head);
+}
+
+bool tine__lane_take(struct tine__lane_shm *lane, const struct tine__record *record)
+{
     return advance(lane, record->at, record->word);
+}
+
+/* What stands at a position, if the head has not passed it meanwhile. */
+static bool read_at(struct tine__lane_shm *lane, uint64_t *at, uint64_t *word,
+                    uint64_t shown[TINE__LANE_SHOWN])
+{
+    _Atomic uint64_t *place = words(lane, lane->mask, *at);
+    uint64_t head;
+
+    *word = atomic_load_explicit(place, memory_order_acquire);
+    for (int i = 0; i < TINE__LANE_SHOWN; i++)
+        shown[i] = (*at & lane->mask) + 8 * (uint64_t)(2 + i) > lane->mask
+                       ? 0
+                       : atomic_load_explicit(place + 2 + i, memory_order_acquire);
+    head = atomic_load_explicit(&lane->head, memory_order_relaxed);
+    if ((int64_t)(head - *at) <= 0)
+        return true;
+    *at = head;
+    return false;
+}
+
+bool tine__lane_holds(struct tine__lane_shm *lane, tine__lane_fits *fits, const void *context)
+{
+    uint64_t at = atomic_load_explicit(&lane->head, memory_order_acquire);
+    /* What was published before the call begins at most one lap behind the tail as it is told. */
+    uint64_t end = atomic_load_explicit(&lane->tail, memory_order_acquire) + lane->mask;
+
+    while ((int64_t)(end - at) >= 0) {
+        uint64_t word, shown[TINE__LANE_SHOWN];
+
+        if (!read_at(lane, &at, &word, shown))
+            continue;
+        if (word == 0)
+            return false;
+        if ((word & PADDING) == 0 && tine__record_size(word) >= sizeof shown &&
+            fits(context, shown))
+            return true;
+        at = next(at, word, lane->mask);
+    }
+    return false;
 }
 
 uint64_t tine__lane_used(struct tine__lane_shm *lane)

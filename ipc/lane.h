@@ -80,8 +80,25 @@ void tine__lane_publish(struct tine__lane_shm *lane, const struct tine__place *p
 
 /* By any consumer. False: empty. */
 bool tine__lane_peek(struct tine__lane_shm *lane, struct tine__record *record);
-/* Copies the record's bytes and takes it in one step: false if another was faster. */
-bool tine__lane_take(struct tine__lane_shm *lane, const struct tine__record *record, void *buffer);
+/* Where a record's bytes go: the first ones, a multiple of 8, and the rest. */
+struct tine__parts {
+    void *head;
+    void *rest;
+    uint32_t head_size;
+};
+/* Of no worth unless the record is then taken. */
+void tine__lane_copy(struct tine__lane_shm *lane, const struct tine__record *record,
+                     const struct tine__parts *to);
+/* False: another was faster. */
+bool tine__lane_take(struct tine__lane_shm *lane, const struct tine__record *record);
+
+/*
+ * Does a record that has been published and not been taken fit? Sure of all that were published
+ * before the call. The function sees the first words of each, of those that have so many.
+ */
+enum { TINE__LANE_SHOWN = 4 };
+typedef bool tine__lane_fits(const void *context, const uint64_t words[TINE__LANE_SHOWN]);
+bool tine__lane_holds(struct tine__lane_shm *lane, tine__lane_fits *fits, const void *context);
 /* Bytes of records, an upper bound. */
 uint64_t tine__lane_used(struct tine__lane_shm *lane);
 

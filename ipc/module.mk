@@ -30,6 +30,7 @@ libtinecore_la_SOURCES += \
 	%D%/stream.h %D%/stream_in.c %D%/stream_out.c \
 	%D%/sweep.c \
 	%D%/transport.h \
+	%D%/transport_ring.c %D%/transport_ring.h \
 	%D%/transport_socket.c %D%/transport_socket.h \
 	%D%/transport_stream.c %D%/transport_stream.h \
 	%D%/wait.c

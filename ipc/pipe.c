@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "ipc/connection.h"
+#include "ipc/transport_ring.h"
 #include "ipc/transport_socket.h"
 
 #define MESSAGE_MAX ((uint64_t)1 << 32)
@@ -14,10 +15,22 @@ static int check_options(const tine_pipe_options *options)
     for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
         if (options->reserved[i] != 0)
             return -E2BIG;
+    if (options->reserved32 != 0)
+        return -E2BIG;
     if ((options->simplex & ~1u) != 0 || options->check < TINE_CHECK_DEFAULT ||
-        options->check > TINE_CHECK_FULL || options->message_bytes_max > MESSAGE_MAX)
+        options->check > TINE_CHECK_FULL || options->message_bytes_max > MESSAGE_MAX ||
+        options->transport < 0 || options->transport > TINE_RING)
         return -EINVAL;
     return 0;
+}
+
+static int make_ends(struct tine__transport *ends[2], const tine_pipe_options *options)
+{
+    uint64_t most = options->message_bytes_max != 0 ? options->message_bytes_max : MESSAGE_MAX;
+
+    if (options->transport == TINE_RING)
+        return tine__transport_ring_pair(ends, !options->simplex, options->check, most);
+    return tine__transport_socket_pair(ends, options->check, most);
 }
 
 int tine_pipe(tine_connection **a, tine_connection **b, const tine_pipe_options *options)
@@ -31,8 +44,7 @@ int tine_pipe(tine_connection **a, tine_connection **b, const tine_pipe_options 
 
     if (rc < 0)
         return rc;
-    rc = tine__transport_socket_pair(
-        ends, o->check, o->message_bytes_max != 0 ? o->message_bytes_max : MESSAGE_MAX);
+    rc = make_ends(ends, o);
     if (rc < 0)
         return rc;
     rc = tine__connection_open(&first, ends[0], true, duplex);

@@ -37,7 +37,8 @@
 enum {
     LANES_MAX = 1024,
     CAPACITY = 256 << 10,
-    CACHED = 4, /* rings whose lane a thread remembers */
+    CACHED = 4,      /* rings whose lane a thread remembers */
+    LOOK_SENDS = 64, /* who never has to wait looks for the readers after so many */
 };
 
 /* state */
@@ -77,6 +78,7 @@ struct cached_lane {
     struct tine__lane_shm *lane;
     uint64_t id;
     uint64_t generation;
+    uint32_t sends;
     bool registered; /* with shm/fence.h */
 };
 
@@ -257,7 +259,8 @@ static int claim_lane(struct tine__ring_shm *shared, uint64_t generation)
     int rc = lane == NULL ? add_lane(shared, word, &lane) : 0;
 
     if (rc == 0)
-        *entry = (struct cached_lane){shared, lane, shared->id, generation, tine__fence_register()};
+        *entry = (struct cached_lane){shared, lane, shared->id, generation,
+                                      .registered = tine__fence_register()};
     return rc;
 }
 
@@ -333,38 +336,53 @@ static void note_cpu(_Atomic uint32_t *where, uint32_t cpu)
         atomic_store_explicit(where, cpu, memory_order_relaxed);
 }
 
-/* -EAGAIN: nothing is there. */
-static ssize_t take(struct tine__ring *ring, void *buffer, size_t room, size_t *needed)
+int tine__ring_peek(struct tine__ring *ring, struct tine__ring_record *record)
 {
-    struct tine__ring_shm *shared = ring->shared;
     /* acquire: what was sent before the end of the writers is seen after it */
-    uint32_t state = atomic_load_explicit(&shared->state, memory_order_acquire);
-    struct tine__record record;
-    struct tine__lane_shm *lane;
+    uint32_t state = atomic_load_explicit(&ring->shared->state, memory_order_acquire);
 
-    while ((lane = choose(shared, &record)) != NULL) {
-        uint32_t size = tine__record_size(record.word);
-
-        if (size > room) {
-            *needed = size;
-            return -EMSGSIZE;
-        }
-        if (!tine__lane_take(lane, &record, buffer))
-            continue;
-        note_cpu(&ring->sender_cpu, tine__record_cpu(record.word));
-        note_cpu(&lane->taker_cpu, tine__spin_cpu());
-        tine__waiters_wake(&lane->writable, 1);
-        return (ssize_t)size;
-    }
+    record->lane = choose(ring->shared, &record->record);
+    if (record->lane != NULL)
+        return 0;
     return (state & ENDED(TINE__RING_WRITERS)) != 0 ? TINE_EEOF : -EAGAIN;
 }
 
-static bool may_read(struct tine__ring_shm *shared)
+/*
+ * A sleeping producer is woken when half of its lane is free: for each single record, the two would wake
+ * each other in turns. It sees smaller places when it looks.
+ */
+static void wake_producer(const struct tine__ring_shm *shared, struct tine__lane_shm *lane)
 {
-    uint32_t state = atomic_load_explicit(&shared->state, memory_order_acquire);
-    struct tine__record record;
+    if (atomic_load_explicit(&lane->writable.waiting, memory_order_seq_cst) != 0 &&
+        tine__lane_used(lane) <= shared->capacity / 2)
+        tine__waiters_wake(&lane->writable, 1);
+}
 
-    return choose(shared, &record) != NULL || (state & ENDED(TINE__RING_WRITERS)) != 0;
+bool tine__ring_take(struct tine__ring *ring, const struct tine__ring_record *record)
+{
+    if (!tine__lane_take(record->lane, &record->record))
+        return false;
+    note_cpu(&ring->sender_cpu, tine__record_cpu(record->record.word));
+    note_cpu(&record->lane->taker_cpu, tine__spin_cpu());
+    wake_producer(ring->shared, record->lane);
+    return true;
+}
+
+static bool may_read(struct tine__ring *ring)
+{
+    struct tine__ring_record record;
+
+    return tine__ring_peek(ring, &record) != -EAGAIN;
+}
+
+bool tine__ring_holds(struct tine__ring_shm *shared, tine__lane_fits *fits, const void *context)
+{
+    uint32_t count = atomic_load_explicit(&shared->lane_count, memory_order_acquire);
+
+    for (uint32_t i = 0; i < count; i++)
+        if (tine__lane_holds(lane_at(shared, i), fits, context))
+            return true;
+    return false;
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
@@ -377,10 +395,9 @@ struct call {
     struct tine__spin *spin;
     int peer; /* the side that must come */
     uint32_t peer_cpu;
-    /* recv */
-    void *buffer;
-    size_t room;
-    size_t *needed;
+    /* receive */
+    tine__ring_attempt *receive;
+    void *context;
     /* send */
     struct tine__lane_shm *lane;
     struct tine__place place;
@@ -435,7 +452,7 @@ static ssize_t sleep_for(struct call *call, tine__deadline deadline)
             tine__ring_arm(call->ring->shared);
         rc = call->attempt(call);
         if (rc != -EAGAIN) {
-            if (slept && call->peer == TINE__RING_WRITERS && may_read(call->ring->shared))
+            if (slept && call->peer == TINE__RING_WRITERS && may_read(call->ring))
                 tine__waiters_wake(call->waiters, 1);
             return rc;
         }
@@ -446,30 +463,28 @@ static ssize_t sleep_for(struct call *call, tine__deadline deadline)
     }
 }
 
-static ssize_t wait_for(struct call *call, int64_t timeout_ns)
+static ssize_t wait_for(struct call *call, tine__deadline deadline)
 {
-    tine__deadline deadline;
     ssize_t rc;
 
-    if (timeout_ns == 0) {
+    if (deadline == TINE__RING_AT_ONCE) {
         look(call->ring, call->peer);
         return call->attempt(call);
     }
-    deadline = tine__deadline_after(timeout_ns);
     rc = spin(call);
     return rc != -EAGAIN ? rc : sleep_for(call, deadline);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------- */
 
-static ssize_t attempt_recv(struct call *call)
+static ssize_t attempt_receive(struct call *call)
 {
-    return take(call->ring, call->buffer, call->room, call->needed);
+    return call->receive(call->ring, call->context);
 }
 
 static ssize_t attempt_poll(struct call *call)
 {
-    return may_read(call->ring->shared) ? 0 : -EAGAIN;
+    return may_read(call->ring) ? 0 : -EAGAIN;
 }
 
 static struct call reading(struct tine__ring *ring, ssize_t (*attempt)(struct call *call))
@@ -484,29 +499,64 @@ static struct call reading(struct tine__ring *ring, ssize_t (*attempt)(struct ca
     };
 }
 
-ssize_t tine__ring_recv(struct tine__ring *ring, void *buffer, size_t room, int64_t timeout_ns,
-                        size_t *needed)
+ssize_t tine__ring_receive(struct tine__ring *ring, tine__ring_attempt *attempt, void *context,
+                           tine__deadline deadline)
 {
-    ssize_t rc = take(ring, buffer, room, needed);
+    ssize_t rc = attempt(ring, context);
     struct call call;
 
     if (rc != -EAGAIN)
         return rc;
-    call = reading(ring, attempt_recv);
-    call.buffer = buffer;
-    call.room = room;
-    call.needed = needed;
-    return wait_for(&call, timeout_ns);
+    call = reading(ring, attempt_receive);
+    call.receive = attempt;
+    call.context = context;
+    return wait_for(&call, deadline);
 }
 
-int tine__ring_poll(struct tine__ring *ring, int64_t timeout_ns)
+/* The whole record into one buffer. */
+struct whole {
+    void *buffer;
+    size_t room;
+    size_t *needed;
+};
+
+static ssize_t take_whole(struct tine__ring *ring, void *context)
+{
+    struct whole *whole = context;
+    struct tine__parts to = {.rest = whole->buffer};
+    struct tine__ring_record record;
+    int rc;
+
+    while ((rc = tine__ring_peek(ring, &record)) == 0) {
+        uint32_t size = tine__record_size(record.record.word);
+
+        if (size > whole->room) {
+            *whole->needed = size;
+            return -EMSGSIZE;
+        }
+        tine__lane_copy(record.lane, &record.record, &to);
+        if (tine__ring_take(ring, &record))
+            return (ssize_t)size;
+    }
+    return rc;
+}
+
+ssize_t tine__ring_recv(struct tine__ring *ring, void *buffer, size_t room, tine__deadline deadline,
+                        size_t *needed)
+{
+    struct whole whole = {.buffer = buffer, .room = room, .needed = needed};
+
+    return tine__ring_receive(ring, take_whole, &whole, deadline);
+}
+
+int tine__ring_poll(struct tine__ring *ring, tine__deadline deadline)
 {
     struct call call;
 
-    if (may_read(ring->shared))
+    if (may_read(ring))
         return 0;
     call = reading(ring, attempt_poll);
-    return (int)wait_for(&call, timeout_ns);
+    return (int)wait_for(&call, deadline);
 }
 
 /* The caller's next record has room. */
@@ -519,7 +569,7 @@ static ssize_t attempt_reserve(struct call *call)
     return tine__lane_reserve(call->lane, call->size, &call->place) ? 0 : -EAGAIN;
 }
 
-static int reserve(struct tine__ring *ring, struct call *call, int64_t timeout_ns)
+static int reserve(struct tine__ring *ring, struct call *call, tine__deadline deadline)
 {
     int rc;
 
@@ -532,7 +582,7 @@ static int reserve(struct tine__ring *ring, struct call *call, int64_t timeout_n
     call->spin = &ring->writing;
     call->peer = TINE__RING_READERS;
     call->peer_cpu = atomic_load_explicit(&call->lane->taker_cpu, memory_order_relaxed);
-    return (int)wait_for(call, timeout_ns);
+    return (int)wait_for(call, deadline);
 }
 
 static uint64_t take_ticket(struct tine__ring_shm *shared)
@@ -542,18 +592,22 @@ static uint64_t take_ticket(struct tine__ring_shm *shared)
     return atomic_fetch_add_explicit(&shared->ticket, 1, memory_order_relaxed) + 1;
 }
 
-/* The rest of a send, once the record has its place. */
-static void publish(struct tine__ring_shm *shared, const struct call *call, bool registered)
+/* The rest of a send, once the record has its place. Has somebody been asleep? */
+static bool publish(struct tine__ring_shm *shared, const struct call *call, bool registered)
 {
     tine__lane_publish(call->lane, &call->place, call->size, take_ticket(shared), tine__spin_cpu());
     if ((atomic_load_explicit(&shared->state, memory_order_relaxed) & FENCES) != 0)
         registered = false;
     tine__fence_light(registered);
+    /* against tine__waiters_join and the fence after it: one of the two sees the other */
+    if (atomic_load_explicit(&shared->readable.waiting, memory_order_seq_cst) == 0)
+        return false;
     tine__waiters_wake(&shared->readable, 1);
+    return true;
 }
 
 int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int count,
-                    int64_t timeout_ns)
+                    tine__deadline deadline)
 {
     struct cached_lane *own;
     struct call call;
@@ -570,15 +624,16 @@ int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int coun
         return rc;
     call.lane = own->lane;
     call.size = (uint32_t)size;
-    rc = reserve(ring, &call, timeout_ns);
+    rc = reserve(ring, &call, deadline);
     if (rc < 0)
         return rc;
     tine__lane_fill(call.lane, &call.place, parts, count);
-    publish(ring->shared, &call, own->registered);
+    if (publish(ring->shared, &call, own->registered) || own->sends++ % LOOK_SENDS == 0)
+        look(ring, TINE__RING_READERS);
     return 0;
 }
 
-int tine__ring_poll_writable(struct tine__ring *ring, int64_t timeout_ns)
+int tine__ring_poll_writable(struct tine__ring *ring, tine__deadline deadline)
 {
     struct cached_lane *own;
     struct call call;
@@ -588,7 +643,7 @@ int tine__ring_poll_writable(struct tine__ring *ring, int64_t timeout_ns)
         return rc;
     call.lane = own->lane;
     call.size = ring->shared->record_max;
-    rc = reserve(ring, &call, timeout_ns);
+    rc = reserve(ring, &call, deadline);
     return rc == -EPIPE ? 0 : rc;
 }
 

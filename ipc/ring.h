@@ -8,6 +8,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "ipc/lane.h"
+#include "lib/clock.h"
 #include "shm/spin.h"
 #include "shm/waiters.h"
 
@@ -22,13 +24,15 @@
  *
  *     tine__ring_create(&shared, NULL);
  *     tine__ring_open(&ring, shared, NULL, NULL);
- *     tine__ring_send(&ring, parts, 2, timeout_ns);
- *     size = tine__ring_recv(&ring, buffer, sizeof buffer, timeout_ns, &needed);
+ *     tine__ring_send(&ring, parts, 2, deadline);
+ *     size = tine__ring_recv(&ring, buffer, sizeof buffer, deadline, &needed);
  *
  * Order: records of one thread in the order of their sending, and a record before every other one whose
  * sender could know of it.
  */
 struct tine__ring_shm;
+
+#define TINE__RING_AT_ONCE ((tine__deadline)0) /* try once, without a look at the clock */
 
 enum { TINE__RING_READERS = 0, TINE__RING_WRITERS = 1 };
 
@@ -64,27 +68,43 @@ void tine__ring_open(struct tine__ring *ring, struct tine__ring_shm *shared,
 void tine__ring_leave(struct tine__ring *ring);
 
 /*
- * 0; -EMSGSIZE (more than record_max), -EPIPE (no reader is left), -EAGAIN (full, and the timeout is 0),
+ * 0; -EMSGSIZE (more than record_max), -EPIPE (no reader is left), -EAGAIN (full, and the deadline is TINE__RING_AT_ONCE),
  * -ETIMEDOUT; -ENOLCK (no room for another producer), -ENOMEM. The parts are one record.
  */
 int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int count,
-                    int64_t timeout_ns);
+                    tine__deadline deadline);
 /*
  * The record's size; -EMSGSIZE (it has *needed bytes and stays), TINE_EEOF (all is read and no writer is
  * left), -EAGAIN, -ETIMEDOUT. buffer may be changed in any case.
  */
-ssize_t tine__ring_recv(struct tine__ring *ring, void *buffer, size_t room, int64_t timeout_ns,
+ssize_t tine__ring_recv(struct tine__ring *ring, void *buffer, size_t room, tine__deadline deadline,
                         size_t *needed);
+/*
+ * The same by hand. peek: 0, -EAGAIN, TINE_EEOF; then tine__lane_copy() and, if what was copied is to
+ * be kept, take: false, and all is as if nothing had been copied, if another was faster.
+ */
+struct tine__ring_record {
+    struct tine__lane_shm *lane;
+    struct tine__record record;
+};
+int tine__ring_peek(struct tine__ring *ring, struct tine__ring_record *record);
+bool tine__ring_take(struct tine__ring *ring, const struct tine__ring_record *record);
+/* Attempts until the result is not -EAGAIN: that, or -ETIMEDOUT. An attempt peeks and takes. */
+typedef ssize_t tine__ring_attempt(struct tine__ring *ring, void *context);
+ssize_t tine__ring_receive(struct tine__ring *ring, tine__ring_attempt *attempt, void *context,
+                           tine__deadline deadline);
+/* As tine__lane_holds(), of all lanes. */
+bool tine__ring_holds(struct tine__ring_shm *shared, tine__lane_fits *fits, const void *context);
 /* Waits until recv or send would not: 0, also if only to fail; -EAGAIN, -ETIMEDOUT. */
-int tine__ring_poll(struct tine__ring *ring, int64_t timeout_ns);
-int tine__ring_poll_writable(struct tine__ring *ring, int64_t timeout_ns);
+int tine__ring_poll(struct tine__ring *ring, tine__deadline deadline);
+int tine__ring_poll_writable(struct tine__ring *ring, tine__deadline deadline);
 
 /* That side has ended for ever: wakes whoever waits for it. */
 void tine__ring_end(struct tine__ring_shm *shared, int side);
 bool tine__ring_ended(struct tine__ring_shm *shared, int side);
 /*
  * For who watches from outside, by what sleeps on these: after announcing a watcher of `readable`,
- * tine__ring_arm(), then tine__ring_poll() with timeout 0.
+ * tine__ring_arm(), then tine__ring_poll() at once.
  */
 struct tine__waiters_shm *tine__ring_readable(struct tine__ring_shm *shared);
 /* Of the calling thread's lane; -ENOLCK, -ENOMEM. Without tine__ring_arm(). */

@@ -16,6 +16,7 @@
  * a whole or not at all.
  *
  *     transport_socket   AF_UNIX SOCK_SEQPACKET inside the family
+ *     transport_ring     shared memory inside the family; no descriptors beside a message
  */
 struct tine__transport;
 
@@ -48,7 +49,7 @@ struct tine__incoming {
 
 /*
  * send     0; -ETIMEDOUT, -EPIPE (nobody can receive any more), -EMSGSIZE (larger than allowed),
- *          -ENOMEM
+ *          -ENOMEM, -EOPNOTSUPP (descriptors, where none can go along)
  * receive  0; -ETIMEDOUT, TINE_EEOF (nobody can send any more, and all that was sent is received);
  *          TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO (that one message is lost; not so for streams)
  * poll     1: receive would not wait (a message, the end, or one that somebody else is quicker to

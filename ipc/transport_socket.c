@@ -108,24 +108,28 @@ static int wait_for(int fd, short events, tine__deadline deadline)
     return 0;
 }
 
-static bool nothing_waits_to_be_received(const struct tine__drain *drain)
+/* Nothing at all waits to be received. */
+static bool has_received_all(const struct tine__drain *drain, uint32_t slot, uint32_t generation)
 {
+    (void)slot, (void)generation;
     return tine__record_is_empty(drain->fd);
 }
 
-static bool all_sent_is_received(const struct tine__drain *drain)
+/* The same, asked by the side that sends. */
+static bool has_sent_all(const struct tine__drain *drain, uint32_t slot, uint32_t generation)
 {
+    (void)slot, (void)generation;
     return !tine__record_is_unsent(drain->fd);
 }
 
 static void look_out(struct socket_end *end)
 {
-    tine__blocks_look(outgoing(end), &(struct tine__drain){all_sent_is_received, end->fd});
+    tine__blocks_look(outgoing(end), &(struct tine__drain){has_sent_all, end->fd});
 }
 
 static void look_in(struct socket_end *end)
 {
-    tine__blocks_look(incoming(end), &(struct tine__drain){nothing_waits_to_be_received, end->fd});
+    tine__blocks_look(incoming(end), &(struct tine__drain){has_received_all, end->fd});
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */

@@ -18,7 +18,13 @@
  */
 #define TINE__KEPT_SIDES 16
 
-enum { TINE__KEPT_TEST = 0, TINE__KEPT_PIPE = 1, TINE__KEPT_QUEUE = 2, TINE__KEPT_KINDS = 8 };
+enum {
+    TINE__KEPT_TEST = 0,
+    TINE__KEPT_PIPE = 1,
+    TINE__KEPT_QUEUE = 2,
+    TINE__KEPT_RINGS = 3,
+    TINE__KEPT_KINDS = 8
+};
 
 struct tine__kept_kind {
     uint32_t number;

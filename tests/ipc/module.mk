@@ -13,6 +13,7 @@ tests_ipc = \
 	%D%/test_listener_python \
 	%D%/test_pipe \
 	%D%/test_pipe_faults \
+	%D%/test_pipe_ring \
 	%D%/test_queue \
 	%D%/test_ring \
 	%D%/test_ring_death \
@@ -35,6 +36,10 @@ endif
 %C%_test_listener_LDADD = libtinetest.la
 %C%_test_listener_python_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
+%C%_test_pipe_ring_SOURCES = %D%/test_pipe.c
+%C%_test_pipe_ring_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING \
+	-DPIPE_WITHOUT_DESCRIPTORS
+%C%_test_pipe_ring_LDADD = libtinetest.la
 %C%_test_pipe_faults_LDADD = libtinetest.la
 %C%_test_pipe_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
 	-Wl,--wrap=realloc -Wl,--wrap=tine_alloc -Wl,--wrap=tine_aligned_alloc \

@@ -90,12 +90,23 @@ static inline struct mark check_built(const void *buffer, size_t size)
     return mark;
 }
 
+static inline tine__deadline until(int64_t timeout_ns)
+{
+    return timeout_ns == 0 ? TINE__RING_AT_ONCE : tine__deadline_after(timeout_ns);
+}
+
+static inline ssize_t recv_whole(struct tine__ring *ring, void *buffer, size_t room,
+                                 int64_t timeout_ns, size_t *needed)
+{
+    return tine__ring_recv(ring, buffer, room, until(timeout_ns), needed);
+}
+
 static inline int send_whole(struct tine__ring *ring, const void *bytes, size_t size,
                              int64_t timeout_ns)
 {
     struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
 
-    return tine__ring_send(ring, &part, 1, timeout_ns);
+    return tine__ring_send(ring, &part, 1, until(timeout_ns));
 }
 
 static inline int send_number(struct tine__ring *ring, uint64_t number, int64_t timeout_ns)
@@ -108,8 +119,7 @@ static inline uint64_t recv_number(struct tine__ring *ring)
     uint64_t number;
     size_t needed;
 
-    ck_assert_rc(tine__ring_recv(ring, &number, sizeof number, TINE_FOREVER, &needed),
-                 sizeof number);
+    ck_assert_rc(recv_whole(ring, &number, sizeof number, TINE_FOREVER, &needed), sizeof number);
     return number;
 }
 

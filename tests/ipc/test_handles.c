@@ -38,12 +38,21 @@ static tine_connection *another(const tine_connection *connection)
     return handle;
 }
 
-TEST(another_handle_does_what_the_first_does)
+/* Both transports, one after the other. */
+static const tine_pipe_options *over(int loop_index)
+{
+    static const tine_pipe_options options[] = {{.transport = TINE_SOCKET},
+                                                {.transport = TINE_RING}};
+
+    return &options[loop_index];
+}
+
+TEST(another_handle_does_what_the_first_does, .loop_end = 2)
 {
     tine_connection *a, *b, *second;
     int64_t number = 0;
 
-    ck_assert_rc(tine_pipe(&a, &b, NULL), 0);
+    ck_assert_rc(tine_pipe(&a, &b, over(loop_index)), 0);
     second = another(b);
     ck_assert_rc(tine_connection_send(a, TINE_FOREVER, "q", INT64_C(1)), 0);
     ck_assert_rc(tine_connection_recv(second, TINE_FOREVER, "q", &number), 0);
@@ -56,12 +65,12 @@ TEST(another_handle_does_what_the_first_does)
     tine_connection_close(b);
 }
 
-TEST(an_end_lives_as_long_as_its_last_handle)
+TEST(an_end_lives_as_long_as_its_last_handle, .loop_end = 2)
 {
     tine_connection *a, *b, *second;
     char bytes[1000] = "";
 
-    ck_assert_rc(tine_pipe(&a, &b, NULL), 0);
+    ck_assert_rc(tine_pipe(&a, &b, over(loop_index)), 0);
     second = another(b);
     tine_connection_close(b);
     ck_assert_rc(tine_connection_send_bytes(a, bytes, sizeof bytes, TINE_FOREVER), 0);
@@ -70,11 +79,12 @@ TEST(an_end_lives_as_long_as_its_last_handle)
     tine_connection_close(a);
 }
 
-TEST(directions_travel_along)
+TEST(directions_travel_along, .loop_end = 2)
 {
+    tine_pipe_options simplex = {.simplex = 1, .transport = TINE_SOCKET + loop_index};
     tine_connection *reads, *writes, *second;
 
-    ck_assert_rc(tine_pipe(&reads, &writes, &(tine_pipe_options){.simplex = 1}), 0);
+    ck_assert_rc(tine_pipe(&reads, &writes, &simplex), 0);
     second = another(reads);
     ck_assert(tine_connection_readable(second) && !tine_connection_writable(second));
     tine_connection_close(second);

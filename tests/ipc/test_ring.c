@@ -61,7 +61,7 @@ TEST(a_record_comes_out_as_it_went_in)
             sent[i] = (unsigned char)(size + i);
         ck_assert_rc(send_whole(&ring, sent, size, 0), 0);
         memset(got, 0, sizeof got);
-        ck_assert_rc(tine__ring_recv(&ring, got, sizeof got, 0, &needed), size);
+        ck_assert_rc(recv_whole(&ring, got, sizeof got, 0, &needed), size);
         ck_assert_int_eq(memcmp(sent, got, size), 0);
     }
     ring_free(&ring);
@@ -84,7 +84,7 @@ TEST(parts_become_one_record)
             from += parts[i].iov_len;
         }
         ck_assert_rc(tine__ring_send(&ring, parts, 5, 0), 0);
-        ck_assert_rc(tine__ring_recv(&ring, got, sizeof got, 0, &needed), from - sent);
+        ck_assert_rc(recv_whole(&ring, got, sizeof got, 0, &needed), from - sent);
         ck_assert_int_eq(memcmp(sent, got, (size_t)(from - sent)), 0);
     }
     ring_free(&ring);
@@ -110,9 +110,9 @@ TEST(a_record_larger_than_the_buffer_stays)
     char got[8];
 
     ck_assert_rc(send_whole(&ring, "12345678", 8, 0), 0);
-    ck_assert_rc(tine__ring_recv(&ring, got, 7, TINE_FOREVER, &needed), -EMSGSIZE);
+    ck_assert_rc(recv_whole(&ring, got, 7, TINE_FOREVER, &needed), -EMSGSIZE);
     ck_assert_uint_eq(needed, 8);
-    ck_assert_rc(tine__ring_recv(&ring, got, 8, 0, &needed), 8);
+    ck_assert_rc(recv_whole(&ring, got, 8, 0, &needed), 8);
     ck_assert_mem_eq(got, "12345678", 8);
     ring_free(&ring);
 }
@@ -155,7 +155,7 @@ TEST(counters_wrap, .loop_end = 3)
         ck_assert_rc(rc, -EAGAIN);
         ck_assert_uint_gt(in, out);
         for (uint64_t count = random_below(in - out) + 1; count > 0; count--) {
-            size = tine__ring_recv(&ring, buffer, sizeof buffer, 0, &needed);
+            size = recv_whole(&ring, buffer, sizeof buffer, 0, &needed);
             ck_assert_ok(size);
             ck_assert_uint_eq(check_built(buffer, (size_t)size).number, out++);
         }
@@ -193,12 +193,12 @@ TEST(timeouts_are_kept)
     uint64_t number;
     size_t needed;
 
-    ck_assert_rc(tine__ring_recv(&ring, &number, 8, TINE_MS(3), &needed), -ETIMEDOUT);
-    ck_assert_rc(tine__ring_poll(&ring, TINE_MS(3)), -ETIMEDOUT);
+    ck_assert_rc(recv_whole(&ring, &number, 8, TINE_MS(3), &needed), -ETIMEDOUT);
+    ck_assert_rc(tine__ring_poll(&ring, until(TINE_MS(3))), -ETIMEDOUT);
     while (send_number(&ring, 1, 0) == 0)
         ;
     ck_assert_rc(send_number(&ring, 1, TINE_MS(3)), -ETIMEDOUT);
-    ck_assert_rc(tine__ring_poll_writable(&ring, TINE_MS(3)), -ETIMEDOUT);
+    ck_assert_rc(tine__ring_poll_writable(&ring, until(TINE_MS(3))), -ETIMEDOUT);
     ck_assert_int_ge(tine__now_ns() - begun, TINE_MS(12));
     ring_free(&ring);
 }
@@ -377,7 +377,7 @@ static void crowd_consume(struct crowd *crowd)
     size_t needed;
     ssize_t size;
 
-    while ((size = tine__ring_recv(&crowd->ring, buffer, sizeof buffer, TINE_FOREVER, &needed)) !=
+    while ((size = recv_whole(&crowd->ring, buffer, sizeof buffer, TINE_FOREVER, &needed)) !=
            TINE_EEOF) {
         struct mark mark;
 
@@ -565,8 +565,8 @@ TEST(after_the_writers_all_can_be_read)
     ck_assert_rc(send_number(&ring, 2, 0), -EPIPE);
     ck_assert_uint_eq(recv_number(&ring), 1);
     ck_assert_rc(tine__ring_poll(&ring, 0), 0);
-    ck_assert_rc(tine__ring_recv(&ring, &number, 8, TINE_FOREVER, &needed), TINE_EEOF);
-    ck_assert_rc(tine__ring_recv(&ring, &number, 8, 0, &needed), TINE_EEOF);
+    ck_assert_rc(recv_whole(&ring, &number, 8, TINE_FOREVER, &needed), TINE_EEOF);
+    ck_assert_rc(recv_whole(&ring, &number, 8, 0, &needed), TINE_EEOF);
     ring_free(&ring);
 }
 
@@ -576,7 +576,7 @@ TEST(without_readers_nothing_is_sent)
 
     tine__ring_end(ring.shared, TINE__RING_READERS);
     ck_assert_rc(send_number(&ring, 1, TINE_FOREVER), -EPIPE);
-    ck_assert_rc(tine__ring_poll_writable(&ring, TINE_FOREVER), 0);
+    ck_assert_rc(tine__ring_poll_writable(&ring, until(TINE_FOREVER)), 0);
     ring_free(&ring);
 }
 
@@ -585,7 +585,7 @@ static void recv_end(void *context)
     uint64_t number;
     size_t needed;
 
-    ck_assert_rc(tine__ring_recv(context, &number, 8, TINE_FOREVER, &needed), TINE_EEOF);
+    ck_assert_rc(recv_whole(context, &number, 8, TINE_FOREVER, &needed), TINE_EEOF);
 }
 
 static void send_until_no_reader(void *context)
@@ -662,7 +662,7 @@ TEST(who_never_sleeps_learns_it_too)
     size_t needed;
 
     tine__ring_open(&lives->ring, ring.shared, is_alive, lives->alive);
-    ck_assert_eventually(tine__ring_recv(&lives->ring, &number, 8, 0, &needed) == TINE_EEOF);
+    ck_assert_eventually(recv_whole(&lives->ring, &number, 8, 0, &needed) == TINE_EEOF);
     ring_free(&ring);
 }
 
@@ -670,7 +670,7 @@ TEST(who_never_sleeps_learns_it_too)
 
 static void poll_once(void *context)
 {
-    ck_assert_rc(tine__ring_poll(context, TINE_FOREVER), 0);
+    ck_assert_rc(tine__ring_poll(context, until(TINE_FOREVER)), 0);
 }
 
 TEST(who_only_looks_wakes_the_next)

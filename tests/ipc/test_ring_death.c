@@ -71,7 +71,7 @@ static bool consume_one(struct scene *scene, int64_t timeout_ns)
     struct account *account;
     struct mark mark;
     size_t needed;
-    ssize_t size = tine__ring_recv(&scene->ring, buffer, sizeof buffer, timeout_ns, &needed);
+    ssize_t size = recv_whole(&scene->ring, buffer, sizeof buffer, timeout_ns, &needed);
 
     if (size == -EAGAIN)
         return false;

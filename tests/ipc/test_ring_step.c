@@ -59,7 +59,7 @@ static int send_mark(struct scene *scene, uint32_t producer, uint64_t number, in
 static bool next_mark(struct scene *scene, struct mark *mark)
 {
     size_t needed;
-    ssize_t size = tine__ring_recv(&scene->ring, scene->buffer, RECORD, 0, &needed);
+    ssize_t size = recv_whole(&scene->ring, scene->buffer, RECORD, 0, &needed);
 
     if (size == -EAGAIN)
         return false;
@@ -146,7 +146,7 @@ static void recv_for_ever(void *context)
 {
     struct scene *scene = context;
     size_t needed;
-    ssize_t rc = tine__ring_recv(&scene->ring, scene->buffer, RECORD, TINE_FOREVER, &needed);
+    ssize_t rc = recv_whole(&scene->ring, scene->buffer, RECORD, TINE_FOREVER, &needed);
 
     ck_abort_msg("received: %zd", rc);
 }

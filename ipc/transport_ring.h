@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_IPC_TRANSPORT_RING_H
+#define TINE_IPC_TRANSPORT_RING_H
+
+#include <stdbool.h>
+
+#include "ipc/blocks.h"
+#include "ipc/ring.h"
+#include "ipc/transport.h"
+#include "lib/hash.h"
+
+/*
+ * What the two ends of a pipe over rings share, in the family heap, as long as anybody holds either.
+ *
+ * field       written by        read by                order
+ * rings       the maker, then   any                    plain
+ *             who ends it: 0
+ * seed check  the maker         any                    plain
+ * length_max  the maker         any                    plain
+ * blocks      see ipc/blocks.h  any                    likewise; [i]: what end i sends
+ */
+struct tine__ring_pair_shm {
+    _Atomic uint64_t rings[2]; /* [i]: address of the ring that end i sends to; 0: it never sends */
+    struct tine__hash_seed seed;
+    uint64_t length_max;
+    int32_t check;
+    uint32_t reserved32;
+    uint64_t reserved[2];
+    struct tine__blocks_shm blocks[2];
+};
+
+/* In front of each message: the tag of all that follows. */
+struct tine__ring_head_shm {
+    uint64_t tag;
+    uint64_t kind; /* TINE__RING_INLINE or TINE__RING_BLOCK */
+};
+
+/* What follows in a record of kind BLOCK. */
+struct tine__ring_name_shm {
+    uint32_t slot;
+    uint32_t generation;
+    uint64_t size;
+    uint64_t tag; /* of the message; 0: it is not checked */
+};
+
+enum { TINE__RING_INLINE = 1, TINE__RING_BLOCK = 2 };
+
+#define TINE__RING_RECORD_MAX 65536 /* bytes of a message in the ring; larger ones lie in a block */
+
+/*
+ * Two ends over rings. duplex: both send, else only ends[1]. check and length_max as of tine_pipe_options,
+ * with no zeros but TINE_CHECK_DEFAULT. -ENOMEM, -EMFILE, -ENFILE, and what the heap needs.
+ */
+int tine__transport_ring_pair(struct tine__transport *ends[2], bool duplex, int32_t check,
+                              uint64_t length_max);
+/* Another handle of an end, from what give gave; those of sockets have more descriptors. */
+enum { TINE__RING_FDS = 1 };
+int tine__transport_ring_take(const struct tine__handle_parts *parts, struct tine__transport **end);
+
+#endif
