@@ -123,7 +123,7 @@ TEST(ten_million_pairs_by_four_processes_that_are_killed, .timeout_s = 300)
     for (uint64_t k = 0; k < kills; k++) {
         struct child *victim = &workers[random_below(WORKERS)];
 
-        rounds += 1 + (uint32_t)random_below(2 * pairs / kills / ROUND);
+        rounds += 1 + (uint32_t)random_below(2 * pairs / kills / ROUND + 1);
         gate_await(table->rounds, rounds);
         child_kill(victim);
         *victim = child_start(work, table);
