@@ -18,7 +18,14 @@
 
 #include <errno.h>
 #include <time.h>
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__)
+#define THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#define THREAD_SANITIZER __has_feature(thread_sanitizer)
+#else
+#define THREAD_SANITIZER 0
+#endif
+#if THREAD_SANITIZER
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -50,7 +57,7 @@ int tine__robust_init(struct tine__robust *robust)
 /* An errno of pthread. */
 static int lock_until(pthread_mutex_t *mutex, const struct timespec *until)
 {
-#ifdef __SANITIZE_THREAD__ /* gcc 12's runtime does not see clocklock, and takes the unlock for a wrong one */
+#if THREAD_SANITIZER /* gcc 12 and clang 14 do not see clocklock, and take the unlock for a wrong one */
     int error;
 
     __tsan_mutex_pre_lock(mutex, __tsan_mutex_try_lock);
