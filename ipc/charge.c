@@ -44,6 +44,11 @@ void tine__charge_back(struct tine__queue_shm *shm, struct tine__slot_shm *slot)
                                                   memory_order_seq_cst, memory_order_relaxed));
 }
 
+uint64_t tine__charged(const struct tine__queue_shm *shm)
+{
+    return atomic_load_explicit(&shm->charge, memory_order_seq_cst) & CHARGE_BYTES;
+}
+
 void tine__charge_recount(struct tine__queue_shm *shm, uint64_t *seen)
 {
     uint64_t word = atomic_load_explicit(&shm->charge, memory_order_seq_cst), bytes = 0;

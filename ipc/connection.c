@@ -25,6 +25,7 @@
 #include "lib/codec.h"
 #include "lib/fork.h"
 #include "lib/futex_lock.h"
+#include "lib/waitable.h"
 
 #define SCRATCH_MAX 65536 /* bytes of the packing buffer that is kept for the next message */
 
@@ -524,6 +525,31 @@ int tine_connection_poll(tine_connection *connection, int64_t timeout_ns)
 int tine_connection_fileno(const tine_connection *connection)
 {
     return connection == NULL ? -EINVAL : connection->transport->ops->fd(connection->transport);
+}
+
+/* Kept messages are known here only; the rest is the transport's. */
+static int waitable_ready(const tine_waitable *waitable, bool look)
+{
+    tine_connection *connection = waitable->object;
+    int rc = waitable->events == TINE_READABLE ? check_reading(connection) : -EINVAL;
+
+    (void)look;
+    if (rc < 0)
+        return rc;
+    return tine__connection_keeps(connection) ? TINE_READABLE : 0;
+}
+
+static int waitable_fd(const tine_waitable *waitable)
+{
+    return tine_connection_fileno(waitable->object);
+}
+
+static const struct tine__waitable_kind waitable_kind = {.ready = waitable_ready,
+                                                         .descriptor = waitable_fd};
+
+tine_waitable tine_connection_waitable(tine_connection *connection)
+{
+    return (tine_waitable){.kind = &waitable_kind, .object = connection, .events = TINE_READABLE};
 }
 
 bool tine_connection_readable(const tine_connection *connection)

@@ -14,6 +14,8 @@
 
 #include "ipc/charge.h"
 #include "lib/codec.h"
+#include "shm/pollable.h"
+#include "shm/watch.h"
 
 static int take_next(tine_queue *queue, uint32_t party, tine__deadline deadline, uint32_t *index,
                      uint64_t *word)
@@ -114,12 +116,26 @@ static int get_later(struct getting *get)
     }
 }
 
+/* In vain it makes quiet the descriptor that this process may have for the queue. */
+static int look_and_get(struct getting *get)
+{
+    struct tine__waiters_shm *readable = &get->queue->shm->readable;
+    int rc = tine__queue_look(get->queue, false) ? try_get(get) : -EAGAIN;
+
+    if (rc == -EAGAIN && tine__pollable_missed(readable)) {
+        rc = try_get(get);
+        if (rc != -EAGAIN)
+            tine__watch_ring(readable); /* there may be more */
+    }
+    return rc;
+}
+
 static int get_next(struct getting *get, int64_t timeout_ns)
 {
     int rc = try_get(get);
 
-    if (rc == -EAGAIN && timeout_ns == 0 && tine__queue_look(get->queue, false))
-        rc = try_get(get);
+    if (rc == -EAGAIN && timeout_ns == 0)
+        rc = look_and_get(get);
     if (rc == -EAGAIN && timeout_ns != 0 && !spin_get(get, &rc))
         rc = get_later(get);
     return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;

@@ -39,6 +39,7 @@
 #include "lib/random.h"
 #include "lib/sys.h"
 #include "lib/sys_poll.h"
+#include "lib/waitable.h"
 
 #define ARRIVALS          16
 #define ADMIT_MAX         4 /* new clients at a time, between two looks at the others */
@@ -495,6 +496,18 @@ const char *tine_listener_address(const tine_listener *listener)
 int tine_listener_fileno(const tine_listener *listener)
 {
     return listener == NULL ? -EINVAL : listener->epoll;
+}
+
+static int waitable_fd(const tine_waitable *waitable)
+{
+    return waitable->events == TINE_READABLE ? tine_listener_fileno(waitable->object) : -EINVAL;
+}
+
+static const struct tine__waitable_kind waitable_kind = {.descriptor = waitable_fd};
+
+tine_waitable tine_listener_waitable(tine_listener *listener)
+{
+    return (tine_waitable){.kind = &waitable_kind, .object = listener, .events = TINE_READABLE};
 }
 
 void tine_listener_close(tine_listener *listener)

@@ -23,6 +23,7 @@ libtinecore_la_SOURCES += \
 	%D%/put.c \
 	%D%/queue.c \
 	%D%/queue_impl.h \
+	%D%/queue_wait.c \
 	%D%/ranking.c %D%/ranking.h \
 	%D%/ring.c %D%/ring.h \
 	%D%/secret.c %D%/secret.h \

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #include "ipc/charge.h"
+#include "shm/pollable.h"
+#include "shm/watch.h"
 #include "lib/codec.h"
 
 #define SCRATCH_MAX 65536 /* a larger one is not kept */
@@ -108,12 +110,26 @@ static int put_later(const struct putting *put)
     }
 }
 
+/* In vain it makes quiet the descriptor that this process may have for the queue. */
+static int look_and_put(const struct putting *put)
+{
+    struct tine__waiters_shm *writable = &put->queue->shm->writable;
+    int rc = tine__queue_look(put->queue, false) ? try_put(put) : -EAGAIN;
+
+    if (rc == -EAGAIN && tine__pollable_missed(writable)) {
+        rc = try_put(put);
+        if (rc != -EAGAIN)
+            tine__watch_ring(writable); /* there may be more room */
+    }
+    return rc;
+}
+
 static int put_slot(const struct putting *put, int64_t timeout_ns)
 {
     int rc = try_put(put);
 
-    if (rc == -EAGAIN && timeout_ns == 0 && tine__queue_look(put->queue, false))
-        rc = try_put(put);
+    if (rc == -EAGAIN && timeout_ns == 0)
+        rc = look_and_put(put);
     if (rc == -EAGAIN && timeout_ns != 0 && !spin_put(put, &rc))
         rc = put_later(put);
     return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;

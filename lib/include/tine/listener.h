@@ -49,6 +49,7 @@
 
 #include <tine/base.h>
 #include <tine/pipe.h>
+#include <tine/wait.h>
 
 TINE_BEGIN_DECLS
 
@@ -177,6 +178,25 @@ TINE_API const char *tine_listener_address(const tine_listener *listener);
  * Since:   0.1
  */
 TINE_API int tine_listener_fileno(const tine_listener *listener);
+
+/**
+ * tine_listener_waitable - an entry for tine_wait(): ready when accept has something to do
+ *
+ * In:      listener  open listener
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry, good until the listener is closed. Ready says that tine_listener_accept(listener, 0, …)
+ *          is worth a call, not that it will find a client
+ * Handle:  none
+ * Give up: none: tine_wait() refuses NULL
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal yes
+ * Death:   none
+ * Source:  ipc/listener.c
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_listener_waitable(tine_listener *listener);
 
 /**
  * tine_listener_close - stop listening

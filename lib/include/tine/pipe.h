@@ -45,6 +45,7 @@
 #include <tine/base.h>
 #include <tine/codec.h>
 #include <tine/time.h>
+#include <tine/wait.h>
 
 TINE_BEGIN_DECLS
 
@@ -363,6 +364,25 @@ TINE_API TINE_CHECKED int tine_connection_poll(tine_connection *connection, int6
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_fileno(const tine_connection *connection);
+
+/**
+ * tine_connection_waitable - an entry for tine_wait(): ready when a message has come
+ *
+ * In:      connection  a handle that receives
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry, good until the connection is closed; ready at the end as well, and with a kept
+ *          message
+ * Handle:  none
+ * Give up: none: tine_wait() refuses NULL and an end that only sends (-EBADF)
+ * Blocks:  no
+ * Safety:  thread any | process shared | fork child may call | signal yes
+ * Death:   as tine_connection_poll()
+ * Source:  ipc/connection.c; follows the connections of Python 3.13 multiprocessing.connection.wait
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_connection_waitable(tine_connection *connection);
 
 /**
  * tine_connection_readable - may this end receive?

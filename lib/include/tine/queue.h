@@ -38,6 +38,7 @@
 
 #include <tine/base.h>
 #include <tine/time.h>
+#include <tine/wait.h>
 
 TINE_BEGIN_DECLS
 
@@ -570,6 +571,27 @@ TINE_API int tine_queue_item_done(tine_queue_item *item);
  * Since:   0.1
  */
 TINE_API void tine_queue_item_free(tine_queue_item *item);
+
+/**
+ * tine_queue_waitable - an entry for tine_wait(): ready when a get, or a put, would not wait
+ *
+ * In:      queue   open queue
+ *          events  TINE_READABLE: there is an item; TINE_WRITABLE: there is room (with .maxbytes for one
+ *                  byte at least); or both
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry, good until the queue is closed; both are so after a shutdown. Nothing is taken by
+ *          waiting: a get with timeout 0 does that, if nobody was faster
+ * Handle:  none
+ * Give up: none: tine_wait() refuses NULL
+ * Blocks:  no
+ * Safety:  thread any | process shared | fork child may call | signal yes
+ * Death:   an item that a consumer's death has returned is seen within 75 ms
+ * Source:  ipc/queue_wait.c; differs from Python, whose queues cannot be waited for
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_queue_waitable(tine_queue *queue, uint32_t events);
 
 TINE_END_DECLS
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting for many objects of any kind at once: descriptors, events, semaphores, futures, …
+ * Waiting for many objects of any kind at once: descriptors, connections, queues, events, futures, …
  *
  *     tine_waitable on[] = {
  *         tine_event_waitable(stop),
  *         tine_future_waitable(future),
+ *         tine_queue_waitable(queue, TINE_READABLE),
  *         tine_fd_waitable(socket, TINE_READABLE),
  *     };
- *     int n = tine_wait(on, 3, TINE_SEC(1));              // how many are ready, 0: timed out
+ *     int n = tine_wait(on, 4, TINE_SEC(1));              // how many are ready, 0: timed out
  *     if (n > 0 && on[0].ready)
  *         return;
  *
@@ -17,7 +18,7 @@
  *
  * For a loop that is not ours (epoll, libuv, GLib) tine_waitable_fd() gives a descriptor. It is readable
  * when the object may be ready, and every 50 ms; a try that does not wait (tine_event_is_set(),
- * tine_semaphore_acquire() with timeout 0, …) and gets nothing makes it quiet:
+ * tine_future_done(), tine_queue_get() with timeout 0, …) and gets nothing makes it quiet:
  *
  *     int fd = tine_waitable_fd(&on[0]);
  *     … the loop says that fd is readable: if (tine_event_is_set(stop) == 1) … ; else nothing to do
