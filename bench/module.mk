@@ -3,9 +3,19 @@ noinst_LTLIBRARIES += %D%/libpeer.la
 %C%_libpeer_la_SOURCES = %D%/openmp.c
 %C%_libpeer_la_CFLAGS = $(AM_CFLAGS) $(OPENMP_CFLAGS)
 
+# In C++, behind an interface in C: only what needs it is linked to the C++ library.
+noinst_LTLIBRARIES += %D%/libboostpeer.la
+if HAVE_BOOST
+%C%_libboostpeer_la_SOURCES = %D%/boost.cc
+boost_libs = -lstdc++
+else
+%C%_libboostpeer_la_SOURCES = %D%/noboost.c
+boost_libs =
+endif
+
 noinst_PROGRAMS += %D%/tine-bench
 %C%_tine_bench_SOURCES = \
-	%D%/bench.h %D%/dict.h %D%/work.h \
+	%D%/bench.h %D%/dict.h %D%/queue.h %D%/work.h \
 	%D%/barrier.c \
 	%D%/condition.c \
 	%D%/dict.c \
@@ -23,6 +33,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/pass.c \
 	%D%/primes.c \
 	%D%/python.c \
+	%D%/queue.c \
 	%D%/reduce.c \
 	%D%/rwlock.c \
 	%D%/semaphore.c \
@@ -31,7 +42,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/value.c \
 	%D%/wait.c
 %C%_tine_bench_CPPFLAGS = $(AM_CPPFLAGS) -DBENCH_DIR='"$(abs_top_srcdir)/%D%"' $(LMDB_CFLAGS)
-%C%_tine_bench_LDADD = %D%/libpeer.la libtine.la $(LMDB_LIBS) $(MSGPACK_LIBS)
+%C%_tine_bench_LDADD = %D%/libpeer.la %D%/libboostpeer.la $(boost_libs) libtine.la $(LMDB_LIBS) $(MSGPACK_LIBS)
 # The program executes itself for each pass, so it must not be libtool's wrapper script.
 %C%_tine_bench_LDFLAGS = $(AM_LDFLAGS) $(OPENMP_CFLAGS) -no-install
 

@@ -172,10 +172,29 @@ def wait_fds1000(n, repetitions):
     return median_seconds(work, repetitions) / n * 1e6
 
 
+def queue_ring(n, repetitions):
+    queue, record = fork.JoinableQueue(1000), bytes(64)
+
+    def consume():
+        for _ in range(n):
+            queue.get()
+            queue.task_done()
+
+    def work():
+        other = fork.Process(target=consume)
+        other.start()
+        for _ in range(n):
+            queue.put(record)
+        other.join()
+
+    return n / median_seconds(work, repetitions) / 1e6
+
+
 CASES = {
     "barrier.python": barrier_rounds,
     "condition.pingpong.python": condition_pingpong,
     "dict.get.python": dict_get_python,
+    "queue.ring.python": queue_ring,
     "submit.window64": submit_window64,
     "starmap.default": starmap_default,
     "map.default": map_default,

@@ -141,25 +141,19 @@ static int get_next(struct getting *get, int64_t timeout_ns)
     return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
 }
 
-/* An item is the caller's when this returns 0, and there is room to note its lease. */
+/* 0: an item is the caller's. */
 static int get_slot(struct getting *get, tine_queue *queue, int64_t timeout_ns)
 {
     int party = queue == NULL ? -EINVAL : tine__queue_enter(queue);
-    int rc = party < 0 ? party : 0;
 
-    if (rc == 0 && queue->shm->joinable)
-        rc = tine__lease_reserve(queue);
-    if (rc < 0)
-        return rc;
+    if (party < 0)
+        return party;
     *get = (struct getting){
         .queue = queue,
         .party = (uint32_t)party,
         .deadline = timeout_ns == 0 ? TINE__QUEUE_PAST : tine__deadline_after(timeout_ns),
     };
-    rc = get_next(get, timeout_ns);
-    if (rc < 0 && queue->shm->joinable)
-        tine__lease_unreserve(queue);
-    return rc;
+    return get_next(get, timeout_ns);
 }
 
 static struct tine__slot_shm *slot_got(const struct getting *get)
@@ -167,19 +161,27 @@ static struct tine__slot_shm *slot_got(const struct getting *get)
     return tine__slot_at(&get->queue->shm->slots, get->index);
 }
 
-/* The content has been copied, or does not fit: then it goes back to where it came from. */
-static int end_get(const struct getting *get, int rc)
+/* Notes the lease of what was got, or gives it back. */
+static int keep(const struct getting *get, tine_queue_item *item)
 {
-    if (rc == 0 && get->queue->shm->joinable) {
-        tine__lease_note(get->queue, get->index, get->word, NULL);
-        return 0;
-    }
-    if (get->queue->shm->joinable)
-        tine__lease_unreserve(get->queue);
+    int rc =
+        get->queue->shm->joinable ? tine__lease_note(get->queue, get->index, get->word, item) : 0;
+
     if (rc < 0)
         tine__lease_refuse(get->queue, get->index, get->word);
-    else
+    return rc;
+}
+
+/* The content has been copied, or rc says why not: then the item goes back to where it came from. */
+static int end_get(const struct getting *get, int rc)
+{
+    if (rc < 0) {
+        if (get->queue->shm->joinable)
+            tine__lease_drop(get->queue, get->index, get->word);
+        tine__lease_refuse(get->queue, get->index, get->word);
+    } else if (!get->queue->shm->joinable) {
         tine__slot_free(slot_got(get), get->word);
+    }
     return rc;
 }
 
@@ -190,6 +192,8 @@ int tine_queue_get_bytes(tine_queue *queue, void *buffer, size_t room, int64_t t
     int rc =
         size == NULL || (buffer == NULL && room > 0) ? -EINVAL : get_slot(&get, queue, timeout_ns);
 
+    if (rc == 0)
+        rc = keep(&get, NULL);
     if (rc < 0)
         return rc;
     *size = slot_got(&get)->size;
@@ -206,6 +210,8 @@ static int get_values(tine_queue *queue, int64_t timeout_ns, const char *format,
     int rc = format == NULL || strpbrk(format, "yva") != NULL ? -EINVAL
                                                               : get_slot(&get, queue, timeout_ns);
 
+    if (rc == 0)
+        rc = keep(&get, NULL);
     if (rc < 0)
         return rc;
     return end_get(&get, tine__vunpack_family(tine__slot_data(slot_got(&get)), slot_got(&get)->size,
@@ -245,10 +251,12 @@ int tine_queue_get_item(tine_queue *queue, int64_t timeout_ns, tine_queue_item *
         return item == NULL ? -EINVAL : rc;
     }
     tine__item_begin(made, queue, get.index, get.word);
-    if (queue->shm->joinable)
-        tine__lease_note(queue, get.index, get.word, made);
-    *item = made;
-    return 0;
+    rc = keep(&get, made);
+    if (rc == 0)
+        *item = made;
+    else
+        free(made);
+    return rc;
 }
 
 int tine_queue_get_many(tine_queue *queue, tine_queue_item **items, size_t room, int64_t timeout_ns)

@@ -82,45 +82,38 @@ static int make_room(struct tine__leases *leases)
     return 0;
 }
 
-int tine__lease_reserve(tine_queue *queue)
+/* Under the lock. 0, -ENOMEM. */
+static int make_place(tine_queue *queue)
 {
     struct tine__leases *leases = &queue->leases;
     int rc = 0;
 
-    tine__futex_lock(&leases->lock);
-    if (leases->end + leases->reserved >= leases->room) {
-        tidy(queue);
-        /* half full: it would soon have to be tidied again */
-        if (2 * (leases->end + leases->reserved + 1) > leases->room)
-            rc = make_room(leases);
-    }
-    if (rc == 0)
-        leases->reserved++;
-    tine__futex_unlock(&leases->lock);
-    return rc;
+    if (leases->end < leases->room)
+        return 0;
+    tidy(queue);
+    /* half full: it would soon have to be tidied again */
+    if (2 * leases->end >= leases->room)
+        rc = make_room(leases);
+    return leases->end < leases->room ? 0 : rc;
 }
 
-void tine__lease_unreserve(tine_queue *queue)
-{
-    tine__futex_lock(&queue->leases.lock);
-    queue->leases.reserved--;
-    tine__futex_unlock(&queue->leases.lock);
-}
-
-void tine__lease_note(tine_queue *queue, uint32_t index, uint64_t word, tine_queue_item *item)
+int tine__lease_note(tine_queue *queue, uint32_t index, uint64_t word, tine_queue_item *item)
 {
     struct tine__leases *leases = &queue->leases;
     const struct tine__self *self = tine__self();
+    int rc;
 
     tine__futex_lock(&leases->lock);
-    leases->reserved--;
-    leases->all[leases->end++] = (struct tine__lease){
-        .word = word,
-        .index = index,
-        .tid = self != NULL ? self->tid : 0,
-        .item = item,
-    };
+    rc = make_place(queue);
+    if (rc == 0)
+        leases->all[leases->end++] = (struct tine__lease){
+            .word = word,
+            .index = index,
+            .tid = self != NULL ? self->tid : 0,
+            .item = item,
+        };
     tine__futex_unlock(&leases->lock);
+    return rc;
 }
 
 /* Under the lock: of the item in hand; else the one that task_done means; NULL for none. */
@@ -156,6 +149,19 @@ static void drop(struct tine__leases *leases, struct tine__lease *lease)
         leases->first++;
     if (leases->first == leases->end)
         leases->first = leases->end = 0;
+}
+
+void tine__lease_drop(tine_queue *queue, uint32_t index, uint64_t word)
+{
+    struct tine__leases *leases = &queue->leases;
+
+    tine__futex_lock(&leases->lock);
+    for (size_t i = leases->end; i-- > leases->first;)
+        if (leases->all[i].index == index && leases->all[i].word == word) {
+            drop(leases, &leases->all[i]);
+            break;
+        }
+    tine__futex_unlock(&leases->lock);
 }
 
 /* ---- done ------------------------------------------------------------------------------------ */

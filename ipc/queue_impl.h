@@ -73,7 +73,6 @@ struct tine__leases {
     struct tine__futex_lock lock;
     struct tine__lease *all;
     size_t first, end, room;
-    size_t reserved; /* for those that are being got */
 };
 
 #define TINE__NO_SLOT UINT32_MAX
@@ -152,11 +151,10 @@ void tine__item_begin(tine_queue_item *item, tine_queue *queue, uint32_t index, 
 
 /* ---- ipc/lease.c ----------------------------------------------------------------------------- */
 
-/* Room for one more lease of the calling process, to be noted or given up. 0, -ENOMEM. */
-int tine__lease_reserve(tine_queue *queue);
-void tine__lease_unreserve(tine_queue *queue);
-/* Notes what was taken. item NULL: it is not in hand. */
-void tine__lease_note(tine_queue *queue, uint32_t index, uint64_t word, tine_queue_item *item);
+/* Notes what was taken; item NULL: it is not in hand. 0, -ENOMEM. */
+int tine__lease_note(tine_queue *queue, uint32_t index, uint64_t word, tine_queue_item *item);
+/* Forgets it. */
+void tine__lease_drop(tine_queue *queue, uint32_t index, uint64_t word);
 void tine__leases_reset(struct tine__leases *leases); /* in a forked child */
 /* All leases of this process go back into the queue. */
 void tine__leases_return(tine_queue *queue);

@@ -15,6 +15,7 @@ tests_ipc = \
 	%D%/test_pipe_faults \
 	%D%/test_pipe_ring \
 	%D%/test_queue \
+	%D%/test_queue_step \
 	%D%/test_ring \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
@@ -47,6 +48,8 @@ endif
 	-Wl,--wrap=tine__record_recv -Wl,--wrap=tine__record_send \
 	-Wl,--wrap=tine__record_slices -Wl,--wrap=tine__sys_socketpair
 %C%_test_queue_LDADD = libtinetest.la
+%C%_test_queue_step_LDADD = libtinetest.la
+%C%_test_queue_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_ring_LDADD = libtinetest.la
 %C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc \
 	-Wl,--wrap=tine__sys_membarrier -Wl,--wrap=tine__sys_membarrier_register
