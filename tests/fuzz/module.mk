@@ -7,8 +7,10 @@
 fuzz_targets = \
 	%D%/fuzz_frame \
 	%D%/fuzz_function \
+	%D%/fuzz_handshake \
 	%D%/fuzz_pickle \
 	%D%/fuzz_reader \
+	%D%/fuzz_stream \
 	%D%/fuzz_unpack
 check_PROGRAMS += $(fuzz_targets)
 dist_check_SCRIPTS += %D%/replay.sh
@@ -29,12 +31,18 @@ endif
 %C%_fuzz_function_SOURCES = %D%/fuzz_function.c %D%/fuzz.h $(fuzz_main)
 %C%_fuzz_function_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_function_LDADD = libtinecore.la
+%C%_fuzz_handshake_SOURCES = %D%/fuzz_handshake.c %D%/fuzz.h $(fuzz_main)
+%C%_fuzz_handshake_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_handshake_LDADD = libtinecore.la
 %C%_fuzz_pickle_SOURCES = %D%/fuzz_pickle.c %D%/fuzz.h $(fuzz_main)
 %C%_fuzz_pickle_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_pickle_LDADD = libtinecore.la
 %C%_fuzz_reader_SOURCES = %D%/fuzz_reader.c %D%/fuzz.h $(fuzz_main)
 %C%_fuzz_reader_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_reader_LDADD = libtinecore.la
+%C%_fuzz_stream_SOURCES = %D%/fuzz_stream.c %D%/fuzz.h $(fuzz_main)
+%C%_fuzz_stream_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_stream_LDADD = libtinecore.la
 %C%_fuzz_unpack_SOURCES = %D%/fuzz_unpack.c %D%/fuzz.h $(fuzz_main)
 %C%_fuzz_unpack_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_unpack_LDADD = libtinecore.la

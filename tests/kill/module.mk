@@ -6,6 +6,7 @@ tests_kill = \
 	%D%/kill_descriptor \
 	%D%/kill_event \
 	%D%/kill_idle \
+	%D%/kill_listener \
 	%D%/kill_lock \
 	%D%/kill_nursery \
 	%D%/kill_once \
@@ -34,6 +35,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_event_LDADD = $(kill_libs)
 %C%_kill_idle_SOURCES = %D%/kill_idle.c $(kill_load)
 %C%_kill_idle_LDADD = $(kill_libs)
+%C%_kill_listener_LDADD = $(kill_libs)
 %C%_kill_lock_LDADD = $(kill_libs)
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
 %C%_kill_nursery_LDADD = $(kill_libs)
