@@ -327,6 +327,22 @@ int tine__blocks_enter(struct tine__blocks_shm *blocks, struct tine__visitor_shm
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
+bool tine__blocks_claim(struct tine__blocks_shm *blocks, uint32_t index, uint32_t generation)
+{
+    _Atomic uint32_t *claimed;
+    uint32_t last;
+
+    if (index >= TINE__BLOCKS_SLOTS)
+        return false;
+    claimed = &blocks->slots[index].claimed;
+    last = atomic_load_explicit(claimed, memory_order_acquire);
+    while (is_before(last, generation))
+        if (atomic_compare_exchange_weak_explicit(claimed, &last, generation, memory_order_acq_rel,
+                                                  memory_order_acquire))
+            return true;
+    return false;
+}
+
 int tine__blocks_accept(struct tine__blocks_shm *blocks, uint32_t index, uint32_t generation,
                         size_t size, struct tine__block *block)
 {

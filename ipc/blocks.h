@@ -28,6 +28,7 @@
  * size        the sender: bytes of the message                   receivers  with word; hint for
  * others
  * generation  who takes the free slot, one up                    the same   with word
+ * claimed     tine__blocks_claim: a generation, upwards          the same   CAS acq_rel
  */
 struct tine__block_slot_shm {
     _Atomic uint64_t word;
@@ -38,7 +39,8 @@ struct tine__block_slot_shm {
     _Atomic uint64_t size;
     uint32_t generation;
     uint32_t reserved32;
-    uint64_t reserved;
+    _Atomic uint32_t claimed;
+    uint32_t reserved;
 };
 
 /*
@@ -144,6 +146,11 @@ static inline void tine__blocks_drained(struct tine__blocks_shm *blocks, uint32_
         tine__blocks_drained_slow(blocks, epoch);
 }
 
+/*
+ * Inside, where a record can be in several hands at once: who may accept what it names? True for one
+ * caller of each generation. No index and generation but those of a record.
+ */
+bool tine__blocks_claim(struct tine__blocks_shm *blocks, uint32_t index, uint32_t generation);
 /* Inside: takes what a record names. TINE_EFORMAT: there is no such message. */
 int tine__blocks_accept(struct tine__blocks_shm *blocks, uint32_t index, uint32_t generation,
                         size_t size, struct tine__block *block);

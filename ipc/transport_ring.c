@@ -4,10 +4,10 @@
  * call but to sleep and to wake, and whoever is killed or stopped holds up nobody.
  *
  * A record is a tag, what it is, and the message; one above 64 KiB lies in a block, and the record names that
- * (ipc/blocks.h). Whoever receives such a record accepts the block first and takes the record then: if it
- * dies or stops in between, the others find that block accepted and go past the record. So a block that is
- * on its way stands in a record of the ring, or its sender still lives and has not published it, or nobody can
- * accept it any more: no visitors and no epochs are needed to know which.
+ * (ipc/blocks.h). Whoever receives such a record claims the block first and takes the record then: if it
+ * dies or stops in between, the others find the block claimed and go past the record. So a block that is on
+ * its way stands in a record of the ring, or its sender has not published it yet, or who has claimed it is
+ * a visitor of the table; else it is lost.
  *
  * The tag is not the one of ipc/frame.h: the bytes never leave memory that the family shares, and
  * SipHash over 64 of them would take twice as long as all the rest of a message. It is a keyed product
@@ -35,6 +35,7 @@
 
 #define CHECKED_MAX 4096 /* bytes of a message that are checked by default */
 #define CAPACITY    (256u << 10)
+#define EPOCHS_LATE (1u << 30) /* drained follows so far behind, for epochs come round */
 
 #define INLINE TINE__RING_INLINE
 #define BLOCK  TINE__RING_BLOCK
@@ -55,6 +56,7 @@ struct ring_end {
     struct tine__keepalive hold;
     struct tine__ring out, in; /* shared NULL: not in this direction */
     struct buffer *_Atomic spare;
+    struct tine__visitor_shm *_Atomic visitor; /* likewise */
 };
 
 /* Sides of the shared part: those of the ends, and whoever looks whether they are held. */
@@ -215,11 +217,14 @@ static int send_block(struct ring_end *end, const struct tine__outgoing *message
         .tag = block_tag(end->shared, block.data, message->size),
     };
     tine__blocks_fly(&block);
-    /* No tine__blocks_sent(): as long as this process lives, the record is where it can be seen. */
     rc = put(end, BLOCK, &name, sizeof name, deadline);
-    if (rc < 0)
+    if (rc < 0) {
         tine__blocks_drop(blocks, &block);
-    return rc;
+        return rc;
+    }
+    tine__blocks_sent(blocks, &block);
+    tine__blocks_drained(blocks, tine__blocks_epoch(blocks) - EPOCHS_LATE);
+    return 0;
 }
 
 static int ring_send(struct tine__transport *transport, const struct tine__outgoing *message,
@@ -297,17 +302,37 @@ static int verify(const struct arrival *arrival)
     return arrival->head.kind == INLINE ? 0 : TINE_EFORMAT;
 }
 
-/* 0: the message is ours; -EAGAIN: another is quicker, or was; else a code: it is lost. */
+/* 0: the block is ours; -EAGAIN: another's. */
+static int claim_block(struct arrival *arrival)
+{
+    struct tine__blocks_shm *blocks = incoming(arrival->end);
+    struct tine__visitor_shm *visitor =
+        atomic_load_explicit(&arrival->end->visitor, memory_order_relaxed);
+    struct tine__ring_name_shm *name = &arrival->name;
+    int rc = tine__blocks_enter(blocks, &visitor);
+
+    if (rc < 0)
+        return rc;
+    /* relaxed: the same for all, and constant memory */
+    atomic_store_explicit(&arrival->end->visitor, visitor, memory_order_relaxed);
+    memcpy(name, arrival->payload, sizeof *name);
+    rc = -EAGAIN;
+    if (tine__blocks_claim(blocks, name->slot, name->generation))
+        rc = tine__blocks_accept(blocks, name->slot, name->generation, name->size, &arrival->block);
+    tine__blocks_leave(visitor);
+    return rc == 0 || rc == -ENOMEM ? rc : -EAGAIN;
+}
+
+/* 0: the message is ours; -EAGAIN: another was quicker; else a code: it is lost, or -ENOMEM. */
 static int accept_block(struct arrival *arrival, const struct tine__ring_record *record)
 {
     int rc = verify(arrival);
 
     if (rc == 0) {
-        memcpy(&arrival->name, arrival->payload, sizeof arrival->name);
-        rc = tine__blocks_accept(incoming(arrival->end), arrival->name.slot,
-                                 arrival->name.generation, arrival->name.size, &arrival->block);
-        (void)tine__ring_take(&arrival->end->in, record);
-        return rc == 0 ? 0 : -EAGAIN;
+        rc = claim_block(arrival);
+        if (rc != -ENOMEM)
+            (void)tine__ring_take(&arrival->end->in, record);
+        return rc;
     }
     return tine__ring_take(&arrival->end->in, record) ? rc : -EAGAIN;
 }

@@ -11,6 +11,7 @@ tests_kill = \
 	%D%/kill_nursery \
 	%D%/kill_once \
 	%D%/kill_pipe \
+	%D%/kill_pipe_ring \
 	%D%/kill_program \
 	%D%/kill_rwlock \
 	%D%/kill_semaphore \
@@ -41,6 +42,9 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_nursery_LDADD = $(kill_libs)
 %C%_kill_once_LDADD = $(kill_libs)
 %C%_kill_pipe_LDADD = $(kill_libs)
+%C%_kill_pipe_ring_SOURCES = %D%/kill_pipe.c
+%C%_kill_pipe_ring_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
+%C%_kill_pipe_ring_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_rwlock_LDADD = $(kill_libs)
 %C%_kill_semaphore_LDADD = $(kill_libs)
