@@ -31,6 +31,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/open.c \
 	%D%/pack.c \
 	%D%/pass.c \
+	%D%/pipe.c \
 	%D%/primes.c \
 	%D%/python.c \
 	%D%/queue.c \

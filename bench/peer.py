@@ -190,6 +190,27 @@ def queue_ring(n, repetitions):
     return n / median_seconds(work, repetitions) / 1e6
 
 
+def send_for_ever(connection, size):
+    message = b"1" * size
+    while True:
+        connection.send_bytes(message)
+
+
+def pipe_1m(n, repetitions):
+    size = 1 << 20
+    here, there = fork.Pipe(duplex=False)
+    other = fork.Process(target=send_for_ever, args=(there, size), daemon=True)
+    other.start()
+
+    def work():
+        for _ in range(n):
+            assert len(here.recv_bytes()) == size
+
+    seconds = median_seconds(work, repetitions)
+    other.kill()
+    return n * size / seconds * 1e-9
+
+
 CASES = {
     "barrier.python": barrier_rounds,
     "condition.pingpong.python": condition_pingpong,
@@ -200,6 +221,7 @@ CASES = {
     "map.default": map_default,
     "value.add.python": value_add,
     "lock.free.python": lock_free,
+    "pipe.socket.1M.python": pipe_1m,
     "pool.open_close": pool_open_close,
     "semaphore.free.python": semaphore_free,
     "wait.fds1000.python": wait_fds1000,
