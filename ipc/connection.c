@@ -200,24 +200,29 @@ static int receive_any(tine_connection *connection, int64_t timeout_ns,
 
     if (rc < 0)
         return rc;
-    *message = (struct tine__incoming){.into = NULL};
     rc = take_kept(connection, SIZE_MAX, message, NULL);
-    if (rc == -ENOENT)
+    if (rc == -ENOENT) {
+        message->into = NULL; /* the rest is the transport's to fill */
+        message->room = 0;
         rc = receive(connection, timeout_ns, message);
+    }
     return rc;
 }
 
 int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, size_t room,
                                     int64_t timeout_ns, size_t *size)
 {
-    struct tine__incoming message = {.into = buffer, .room = room};
+    struct tine__incoming message;
     int rc = size == NULL || (buffer == NULL && room > 0) ? -EINVAL : check_reading(connection);
 
     if (rc < 0)
         return rc;
     rc = take_kept(connection, room, &message, size);
-    if (rc == -ENOENT)
+    if (rc == -ENOENT) {
+        message.into = buffer;
+        message.room = room;
         rc = receive(connection, timeout_ns, &message);
+    }
     if (rc < 0)
         return rc;
     if (message.size > room) {

@@ -31,9 +31,10 @@ struct tine__outgoing {
 };
 
 /*
- * A message that has come. The receiver sets into and room (or zeroes them); then data == into, and
- * release is NULL, if the message fitted there. Else it lies where release(), to be called once and
- * before the transport is closed, gives it back. The descriptors are the receiver's, CLOEXEC.
+ * A message that has come. The receiver sets into and room (or zeroes them), and nothing else; then
+ * data == into, and release is NULL, if the message fitted there. Else it lies where release(), to
+ * be called once and before the transport is closed, gives it back. The descriptors are the
+ * receiver's, CLOEXEC.
  */
 struct tine__incoming {
     void *into;
@@ -55,8 +56,8 @@ struct tine__incoming {
  * poll     1: receive would not wait (a message, the end, or one that somebody else is quicker to
  *          take), 0: not before the deadline
  * fd       to be polled for POLLIN by others, never read; -ENOTSUP: there is none
- * give     what a handle of the same end consists of, to travel to another process (words[3] is left
- *          to the connection); NULL: it cannot
+ * give     what a handle of the same end consists of, to travel to another process (words[3] is
+ *          left to the connection); NULL: it cannot
  * close    gives this process's handle back
  *
  * A deadline of TINE__AT_ONCE has passed already: try once, without looking at the clock. Nobody

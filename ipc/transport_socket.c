@@ -85,7 +85,9 @@ static struct buffer *take_buffer(struct socket_end *end)
 
 static void give_buffer(struct socket_end *end, struct buffer *buffer)
 {
-    free(atomic_exchange_explicit(&end->spare, buffer, memory_order_acq_rel));
+    buffer = atomic_exchange_explicit(&end->spare, buffer, memory_order_acq_rel);
+    if (buffer != NULL) /* as seldom as threads meet */
+        free(buffer);
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
@@ -473,9 +475,11 @@ static int socket_receive(struct tine__transport *transport, struct tine__incomi
                           tine__deadline deadline)
 {
     struct socket_end *end = end_of(transport);
-    struct arrival arrival = {.buffer = take_buffer(end)};
+    struct arrival arrival;
     int rc;
 
+    arrival.buffer = take_buffer(end);
+    arrival.block.slot = NULL;
     message->fd_count = 0;
     if (arrival.buffer == NULL)
         return -ENOMEM;

@@ -5,6 +5,7 @@ example_tests = \
 	%D%/event.sh \
 	%D%/heat.sh \
 	%D%/mandelbrot.sh \
+	%D%/pipe.sh \
 	%D%/primes.sh \
 	%D%/readme.sh \
 	%D%/rwlock.sh \
