@@ -24,7 +24,7 @@ struct mapping {
     uint64_t offset, inode; /* inode 0: no file */
     unsigned major, minor;
     bool readable, executable;
-    char path[256]; /* cut: then the file behind it cannot be looked at */
+    char path[512]; /* cut: then the file behind it cannot be looked at */
 };
 
 /* What is too long is skipped to the end of its line. */

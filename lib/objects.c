@@ -170,12 +170,28 @@ static void read_notes(uint64_t address, size_t size, struct tine__object *objec
     }
 }
 
+static bool covers(const struct dl_phdr_info *info, uintptr_t address)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD &&
+            address - info->dlpi_addr - info->dlpi_phdr[i].p_vaddr < info->dlpi_phdr[i].p_memsz)
+            return true;
+    return false;
+}
+
+static bool is_program(const struct dl_phdr_info *info)
+{
+    return covers(info, getauxval(AT_PHDR));
+}
+
 static void identify_file(const struct dl_phdr_info *info, struct tine__object *object)
 {
+    /* also where its name has gone: the kernel's list says "(deleted)" then */
+    const char *path = is_program(info) ? "/proc/self/exe" : info->dlpi_name;
     uint64_t words[4];
     struct stat file;
 
-    if (stat(info->dlpi_name[0] != '\0' ? info->dlpi_name : "/proc/self/exe", &file) < 0)
+    if (stat(path, &file) < 0)
         return;
     words[0] = file.st_dev;
     words[1] = file.st_ino;
@@ -184,15 +200,6 @@ static void identify_file(const struct dl_phdr_info *info, struct tine__object *
     object->id.kind = TINE__OBJECT_FILE;
     object->id.size = sizeof words;
     memcpy(object->id.bytes, words, sizeof words);
-}
-
-static bool covers(const struct dl_phdr_info *info, uintptr_t address)
-{
-    for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_LOAD &&
-            address - info->dlpi_addr - info->dlpi_phdr[i].p_vaddr < info->dlpi_phdr[i].p_memsz)
-            return true;
-    return false;
 }
 
 /* From the file's header: entry and the places of its tables. */
@@ -224,7 +231,7 @@ static void identify(const struct dl_phdr_info *info, struct tine__object *objec
         add_header_proof(info, object);
     }
     /* nobody unloads the program, nor what this code lies in */
-    if (covers(info, getauxval(AT_PHDR)) || covers(info, (uintptr_t)identify))
+    if (is_program(info) || covers(info, (uintptr_t)identify))
         object->proof_size = 0;
 }
 
