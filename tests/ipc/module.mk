@@ -10,6 +10,7 @@ tests_ipc = \
 	%D%/test_frame \
 	%D%/test_handles \
 	%D%/test_listener \
+	%D%/test_listener_faults \
 	%D%/test_listener_python \
 	%D%/test_pipe \
 	%D%/test_pipe_faults \
@@ -35,6 +36,12 @@ endif
 %C%_test_frame_LDADD = libtinetest.la
 %C%_test_handles_LDADD = libtinetest.la
 %C%_test_listener_LDADD = libtinetest.la
+%C%_test_listener_faults_LDADD = libtinetest.la
+%C%_test_listener_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
+	-Wl,--wrap=realloc -Wl,--wrap=strdup -Wl,--wrap=mmap -Wl,--wrap=tine__sys_socket \
+	-Wl,--wrap=tine__sys_accept -Wl,--wrap=tine__sys_epoll -Wl,--wrap=tine__sys_epoll_add \
+	-Wl,--wrap=tine__sys_open_directory -Wl,--wrap=tine__sys_poll_in \
+	-Wl,--wrap=tine__sys_poll_out -Wl,--wrap=tine__sys_poll
 %C%_test_listener_python_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
 %C%_test_pipe_ring_SOURCES = %D%/test_pipe.c
