@@ -1,11 +1,14 @@
 # The examples: whole programs, each of them also a test.
 #
 # They see nothing of the library but its public headers and exported symbols.
-noinst_PROGRAMS += %D%/condition %D%/counter %D%/event %D%/pipe %D%/primes %D%/readme %D%/rwlock \
+noinst_PROGRAMS += %D%/condition %D%/counter %D%/epoll %D%/event %D%/pipe %D%/primes %D%/readme %D%/rwlock \
 	%D%/semaphore %D%/shared_image %D%/treehash %D%/wordcount
 
 %C%_counter_SOURCES = %D%/counter.c
 %C%_counter_LDADD = libtine.la
+
+%C%_epoll_SOURCES = %D%/epoll.c %D%/parts.h
+%C%_epoll_LDADD = libtine.la
 
 %C%_event_SOURCES = %D%/event.c
 %C%_event_LDADD = libtine.la
@@ -41,6 +44,13 @@ nodist_%C%_readme_SOURCES = %D%/readme.c
 	$(AM_V_at)$(MKDIR_P) %D%
 	$(AM_V_GEN)$(AWK) '/^```c$$/ { on = 1; next } on && /^```/ { exit } on' $(top_srcdir)/README.md >$@
 CLEANFILES += %D%/readme.c
+
+if HAVE_UV
+noinst_PROGRAMS += %D%/libuv
+%C%_libuv_SOURCES = %D%/libuv.c %D%/parts.h
+%C%_libuv_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS)
+%C%_libuv_LDADD = libtine.la $(UV_LIBS)
+endif
 
 if HAVE_PNG
 noinst_PROGRAMS += %D%/heat %D%/mandelbrot

@@ -2,6 +2,7 @@
 example_tests = \
 	%D%/condition.sh \
 	%D%/counter.sh \
+	%D%/epoll.sh \
 	%D%/event.sh \
 	%D%/heat.sh \
 	%D%/mandelbrot.sh \
