@@ -2,28 +2,32 @@
 /*
  * Rings of tokens that nobody can block.
  *
- * Position p of a ring is cell p % size in round p / size. In a round a cell goes from empty to
- * naming a slot, by one CAS that puts the item into the queue, and to empty in the next round. Head and tail
- * only say where to look: whoever finds that the cell at one of them is done already moves it on.
+ * Position p of a ring is cell p % size in round p / size + 1. In each round a cell is written once, by
+ * the CAS that puts an item there, from what the round before left in it. Head and tail only say
+ * where to look: whoever finds that the cell at one of them is done already moves it on.
  *
- *     put    ticket of the slot = p; cell p: empty → slot; tail + 1
- *     take   word of the slot: PUT or QUEUED, with ticket p → the taker's; cell p → empty; head + 1
+ *     put    ticket of the slot = p; cell p: as it was → the slot, in this round; tail + 1
+ *     take   word of the slot: PUT or QUEUED, with ticket p → the taker's; head + 1
  *
  * The CAS of the word takes the item and records who has it in one step. Killed before it, the taker has
- * nothing; killed after it, the cell names a slot that is not waiting there any more, and anybody makes
- * it empty. The ticket tells a slot that waits at p from the same slot used again: it is written while the
+ * nothing; killed after it, the cell names a slot that is not waiting there any more, and anybody moves
+ * the head on. The ticket tells a slot that waits at p from the same slot used again: it is written while the
  * word still says FILLING, so a word that says PUT never comes with the ticket of an earlier item; and
  * as it is not written again before the slot is taken and freed, a CAS of the word seen before the
  * ticket was read succeeds only if both belong together.
  *
+ * Nobody makes a cell empty, which would cost its line of the cache another journey. That it may be
+ * written in the next round needs no proof at that time: a ring has twice as many cells as there are
+ * slots, and between head and tail each cell names another slot, but for one that is taken already and a
+ * mark. So what stands in the cell at the tail has been taken long ago.
+ *
  * A stale CAS of a cell needs 2^32 rounds of the ring between two instructions of one process to do
  * harm, of a word 2^39 changes.
  *
- * Growing: a ring has twice as many cells as there are slots, so it is never full. Before the table of slots
- * grows, a larger ring is made, and NEXT put into the old one as if it were an item: it is the last
- * there, for producers find no empty cell before it and go on to the new ring, as consumers do
- * when they have come to it. END is the same for shutdown, without a ring behind it. Old rings stay until
- * the queue ends, so that a straggler reads nothing but cells.
+ * Growing: before the table of slots grows, a larger ring is made, and NEXT put into the old one as if
+ * it were an item: it is the last there, for producers find no cell to write before it and go on to
+ * the new ring, as consumers do when they have come to it. END is the same for shutdown, without a ring
+ * behind it. Old rings stay until the queue ends, so that a straggler reads nothing but cells.
  *
  * maxsize: at the CAS of cell p, p is the tail, and the head is where it was read or further. So
  * their distance is an upper bound of how many are there, and never is one too many let in.
@@ -51,7 +55,7 @@ static uint64_t ticket_of(uint32_t k, uint64_t position)
 
 static uint32_t round_of(const struct tine__fifo_ring_shm *ring, uint64_t position)
 {
-    return (uint32_t)(position / ring->size);
+    return (uint32_t)(position / ring->size) + 1; /* 0: never written */
 }
 
 static uint64_t cell_word(uint32_t round, uint32_t name)
@@ -89,16 +93,9 @@ static bool waits_there(const struct tine__slot_shm *slot, uint64_t word, uint64
            atomic_load_explicit(&slot->ticket, memory_order_relaxed) == ticket;
 }
 
-/* The item at the head has been taken. */
-static void clear(struct tine__fifo_ring_shm *ring, uint64_t head, uint64_t cell)
-{
-    swap(cell_at(ring, head), cell, cell_word(round_of(ring, head) + 1, 0));
-    swap(&ring->head, head, head + 1);
-}
-
 /*
- * The head, moved on to an item that waits, an empty cell or a mark. Acquire: what the cell names is
- * seen as it was when it was put there, or later.
+ * The head, moved on to an item that waits, a mark, or a cell in which nothing is yet: *cell 0.
+ * Acquire: what the cell names is seen as it was when it was put there, or later.
  */
 static uint64_t find_head(const struct tine__fifo_shm *fifo, const struct tine__slots_shm *slots,
                           uint32_t k, uint64_t *cell, uint64_t *word)
@@ -107,20 +104,25 @@ static uint64_t find_head(const struct tine__fifo_shm *fifo, const struct tine__
 
     for (;;) {
         uint64_t head = load(&ring->head);
+        const struct tine__slot_shm *slot;
         uint32_t name;
 
         *cell = load(cell_at(ring, head));
         name = (uint32_t)*cell;
         if ((uint32_t)(*cell >> 32) != round_of(ring, head)) {
-            swap(&ring->head, head, head + 1); /* taken, and put into again in a later round */
-            continue;
+            if (load(&ring->head) != head)
+                continue; /* others were here a whole round ago */
+            *cell = 0;
+            return head;
         }
-        if (name == 0 || name >= TINE__CELL_END)
+        if (name >= TINE__CELL_END)
             return head;
-        *word = tine__slot_word(tine__slot_at(slots, name - 1));
-        if (waits_there(tine__slot_at(slots, name - 1), *word, ticket_of(k, head)))
+        slot = tine__slot_at(slots, name - 1);
+        __builtin_prefetch(slot->payload);
+        *word = tine__slot_word(slot);
+        if (waits_there(slot, *word, ticket_of(k, head)))
             return head;
-        clear(ring, head, *cell);
+        swap(&ring->head, head, head + 1);
     }
 }
 
@@ -145,7 +147,7 @@ int tine__fifo_take(struct tine__fifo_shm *fifo, const struct tine__slots_shm *s
             next += TINE__WORD_DELIVERY;
         if (!tine__slot_change(tine__slot_at(slots, name - 1), &seen, next))
             continue;
-        clear(ring_at(fifo, k), head, cell);
+        swap(&ring_at(fifo, k)->head, head, head + 1);
         *index = name - 1;
         *word = next;
         return 0;
@@ -187,38 +189,44 @@ static bool has_room(struct tine__fifo_shm *fifo, const struct tine__slots_shm *
     return count_to(fifo, k, tail) < (int64_t)maxsize;
 }
 
-/* An empty cell at the tail of the last ring: its round, and where. -ESHUTDOWN: there is none. */
-static int find_tail(struct tine__fifo_shm *fifo, uint32_t *k, uint64_t *tail)
+/* Where the next item goes. */
+struct place {
+    struct tine__fifo_ring_shm *ring;
+    uint32_t k;
+    uint64_t tail;
+    uint64_t cell; /* what stands there from the round before */
+};
+
+/* -ESHUTDOWN: nowhere. */
+static int find_tail(struct tine__fifo_shm *fifo, struct place *place)
 {
     for (;;) {
-        struct tine__fifo_ring_shm *ring;
-        uint64_t cell;
+        uint32_t k = atomic_load_explicit(&fifo->tail_ring, memory_order_acquire);
+        struct tine__fifo_ring_shm *ring = ring_at(fifo, k);
+        uint64_t tail = load(&ring->tail), cell = load(cell_at(ring, tail));
 
-        *k = atomic_load_explicit(&fifo->tail_ring, memory_order_acquire);
-        ring = ring_at(fifo, *k);
-        *tail = load(&ring->tail);
-        cell = load(cell_at(ring, *tail));
-        if (cell == cell_word(round_of(ring, *tail), 0))
+        *place = (struct place){.ring = ring, .k = k, .tail = tail, .cell = cell};
+        if ((uint32_t)(cell >> 32) == round_of(ring, tail) - 1)
             return 0;
-        if (cell == cell_word(round_of(ring, *tail), TINE__CELL_END))
+        if (cell == cell_word(round_of(ring, tail), TINE__CELL_END))
             return -ESHUTDOWN;
-        if (cell == cell_word(round_of(ring, *tail), TINE__CELL_NEXT))
-            next_ring(&fifo->tail_ring, *k);
+        if (cell == cell_word(round_of(ring, tail), TINE__CELL_NEXT))
+            next_ring(&fifo->tail_ring, k);
         else
-            swap(&ring->tail, *tail, *tail + 1);
+            swap(&ring->tail, tail, tail + 1);
     }
 }
 
 /* One CAS; false: another was faster. */
-static bool name_at(const struct tine__fifo_shm *fifo, uint32_t k, uint64_t tail, uint32_t name)
+static bool name_there(const struct place *place, uint32_t name)
 {
-    struct tine__fifo_ring_shm *ring = ring_at(fifo, k);
-    uint32_t round = round_of(ring, tail);
+    struct tine__fifo_ring_shm *ring = place->ring;
 
-    if (!swap(cell_at(ring, tail), cell_word(round, 0), cell_word(round, name)))
+    if (!swap(cell_at(ring, place->tail), place->cell,
+              cell_word(round_of(ring, place->tail), name)))
         return false;
     if (name < TINE__CELL_END)
-        swap(&ring->tail, tail, tail + 1);
+        swap(&ring->tail, place->tail, place->tail + 1);
     return true;
 }
 
@@ -226,47 +234,45 @@ int tine__fifo_put(struct tine__fifo_shm *fifo, const struct tine__slots_shm *sl
                    uint64_t maxsize, struct tine__fifo_view *view)
 {
     struct tine__slot_shm *slot = tine__slot_at(slots, index);
-    uint64_t tail;
-    uint32_t k;
+    struct place place;
 
     for (;;) {
-        int rc = find_tail(fifo, &k, &tail);
+        int rc = find_tail(fifo, &place);
 
         if (rc < 0)
             return rc;
-        if (!has_room(fifo, slots, k, tail, maxsize, view))
+        if (!has_room(fifo, slots, place.k, place.tail, maxsize, view))
             return -EAGAIN;
         /* published by the CAS of the cell */
-        atomic_store_explicit(&slot->ticket, ticket_of(k, tail), memory_order_relaxed);
-        if (name_at(fifo, k, tail, index + 1))
+        atomic_store_explicit(&slot->ticket, ticket_of(place.k, place.tail), memory_order_relaxed);
+        if (name_there(&place, index + 1))
             return 0;
     }
 }
 
 uint64_t tine__fifo_tail(struct tine__fifo_shm *fifo)
 {
-    uint64_t tail;
-    uint32_t k;
+    struct place place;
 
-    (void)find_tail(fifo, &k, &tail);
-    return ticket_of(k, tail);
+    (void)find_tail(fifo, &place);
+    return ticket_of(place.k, place.tail);
 }
 
 void tine__fifo_shut(struct tine__fifo_shm *fifo)
 {
-    uint64_t tail;
-    uint32_t k;
+    struct place place;
 
-    while (find_tail(fifo, &k, &tail) == 0)
-        name_at(fifo, k, tail, TINE__CELL_END);
+    while (find_tail(fifo, &place) == 0)
+        name_there(&place, TINE__CELL_END);
 }
 
 bool tine__fifo_is_shut(const struct tine__fifo_shm *fifo)
 {
     uint32_t k = atomic_load_explicit(&fifo->tail_ring, memory_order_acquire);
     struct tine__fifo_ring_shm *ring = ring_at(fifo, k);
+    uint64_t tail = load(&ring->tail);
 
-    return (uint32_t)load(cell_at(ring, load(&ring->tail))) == TINE__CELL_END;
+    return load(cell_at(ring, tail)) == cell_word(round_of(ring, tail), TINE__CELL_END);
 }
 
 uint64_t tine__fifo_count(const struct tine__fifo_shm *fifo)
@@ -313,20 +319,19 @@ int tine__fifo_init(struct tine__fifo_shm *fifo)
 
 int tine__fifo_grow(struct tine__fifo_shm *fifo, uint32_t chunks)
 {
-    uint64_t tail;
-    uint32_t k;
+    struct place place;
 
     for (;;) {
-        int rc = find_tail(fifo, &k, &tail);
+        int rc = find_tail(fifo, &place);
 
-        if (rc < 0 || k + 1 >= chunks)
+        if (rc < 0 || place.k + 1 >= chunks)
             return rc;
-        if (k + 1 >= TINE__FIFO_RINGS)
+        if (place.k + 1 >= TINE__FIFO_RINGS)
             return -ENOMEM;
-        rc = make_ring(fifo, k + 1);
+        rc = make_ring(fifo, place.k + 1);
         if (rc < 0)
             return rc;
-        name_at(fifo, k, tail, TINE__CELL_NEXT);
+        name_there(&place, TINE__CELL_NEXT);
     }
 }
 

@@ -13,8 +13,8 @@
  * Lock-free: whoever is killed or stopped between any two instructions holds nobody up. See
  * ipc/fifo.c for the argument.
  *
- * A cell is one word: the round in which its position is used (bits 32-63) and what it names (0-31):
- * 0 nothing yet, slot + 1, or one of these.
+ * A cell is one word: the round in which it was last written (bits 32-63; 0: never) and what it names
+ * (0-31): slot + 1, or one of these.
  */
 #define TINE__CELL_NEXT ((uint32_t)0xffffffff) /* the ring is full: it goes on in the next ring */
 #define TINE__CELL_END  ((uint32_t)0xfffffffe) /* the queue is shut down */
@@ -23,10 +23,10 @@
 
 /*
  * field  written by                        read by  order
- * head   CAS + 1: whoever saw the cell     any      seq_cst; never beyond the first filled cell
- *        there empty again
- * tail   CAS + 1: whoever saw the cell     any      seq_cst; never beyond the first empty cell
- *        there filled
+ * head   CAS + 1: whoever saw the item     any      seq_cst; never beyond the first that waits
+ *        there taken
+ * tail   CAS + 1: whoever saw the cell     any      seq_cst; never beyond the first that is not
+ *        there written in its round                 written yet
  * cells  CAS, in the order of positions    any      seq_cst CAS, acquire load
  *
  * Both are free-running positions; they lag behind the cells by a step for each who was interrupted, until

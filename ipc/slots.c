@@ -98,6 +98,13 @@ static uint32_t next_window(struct tine__slots_hand *hand, uint32_t window, uint
     return window;
 }
 
+/* The next one, which a consumer had last, will soon be written to. */
+static void fetch(const struct tine__slot_shm *slot)
+{
+    __builtin_prefetch(slot, 1);
+    __builtin_prefetch(slot->payload, 1);
+}
+
 bool tine__slots_claim(struct tine__slots_shm *slots, struct tine__slots_hand *hand, uint32_t party,
                        uint32_t *index)
 {
@@ -112,6 +119,7 @@ bool tine__slots_claim(struct tine__slots_shm *slots, struct tine__slots_hand *h
             *index = at++ & (window - 1);
             if (claim(tine__slot_at(slots, *index), party)) {
                 atomic_store_explicit(&hand->at, at, memory_order_relaxed);
+                fetch(tine__slot_at(slots, at & (window - 1)));
                 if (*index == window - 1 && window > TINE__SLOTS_FIRST)
                     next_window(hand, window, total, false);
                 return true;
