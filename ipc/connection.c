@@ -552,9 +552,44 @@ static int waitable_fd(const tine_waitable *waitable)
 static const struct tine__waitable_kind waitable_kind = {.ready = waitable_ready,
                                                          .descriptor = waitable_fd};
 
+/* Of a transport without a descriptor. */
+static int point_ready(const tine_waitable *waitable, bool look)
+{
+    tine_connection *connection = waitable->object;
+    int rc = waitable_ready(waitable, look);
+
+    if (rc != 0)
+        return rc;
+    rc = connection->transport->ops->poll(connection->transport, TINE__AT_ONCE);
+    return rc > 0 ? (int)TINE_READABLE : rc;
+}
+
+static int point_points(const tine_waitable *waitable, const void *points[TINE__POINTS_MAX])
+{
+    tine_connection *connection = waitable->object;
+
+    points[0] = connection->transport->ops->point(connection->transport);
+    return 1;
+}
+
+static void point_arm(const tine_waitable *waitable)
+{
+    tine_connection *connection = waitable->object;
+
+    connection->transport->ops->arm(connection->transport);
+}
+
+static const struct tine__waitable_kind point_kind = {
+    .ready = point_ready, .points = point_points, .arm = point_arm};
+
 tine_waitable tine_connection_waitable(tine_connection *connection)
 {
-    return (tine_waitable){.kind = &waitable_kind, .object = connection, .events = TINE_READABLE};
+    bool has_point =
+        connection != NULL && connection->readable && connection->transport->ops->point != NULL;
+
+    return (tine_waitable){.kind = has_point ? &point_kind : &waitable_kind,
+                           .object = connection,
+                           .events = TINE_READABLE};
 }
 
 bool tine_connection_readable(const tine_connection *connection)

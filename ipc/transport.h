@@ -55,9 +55,11 @@ struct tine__incoming {
  *          TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO (that one message is lost; not so for streams)
  * poll     1: receive would not wait (a message, the end, or one that somebody else is quicker to
  *          take), 0: not before the deadline
- * fd       to be polled for POLLIN by others, never read; -ENOTSUP: there is none
- * give     what a handle of the same end consists of, to travel to another process (words[3] is
- *          left to the connection); NULL: it cannot
+ * fd       to be polled for POLLIN by others, never read; -ENOTSUP: there is none, but a point
+ * point    where a change is rung when there may be something to receive: in the family heap
+ * arm      from now on that is done (tine__waiters_watch); then poll
+ * give     what a handle of the same end consists of, to travel to another process (words[3] is left
+ *          to the connection); NULL: it cannot
  * close    gives this process's handle back
  *
  * A deadline of TINE__AT_ONCE has passed already: try once, without looking at the clock. Nobody
@@ -70,6 +72,9 @@ struct tine__transport_ops {
                    tine__deadline deadline);
     int (*poll)(struct tine__transport *self, tine__deadline deadline);
     int (*fd)(struct tine__transport *self);
+    const void *(*point)(
+        struct tine__transport *self); /* NULL, as arm, where there is a descriptor */
+    void (*arm)(struct tine__transport *self);
     int (*give)(struct tine__transport *self, struct tine__handle_parts *parts);
     void (*close)(struct tine__transport *self);
 };
@@ -77,7 +82,7 @@ struct tine__transport_ops {
 /* In front of what the transport needs for itself. */
 struct tine__transport {
     const struct tine__transport_ops *ops;
-    bool family;      /* the other end is in the family: pointers and functions mean the same there */
+    bool family; /* the other end is in the family: pointers and functions mean the same there */
     bool descriptors; /* it carries them */
 };
 

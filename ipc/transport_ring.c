@@ -32,6 +32,8 @@
 #include "lib/sys.h"
 #include "shm/heap.h"
 #include "shm/keepalive.h"
+#include "shm/pollable.h"
+#include "shm/watch.h"
 
 #define CHECKED_MAX 4096 /* bytes of a message that are checked by default */
 #define CAPACITY    (256u << 10)
@@ -393,12 +395,28 @@ static void hand_over(struct arrival *arrival)
     }
 }
 
+/* In vain it makes quiet the descriptor that this process may have for the end. */
+static ssize_t receive_or_miss(struct ring_end *end, struct arrival *arrival,
+                               tine__deadline deadline)
+{
+    struct tine__waiters_shm *readable = tine__ring_readable(end->in.shared);
+    ssize_t rc = tine__ring_receive(&end->in, attempt, arrival, deadline);
+
+    if (rc == -EAGAIN && tine__pollable_missed(readable)) {
+        tine__ring_arm(end->in.shared);
+        rc = tine__ring_receive(&end->in, attempt, arrival, deadline);
+        if (rc != -EAGAIN)
+            tine__watch_ring(readable); /* there may be more */
+    }
+    return rc;
+}
+
 static int ring_receive(struct tine__transport *transport, struct tine__incoming *message,
                         tine__deadline deadline)
 {
     struct ring_end *end = end_of(transport);
     struct arrival arrival = {.end = end, .message = message};
-    int rc = (int)tine__ring_receive(&end->in, attempt, &arrival, deadline);
+    int rc = (int)receive_or_miss(end, &arrival, deadline);
 
     message->fd_count = 0;
     message->release = NULL;
@@ -424,6 +442,19 @@ static int ring_fd(struct tine__transport *transport)
 {
     (void)transport;
     return -ENOTSUP;
+}
+
+static const void *ring_point(struct tine__transport *transport)
+{
+    return tine__ring_readable(end_of(transport)->in.shared);
+}
+
+static void ring_arm(struct tine__transport *transport)
+{
+    struct tine__ring_shm *ring = end_of(transport)->in.shared;
+
+    tine__waiters_watch(tine__ring_readable(ring));
+    tine__ring_arm(ring);
 }
 
 /* Says that nobody has this side any more, if that is so. The looks of others would find it, too. */
@@ -474,6 +505,8 @@ static const struct tine__transport_ops ring_ops = {
     .receive = ring_receive,
     .poll = ring_poll,
     .fd = ring_fd,
+    .point = ring_point,
+    .arm = ring_arm,
     .give = ring_give,
     .close = ring_close,
 };

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -812,6 +813,74 @@ TEST(the_descriptor_tells_of_messages)
     ends.a = NULL;
     ck_assert_int_eq(poll(&set, 1, -1), 1);
     pipe_end(&ends);
+}
+
+/* ---- among other things ------------------------------------------------------------------------ */
+
+enum { TOLD = 2000 };
+
+static void send_with_pauses(void *context)
+{
+    struct ends *ends = context;
+    tine_connection *a = keep_a(ends);
+
+    for (int64_t i = 0; i < TOLD; i++) {
+        if (random_below(20) == 0)
+            sched_yield();
+        ck_assert_rc(tine_connection_send(a, TINE_FOREVER, "q", i), 0);
+    }
+    tine_connection_close(a);
+}
+
+/* A loop that is not ours: readable means that trying is worth it. */
+TEST(a_descriptor_for_other_loops_tells_of_each_message)
+{
+    struct ends ends = pipe_with(NULL);
+    struct child sender = child_start(send_with_pauses, &ends);
+    tine_connection *b = keep_b(&ends);
+    tine_waitable on = tine_connection_waitable(b);
+    struct pollfd set = {.fd = tine_waitable_fd(&on), .events = POLLIN};
+    int64_t expected = 0, number;
+    int rc = 0;
+
+    ck_assert_int_ge(set.fd, 0);
+    while (rc != TINE_EEOF) {
+        ck_assert_int_eq(poll(&set, 1, -1), 1);
+        while ((rc = tine_connection_recv(b, 0, "q", &number)) == 0)
+            ck_assert_int_eq(number, expected++);
+        ck_assert(rc == -EAGAIN || rc == TINE_EEOF);
+    }
+    ck_assert_int_eq(expected, TOLD);
+    tine_waitable_close(set.fd);
+    child_join(&sender);
+    tine_connection_close(b); /* what rings stays in the heap */
+}
+
+TEST(connections_are_waited_for_together)
+{
+    struct ends ends[3];
+    struct child senders[3];
+    tine_waitable on[3];
+    int64_t got[3] = {0}, number;
+
+    for (int i = 0; i < 3; i++) {
+        ends[i] = pipe_with(NULL);
+        senders[i] = child_start(send_with_pauses, &ends[i]);
+        on[i] = tine_connection_waitable(keep_b(&ends[i]));
+    }
+    while (got[0] + got[1] + got[2] < 3 * TOLD) {
+        ck_assert_int_ge(tine_wait(on, 3, TINE_FOREVER), 1);
+        for (int i = 0; i < 3; i++)
+            if (on[i].ready != 0 && got[i] < TOLD) {
+                ck_assert_rc(tine_connection_recv(ends[i].b, 0, "q", &number), 0);
+                ck_assert_int_eq(number, got[i]++);
+            }
+    }
+    for (int i = 0; i < 3; i++) {
+        child_join(&senders[i]);
+        ck_assert_rc(tine_connection_recv(ends[i].b, TINE_FOREVER, "q", &number), TINE_EEOF);
+        tine_connection_close(ends[i].b);
+    }
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

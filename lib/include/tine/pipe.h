@@ -37,7 +37,8 @@
  * sleeps; up to 256 KiB wait for each thread that sends (at most 1024 threads, -ENOLCK beyond); who
  * waits spins for up to 5 us first, as long as that has paid lately. A sender that has room learns from
  * the death of the others' last process after 64 messages at the latest, not with the next. Descriptors
- * cannot go along (-EINVAL for `F` and `o`).
+ * cannot go along (-EINVAL for `F` and `o`). An end has no descriptor (tine_connection_fileno); an event
+ * loop gets one of tine_waitable_fd(), which costs nothing where nobody asks for it.
  */
 #ifndef TINE_PIPE_H
 #define TINE_PIPE_H
@@ -356,7 +357,7 @@ TINE_API TINE_CHECKED int tine_connection_poll(tine_connection *connection, int6
  * Returns: a descriptor, which stays the connection's: poll it for POLLIN, neither read, write nor
  *          close it; or a negative code
  * Handle:  none
- * Give up: -EINVAL, -ENOTSUP (a transport without one)
+ * Give up: -EINVAL, -ENOTSUP (TINE_RING: tine_waitable_fd() makes one where one is wanted)
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal yes
  * Death:   it is readable at the end as well
