@@ -44,6 +44,7 @@
 #define ARRIVALS          16
 #define ADMIT_MAX         4 /* new clients at a time, between two looks at the others */
 #define PAUSE_NS          TINE_MS(100)
+#define GRACE_NS          TINE_MS(10) /* how long an arrival is safe from later ones */
 #define BACKLOG_DEFAULT   128
 #define MODE_DEFAULT      0600
 #define MODES             0777
@@ -51,6 +52,8 @@
 #define MESSAGE_DEFAULT   ((uint64_t)64 << 20)
 #define RANDOM_NAME_BYTES 16
 #define NEW_CLIENT        ARRIVALS /* in epoll's data: the listening socket; less: an arrival */
+#define TIMER             (ARRIVALS + 1) /* likewise */
+#define WATCHED           (ARRIVALS + 2)
 
 _Static_assert(sizeof(tine_listener_options) == 120, "its size never changes");
 _Static_assert(sizeof(tine_dial_options) == 112, "its size never changes");
@@ -67,20 +70,22 @@ struct terms {
 struct arrival {
     int fd; /* -1: none */
     uint64_t number;
-    tine__deadline deadline;
+    tine__deadline deadline, grace;
     struct tine__auth auth;
 };
 
 struct tine_listener {
-    int fd, epoll;
+    int fd, epoll, timer;
     uint64_t generation;
     struct tine__futex_lock lock;
     struct terms terms;
     int64_t handshake_timeout_ns;
     struct tine__address_file file;
     char *address;
-    bool paused;
-    tine__deadline pause; /* paused: until then */
+    bool paused;          /* no new clients are accepted: */
+    bool crowded;         /* until a place is free, */
+    tine__deadline pause; /* at most until then */
+    tine__deadline alarm; /* of the timer, between calls of accept */
     uint64_t came;        /* clients so far */
     struct arrival arrivals[ARRIVALS];
 };
@@ -215,20 +220,21 @@ static void drop_late(tine_listener *listener)
                         "it did not finish its handshake in time");
 }
 
-/* A free place, if need be the one of the oldest. */
-static struct arrival *find_place(tine_listener *listener)
+static struct arrival *free_place(tine_listener *listener)
+{
+    for (int i = 0; i < ARRIVALS; i++)
+        if (listener->arrivals[i].fd < 0)
+            return &listener->arrivals[i];
+    return NULL;
+}
+
+static struct arrival *oldest(tine_listener *listener)
 {
     struct arrival *oldest = &listener->arrivals[0];
 
-    for (int i = 0; i < ARRIVALS; i++) {
-        struct arrival *arrival = &listener->arrivals[i];
-
-        if (arrival->fd < 0)
-            return arrival;
-        if (arrival->number < oldest->number)
-            oldest = arrival;
-    }
-    drop_saying(listener, oldest, "others came, and it had not finished its handshake");
+    for (int i = 1; i < ARRIVALS; i++)
+        if (listener->arrivals[i].number < oldest->number)
+            oldest = &listener->arrivals[i];
     return oldest;
 }
 
@@ -261,10 +267,11 @@ static int place(tine_listener *listener, int fd, struct arrival **place)
         close(fd);
         return rc;
     }
-    arrival = find_place(listener);
+    arrival = free_place(listener); /* make_room() has seen to it */
     arrival->fd = fd;
     arrival->number = listener->came++;
     arrival->deadline = tine__deadline_after(listener->handshake_timeout_ns);
+    arrival->grace = tine__deadline_after(GRACE_NS);
     rc = begin_handshake(&arrival->auth, &listener->terms, fd, true);
     if (rc == 0)
         rc = watch(listener, fd, (uint32_t)(arrival - listener->arrivals));
@@ -276,30 +283,59 @@ static int place(tine_listener *listener, int fd, struct arrival **place)
 
 /* ---- the listening socket -------------------------------------------------------------------- */
 
-static void pause_for(tine_listener *listener, int error)
+static void pause_until(tine_listener *listener, tine__deadline until)
+{
+    unwatch(listener, listener->fd);
+    listener->paused = true;
+    listener->pause = until;
+}
+
+static void pause_for_want(tine_listener *listener, int error)
 {
     tine__log_warning("listener %s: clients wait for %d ms: %s", listener->address,
                       (int)(PAUSE_NS / TINE_MS(1)), tine_strerror(error));
-    unwatch(listener, listener->fd);
-    listener->paused = true;
-    listener->pause = tine__deadline_after(PAUSE_NS);
+    listener->crowded = false;
+    pause_until(listener, tine__deadline_after(PAUSE_NS));
 }
 
 static void end_pause(tine_listener *listener)
 {
-    if (listener->paused && tine__deadline_passed(listener->pause))
-        listener->paused = watch(listener, listener->fd, NEW_CLIENT) < 0;
+    if (!listener->paused || (!tine__deadline_passed(listener->pause) &&
+                              !(listener->crowded && free_place(listener) != NULL)))
+        return;
+    listener->paused = watch(listener, listener->fd, NEW_CLIENT) < 0;
+    listener->crowded = false;
+    listener->pause = tine__deadline_after(PAUSE_NS);
+}
+
+/* For one more. False: there is none; or all who are there are so new that it waits. */
+static bool make_room(tine_listener *listener)
+{
+    struct arrival *last;
+
+    if (free_place(listener) != NULL)
+        return true;
+    if (tine__sys_poll_in(listener->fd, 0) <= 0)
+        return false;
+    last = oldest(listener);
+    if (!tine__deadline_passed(last->grace)) {
+        listener->crowded = true;
+        pause_until(listener, last->grace);
+        return false;
+    }
+    drop_saying(listener, last, "others came, and it had not finished its handshake");
+    return true;
 }
 
 /* Some of those who wait in the kernel's queue; results as of move(). */
 static int admit(tine_listener *listener, tine_connection **connection)
 {
-    for (int i = 0; i < ADMIT_MAX; i++) {
+    for (int i = 0; i < ADMIT_MAX && make_room(listener); i++) {
         int fd = tine__sys_accept(listener->fd), rc;
         struct arrival *arrival;
 
         if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM)
-            pause_for(listener, fd);
+            pause_for_want(listener, fd);
         if (fd < 0) /* others are the peer's, such as -EPROTO: the next one may be well */
             return 0;
         if (place(listener, fd, &arrival) < 0)
@@ -322,6 +358,22 @@ static tine__deadline next_event(const tine_listener *listener, tine__deadline d
         if (listener->arrivals[i].fd >= 0 && listener->arrivals[i].deadline < deadline)
             deadline = listener->arrivals[i].deadline;
     return deadline;
+}
+
+/*
+ * Between two calls somebody else may wait for the epoll set: it becomes readable when time has
+ * something to do, too. Within a call the timer is off.
+ */
+static void set_alarm(tine_listener *listener, tine__deadline alarm)
+{
+    int64_t left = alarm == TINE__NEVER ? 0 : tine__deadline_left(alarm);
+
+    if (alarm == listener->alarm)
+        return;
+    if (alarm != TINE__NEVER && left == 0)
+        left = 1; /* zero would be never */
+    listener->alarm = alarm;
+    (void)tine__sys_timer_set(listener->timer, left);
 }
 
 /* Milliseconds for epoll_wait, rounded up. */
@@ -349,16 +401,16 @@ static int serve(tine_listener *listener, const struct epoll_event *event,
 /* One round: known clients first, so that no number of new ones keeps them waiting. */
 static int turn(tine_listener *listener, tine__deadline deadline, tine_connection **connection)
 {
-    struct epoll_event events[ARRIVALS + 1];
+    struct epoll_event events[WATCHED];
     int count, rc = 0;
 
     end_pause(listener);
-    count = epoll_wait(listener->epoll, events, ARRIVALS + 1,
-                       milliseconds(next_event(listener, deadline)));
+    count =
+        epoll_wait(listener->epoll, events, WATCHED, milliseconds(next_event(listener, deadline)));
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
     for (int i = 0; i < count && rc == 0; i++)
-        if (events[i].data.u64 != NEW_CLIENT)
+        if (events[i].data.u64 < ARRIVALS)
             rc = serve(listener, &events[i], connection);
     drop_late(listener);
     for (int i = 0; i < count && rc == 0; i++)
@@ -394,7 +446,9 @@ int tine_listener_accept(tine_listener *listener, int64_t timeout_ns, tine_conne
         return TINE_EFORKED;
     rc = tine__futex_lock_until(&listener->lock, deadline);
     if (rc == 0) {
+        set_alarm(listener, TINE__NEVER);
         rc = accept_locked(listener, deadline, connection);
+        set_alarm(listener, next_event(listener, TINE__NEVER));
         tine__futex_unlock(&listener->lock);
     }
     return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
@@ -429,6 +483,10 @@ static int set_up(tine_listener *listener, const char *text, const tine_listener
     if (rc == 0)
         rc = listener->epoll = tine__sys_epoll();
     if (rc >= 0)
+        rc = listener->timer = tine__sys_timer();
+    if (rc >= 0)
+        rc = watch(listener, listener->timer, TIMER);
+    if (rc >= 0)
         rc = listener->fd = tine__address_listen(&address, &wish, &listener->file);
     if (rc >= 0)
         rc = watch(listener, listener->fd, NEW_CLIENT);
@@ -445,7 +503,8 @@ static tine_listener *new_listener(const tine_listener_options *options)
 
     if (listener == NULL)
         return NULL;
-    listener->fd = listener->epoll = listener->file.directory = -1;
+    listener->fd = listener->epoll = listener->timer = listener->file.directory = -1;
+    listener->alarm = TINE__NEVER;
     listener->generation = tine__fork_generation();
     listener->terms = (struct terms){.message_bytes_max = options->message_bytes_max,
                                      .protocol = options->protocol,
@@ -528,6 +587,8 @@ void tine_listener_close(tine_listener *listener)
         close(listener->fd);
     if (listener->epoll >= 0)
         close(listener->epoll);
+    if (listener->timer >= 0)
+        close(listener->timer);
     tine__secret_close(listener->terms.key);
     free(listener->address);
     free(listener);

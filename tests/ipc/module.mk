@@ -41,7 +41,7 @@ endif
 	-Wl,--wrap=realloc -Wl,--wrap=strdup -Wl,--wrap=mmap -Wl,--wrap=tine__sys_socket \
 	-Wl,--wrap=tine__sys_accept -Wl,--wrap=tine__sys_epoll -Wl,--wrap=tine__sys_epoll_add \
 	-Wl,--wrap=tine__sys_open_directory -Wl,--wrap=tine__sys_poll_in \
-	-Wl,--wrap=tine__sys_poll_out -Wl,--wrap=tine__sys_poll
+	-Wl,--wrap=tine__sys_poll_out -Wl,--wrap=tine__sys_poll -Wl,--wrap=tine__sys_timer
 %C%_test_listener_python_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
 %C%_test_pipe_ring_SOURCES = %D%/test_pipe.c

@@ -22,7 +22,9 @@
 #include "tests/ipc/meet.h"
 #include "tests/support/children.h"
 #include "tests/support/files.h"
+#include "tests/support/hunt.h"
 #include "tests/support/random.h"
+#include "tests/support/samples.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
@@ -271,7 +273,7 @@ TEST(another_key_is_refused, .loop_end = 2)
     log_begin();
     ck_assert_rc(tine_listener_open(&listener, "tcp://127.0.0.1:0", &options), 0);
     dialling_start(&dialling, listener, &wrong);
-    accept_nobody(listener, TINE_MS(200));
+    accept_nobody(listener, TINE_MS(100));
     ck_assert_rc(dialling_end(&dialling), -EACCES);
     ck_assert_logged("is dropped");
     check_well(listener, &right);
@@ -427,6 +429,62 @@ TEST(who_says_nothing_delays_nobody, .loop_end = 2)
         await_end(mute[i]);
     for (int i = 0; i < CROWD; i++)
         close(mute[i]);
+    tine_listener_close(listener);
+}
+
+static void flood(void *context)
+{
+    tine_listener *listener = context;
+    int fds[100];
+
+    for (unsigned i = 0;; i++) {
+        if (i >= 100)
+            close(fds[i % 100]);
+        fds[i % 100] = stranger(listener);
+    }
+}
+
+/* New ones all the time, who say nothing: who answers still gets in. */
+TEST(a_flood_of_the_mute_keeps_nobody_out, .loop_end = 2)
+{
+    tine_listener_options options = {KEY, .protocol = loop_index};
+    tine_dial_options dial = {KEY, .protocol = loop_index};
+    struct samples samples = {.name = "listener.flooded", .bound_ns = (uint64_t)TINE_MS(100)};
+    tine_listener *listener;
+    struct child child;
+
+    ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);
+    child = child_start(flood, listener);
+    for (int i = 0; i < 20; i++) {
+        int64_t begin = now_ns();
+
+        check_well(listener, &dial);
+        samples_add(&samples, (uint64_t)(now_ns() - begin));
+    }
+    child_kill(&child);
+    tine_listener_close(listener);
+    samples_end(&samples);
+}
+
+/* Whoever leaves the waiting to a loop of its own is woken for what is late, too. */
+TEST(the_descriptor_knows_the_time)
+{
+    tine_listener_options options = {KEY, .handshake_timeout_ns = TINE_MS(20)};
+    tine_listener *listener;
+    int mute;
+
+    log_begin();
+    ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);
+    mute = stranger(listener);
+    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(20)), 1);
+    accept_nobody(listener, 0);
+    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), 0), 0);
+    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(20)), 1);
+    accept_nobody(listener, 0);
+    ck_assert_logged("in time");
+    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), 0), 0);
+    await_end(mute);
+    close(mute);
     tine_listener_close(listener);
 }
 
@@ -758,6 +816,27 @@ TEST(many_threads_accept)
         pthread_join(threads[i], NULL);
         ck_assert_rc(dialling_end(&dialling[i]), 0);
         tine_connection_close(dialling[i].connection);
+    }
+    tine_listener_close(listener);
+}
+
+TEST(ten_thousand_come_and_go, .timeout_s = 60)
+{
+    tine_listener_options options = {.protocol = TINE_PROTOCOL_PYTHON};
+    tine_dial_options dial = {.protocol = TINE_PROTOCOL_PYTHON};
+    tine_connection *a, *b;
+    tine_listener *listener;
+
+    for (int i = 0; i < 10000; i++) {
+        ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);
+        tine_listener_close(listener);
+    }
+    ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);
+    for (int i = 0; i < 10000; i++) {
+        ck_assert_rc(tine_dial(&b, tine_listener_address(listener), &dial), 0);
+        ck_assert_rc(tine_listener_accept(listener, TINE_FOREVER, &a), 0);
+        tine_connection_close(a);
+        tine_connection_close(b);
     }
     tine_listener_close(listener);
 }
