@@ -592,6 +592,13 @@ tine_waitable tine_connection_waitable(tine_connection *connection)
                            .events = TINE_READABLE};
 }
 
+bool tine__connection_unsent(tine_connection *connection)
+{
+    struct tine__transport *transport = connection->transport;
+
+    return transport->ops->unsent != NULL && transport->ops->unsent(transport);
+}
+
 bool tine_connection_readable(const tine_connection *connection)
 {
     return connection != NULL && connection->readable;

@@ -26,6 +26,11 @@ libtinecore_la_SOURCES += \
 	%D%/queue_wait.c \
 	%D%/ranking.c %D%/ranking.h \
 	%D%/ring.c %D%/ring.h \
+	%D%/rpc_client.c \
+	%D%/rpc_message.c %D%/rpc_message.h \
+	%D%/rpc_peer.c %D%/rpc_peer.h \
+	%D%/rpc_request.c \
+	%D%/rpc_server.c \
 	%D%/secret.c %D%/secret.h \
 	%D%/slots.c %D%/slots.h \
 	%D%/stream.h %D%/stream_in.c %D%/stream_out.c \

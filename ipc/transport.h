@@ -58,6 +58,8 @@ struct tine__incoming {
  * fd       to be polled for POLLIN by others, never read; -ENOTSUP: there is none, but a point
  * point    where a change is rung when there may be something to receive: in the family heap
  * arm      from now on that is done (tine__waiters_watch); then poll
+ * unsent   true: a part of a message whose send has ended waits for room, and goes out with the next
+ *          calls; NULL: never
  * give     what a handle of the same end consists of, to travel to another process (words[3] is left
  *          to the connection); NULL: it cannot
  * close    gives this process's handle back
@@ -75,6 +77,7 @@ struct tine__transport_ops {
     const void *(*point)(
         struct tine__transport *self); /* NULL, as arm, where there is a descriptor */
     void (*arm)(struct tine__transport *self);
+    bool (*unsent)(struct tine__transport *self);
     int (*give)(struct tine__transport *self, struct tine__handle_parts *parts);
     void (*close)(struct tine__transport *self);
 };

@@ -357,6 +357,11 @@ static int stream_fd(struct tine__transport *self)
     return end_of(self)->fd;
 }
 
+static bool stream_unsent(struct tine__transport *self)
+{
+    return has_rest(end_of(self));
+}
+
 static void stream_close(struct tine__transport *self)
 {
     struct stream_end *end = end_of(self);
@@ -380,6 +385,7 @@ static const struct tine__transport_ops stream_ops = {.send = stream_send,
                                                       .receive = stream_receive,
                                                       .poll = stream_poll,
                                                       .fd = stream_fd,
+                                                      .unsent = stream_unsent,
                                                       .close = stream_close};
 
 static void set_frame_rules(struct tine__frame_rules *rules, const struct tine__session *session,

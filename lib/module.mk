@@ -41,6 +41,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/pipe.h \
 	%D%/include/tine/pool.h \
 	%D%/include/tine/queue.h \
+	%D%/include/tine/rpc.h \
 	%D%/include/tine/rwlock.h \
 	%D%/include/tine/semaphore.h \
 	%D%/include/tine/shareable_list.h \

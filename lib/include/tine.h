@@ -25,6 +25,7 @@
 #include <tine/pipe.h>
 #include <tine/pool.h>
 #include <tine/queue.h>
+#include <tine/rpc.h>
 #include <tine/rwlock.h>
 #include <tine/semaphore.h>
 #include <tine/shareable_list.h>

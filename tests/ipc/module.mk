@@ -1,5 +1,5 @@
 # Tests of ipc/: one program a source file, as in tests/lib/module.mk
-noinst_HEADERS += %D%/meet.h %D%/pipe_help.h %D%/queue_help.h %D%/ring_help.h %D%/talk.h
+noinst_HEADERS += %D%/meet.h %D%/pipe_help.h %D%/queue_help.h %D%/ring_help.h %D%/rpc_help.h %D%/talk.h
 if TESTS_WITH_CHECK
 tests_ipc = \
 	%D%/test_address \
@@ -20,6 +20,7 @@ tests_ipc = \
 	%D%/test_ring \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
+	%D%/test_rpc \
 	%D%/test_stream \
 	%D%/test_wait \
 	%D%/test_wait_faults
@@ -63,6 +64,7 @@ endif
 %C%_test_ring_death_LDADD = libtinetest.la
 %C%_test_ring_step_LDADD = libtinetest.la
 %C%_test_ring_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
+%C%_test_rpc_LDADD = libtinetest.la
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_wait_LDADD = libtinetest.la
 %C%_test_wait_faults_LDADD = libtinetest.la
