@@ -228,15 +228,16 @@ static int64_t least(int64_t a, int64_t b)
 static int sleep_among_objects(struct waiting *waiting, tine__deadline deadline)
 {
     int64_t next_look = tine__now_ns() + TINE__LOOK_NS, slice = SLICE_MIN_NS;
+    bool polled = false;
     int rc = 0;
 
-    for (bool look = false;; look = tine__now_ns() >= next_look) {
+    for (bool look = false;; look = tine__now_ns() >= next_look, polled = true) {
         int64_t left = tine__deadline_left(deadline), found;
 
         arm_all(waiting);
         found = look_at_all(waiting, look || left == 0);
         if (found != 0 || rc != 0 || left == 0)
-            return found < 0 ? (int)found : rc < 0 ? rc : conclude(waiting, rc > 0);
+            return found < 0 ? (int)found : rc < 0 ? rc : conclude(waiting, polled);
         if (look) {
             tine__watch_look();
             next_look = tine__now_ns() + TINE__LOOK_NS;

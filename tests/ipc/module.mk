@@ -23,7 +23,8 @@ tests_ipc = \
 	%D%/test_rpc \
 	%D%/test_stream \
 	%D%/test_wait \
-	%D%/test_wait_faults
+	%D%/test_wait_faults \
+	%D%/test_wait_python
 check_PROGRAMS += $(tests_ipc)
 TESTS += $(tests_ipc)
 endif
@@ -71,3 +72,4 @@ endif
 %C%_test_wait_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=tine_aligned_alloc \
 	-Wl,--wrap=tine__sys_bell -Wl,--wrap=tine__sys_epoll -Wl,--wrap=tine__sys_epoll_add \
 	-Wl,--wrap=tine__sys_poll -Wl,--wrap=tine__sys_timer -Wl,--wrap=tine__sys_timer_set
+%C%_test_wait_python_LDADD = libtinetest.la
