@@ -352,13 +352,13 @@ int tine_wait(tine_waitable *waitables, size_t n, int64_t timeout_ns)
 }
 
 /* The object is watched from here on; what it is now counts as a change. */
-static int watch_alone(const tine_waitable *waitable)
+static int watch_alone(const tine_waitable *waitable, bool ready)
 {
     const void *points[TINE__POINTS_MAX];
     int count = points_of(waitable, points), fd;
 
-    if (count <= 0)
-        return -ENOTSUP;
+    if (count == 0)
+        return ready ? tine__pollable_open(NULL, 0) : -ENOTSUP;
     fd = tine__pollable_open(points, (size_t)count);
     if (fd < 0)
         return fd;
@@ -378,7 +378,7 @@ int tine_waitable_fd(const tine_waitable *waitable)
     if (fd != -ENOTSUP)
         return fd;
     rc = waitable->kind->ready(waitable, false);
-    return rc < 0 ? rc : watch_alone(waitable);
+    return rc < 0 ? rc : watch_alone(waitable, rc > 0);
 }
 
 void tine_waitable_close(int fd)

@@ -92,7 +92,8 @@ static void drop(struct parts *parts)
     tine__bell_close(&parts->bell);
 }
 
-static int open_descriptors(struct parts *parts)
+/* Without points there is nothing that could change: readable at once, for ever. */
+static int open_descriptors(struct parts *parts, bool points)
 {
     int rc;
 
@@ -106,7 +107,7 @@ static int open_descriptors(struct parts *parts)
     if (rc == 0)
         rc = tine__sys_epoll_add(parts->epoll, parts->timer, cookie(parts->bell.shared, TIMER));
     if (rc == 0)
-        rc = tine__sys_timer_set(parts->timer, TINE__LOOK_NS);
+        rc = tine__sys_timer_set(parts->timer, points ? TINE__LOOK_NS : 1);
     return rc;
 }
 
@@ -135,7 +136,7 @@ int tine__pollable_open(const void *const *points, size_t count)
     rc = tine__bell_open(&parts.bell);
     if (rc < 0)
         return rc;
-    rc = open_descriptors(&parts);
+    rc = open_descriptors(&parts, count > 0);
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = tine__watch_enter(&parts.bell, points[i], &parts.slots[i]);
     if (rc < 0) {

@@ -218,6 +218,33 @@ TEST(a_future_has_a_descriptor_for_other_loops)
     tine_pool_close(pool);
 }
 
+static int do_nothing(size_t begin, size_t end, void *context)
+{
+    (void)context;
+    return begin <= end ? 0 : -EINVAL;
+}
+
+TEST(a_future_of_nothing_is_ready_at_once)
+{
+    tine_pool *pool = pool_of(1);
+    tine_future *future;
+    tine_waitable on;
+    int fd;
+
+    ck_assert_rc(tine_pool_for_async(&future, pool, 0, do_nothing, NULL), 0);
+    on = tine_future_waitable(future);
+    ck_assert_rc(tine_wait(&on, 1, TINE_FOREVER), 1);
+    fd = tine_waitable_fd(&on);
+    ck_assert_ok(fd);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(tine__sys_poll_in(fd, TINE_FOREVER), 1);
+        ck_assert(tine_future_done(future));
+    }
+    tine_waitable_close(fd);
+    tine_future_close(future);
+    tine_pool_close(pool);
+}
+
 static void wait_in_child(void *context)
 {
     tine_waitable *on = context;

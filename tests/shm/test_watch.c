@@ -485,7 +485,7 @@ TEST(killed_while_it_begins_and_ends_to_watch, .timeout_s = 300)
 {
     stepped = scene_new();
     watch_and_leave(NULL);
-    step_kill_everywhere(&(struct step){.run = watch_and_leave, .check = check_swept}, POINTS);
+    step_kill_everywhere(&(struct step){.run = watch_and_leave, .check = check_swept}, POINTS / 3);
     tine_free(stepped.event);
 }
 

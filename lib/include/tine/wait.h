@@ -67,8 +67,8 @@ typedef struct tine_waitable {
  * Returns: how many are ready; 0 when none was in time; or a negative code
  * Handle:  none
  * Give up: -EINVAL (an entry's object or events are none; no entries and no timeout), -EBADF (a negative
- *          descriptor), TINE_EFORKED (an object of another process), -ENOMEM; -EINVAL also for more
- *          descriptors than RLIMIT_NOFILE
+ *          descriptor), TINE_EFORKED (an object of another process), -ENOMEM, -ENOLCK (a queue has no room
+ *          for another process); -EINVAL also for more descriptors than RLIMIT_NOFILE
  * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs progress callbacks of futures
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   what a dead process held or left is found within 50 ms; killed waiters leave nothing
