@@ -219,6 +219,46 @@ TEST(a_message_above_the_limit_is_refused)
     pipe_end(&ends);
 }
 
+static void send_most(void *context)
+{
+    struct ends *ends = context;
+    tine_connection *a = keep_a(ends);
+    size_t most = (size_t)4 << 30;
+    char *bytes = calloc(1, most + 1); /* nearly all of it is the kernel's one page of zeros */
+
+    ck_assert_ptr_nonnull(bytes);
+    bytes[0] = 1;
+    bytes[most / 2] = 2;
+    bytes[most - 1] = 3;
+    ck_assert_rc(tine_connection_send_bytes(a, bytes, most + 1, TINE_FOREVER), -EMSGSIZE);
+    ck_assert_rc(tine_connection_send_bytes(a, bytes, most, TINE_FOREVER), 0);
+    free(bytes);
+    tine_connection_close(a);
+}
+
+TEST(four_gibibytes_arrive, .timeout_s = 120)
+{
+    size_t most = (size_t)4 << 30;
+    tine_message message;
+    struct child child;
+    struct ends ends;
+
+    if (getenv("TINE_TEST_HUGE") == NULL)
+        SKIP("needs 4 GiB of memory: TINE_TEST_HUGE=1");
+    ends = pipe_with(NULL);
+    child = child_start(send_most, &ends);
+    keep_b(&ends);
+    ck_assert_rc(tine_connection_recv_view(ends.b, TINE_FOREVER, &message), 0);
+    ck_assert_uint_eq(message.size, most);
+    ck_assert_int_eq(((const char *)message.data)[0], 1);
+    ck_assert_int_eq(((const char *)message.data)[most / 2], 2);
+    ck_assert_int_eq(((const char *)message.data)[most - 1], 3);
+    tine_message_release(&message);
+    ck_assert_rc(tine_connection_recv_view(ends.b, TINE_FOREVER, &message), TINE_EEOF);
+    child_join(&child);
+    pipe_end(&ends);
+}
+
 /* ---- too little room ------------------------------------------------------------------------- */
 
 TEST(a_message_that_does_not_fit_is_kept, .loop_end = 3)

@@ -223,7 +223,7 @@ static uint64_t heap_blocks(void)
 
 static size_t kills_of(size_t size)
 {
-    return kills_wanted(size > 1 << 20 ? KILLS / 10 : KILLS);
+    return kills_wanted(KILLS) / (size > 1 << 20 ? 10 : 1);
 }
 
 static void hunt_in(struct scene *scene, enum kind kind, struct samples *samples)
