@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "lib/checksum.h"
+#include "lib/hash.h"
 
 /*
  * What stands before the payload of each record, as doc/wire.md has it; little-endian. The tag is
@@ -60,14 +61,19 @@ struct tine__frame_block {
 /* What both sides agree upon. */
 struct tine__frame_rules {
     struct tine__mac_key key;
-    uint64_t length_max; /* of a message */
-    int32_t check;       /* TINE_CHECK_… */
-    uint32_t reserved;
+    struct tine__hash_seed seed; /* for quick */
+    uint64_t length_max;         /* of a message */
+    int32_t check;               /* TINE_CHECK_… */
+    uint32_t quick; /* 1: by a hash that is private to a build, unless all is checked */
+    uint64_t reserved[6];
 };
 
+/* Both ends are in the family. Seed and key are chosen. */
+void tine__frame_rules_make(struct tine__frame_rules *rules, int32_t check, uint64_t length_max);
+
 /*
- * Writes the header for that payload: `parts` of it that follow, together payload_size bytes. The
- * first part has to hold 256 bytes or all.
+ * Writes the header for that payload, which is in that many parts; the first one has to hold 4096
+ * bytes or all.
  */
 void tine__frame_encode(void *header, const struct tine__frame *frame,
                         const struct tine__frame_rules *rules, const struct iovec *payload,

@@ -566,9 +566,7 @@ static struct tine__pair_shm *make_shared(int32_t check, uint64_t length_max)
     if (shared == NULL)
         return NULL;
     memset(shared, 0, sizeof *shared);
-    tine__mac_key_make(&shared->rules.key);
-    shared->rules.check = check;
-    shared->rules.length_max = length_max;
+    tine__frame_rules_make(&shared->rules, check, length_max);
     tine__blocks_init(&shared->blocks[0], 1);
     tine__blocks_init(&shared->blocks[1], 1);
     return shared;

@@ -46,7 +46,7 @@ static void decode(const uint8_t *data, size_t size, struct tine__frame_rules *r
 
 static void decode_under_rules(const uint8_t *data, size_t size)
 {
-    struct tine__frame_rules rules = {.length_max = 1 << 16};
+    struct tine__frame_rules rules = {.length_max = 1 << 16, .quick = size & 1};
 
     if (size < 2)
         return;
