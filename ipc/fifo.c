@@ -11,10 +11,10 @@
  *
  * The CAS of the word takes the item and records who has it in one step. Killed before it, the taker has
  * nothing; killed after it, the cell names a slot that is not waiting there any more, and anybody moves
- * the head on. The ticket tells a slot that waits at p from the same slot used again: it is written while the
- * word still says FILLING, so a word that says PUT never comes with the ticket of an earlier item; and
- * as it is not written again before the slot is taken and freed, a CAS of the word seen before the
- * ticket was read succeeds only if both belong together.
+ * the head on. The ticket tells a slot that waits at p from the same slot used again: the earlier item's is
+ * erased while the word still says FILLING, and then only those of this item are written, the last of
+ * them before the CAS that succeeds. So a CAS of the word succeeds only if the ticket that was read
+ * after the word is that of the word's item.
  *
  * Nobody makes a cell empty, which would cost its line of the cache another journey. That it may be
  * written in the next round needs no proof at that time: a ring has twice as many cells as there are
@@ -286,8 +286,11 @@ uint64_t tine__fifo_count(const struct tine__fifo_shm *fifo)
 bool tine__fifo_names(const struct tine__fifo_shm *fifo, uint64_t ticket, uint32_t index)
 {
     uint64_t position = ticket & POSITION;
-    struct tine__fifo_ring_shm *ring = ring_at(fifo, (uint32_t)(ticket >> RING_SHIFT));
+    struct tine__fifo_ring_shm *ring;
 
+    if (ticket == TINE__NO_TICKET)
+        return false;
+    ring = ring_at(fifo, (uint32_t)(ticket >> RING_SHIFT));
     return load(cell_at(ring, position)) == cell_word(round_of(ring, position), index + 1);
 }
 

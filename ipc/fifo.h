@@ -21,6 +21,8 @@
 
 #define TINE__FIFO_RINGS 26
 
+#define TINE__NO_TICKET UINT64_MAX /* of a slot that is PUT and has not been tried anywhere yet */
+
 /*
  * field  written by                        read by  order
  * head   CAS + 1: whoever saw the item     any      seq_cst; never beyond the first that waits

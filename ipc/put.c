@@ -143,6 +143,7 @@ static int fill(const struct putting *put, const tine_queue_message *message)
     int rc = tine__slot_fill(slot, message->bytes, message->size);
 
     slot->priority = message->priority;
+    atomic_store_explicit(&slot->ticket, TINE__NO_TICKET, memory_order_relaxed);
     if (rc == 0 && put->queue->shm->order == TINE_FIFO)
         /* pairs with the acquire in tine__slot_word */
         atomic_store_explicit(&slot->word, tine__word_next(word, TINE__ITEM_PUT, put->party),
