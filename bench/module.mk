@@ -15,13 +15,14 @@ endif
 
 noinst_PROGRAMS += %D%/tine-bench
 %C%_tine_bench_SOURCES = \
-	%D%/bench.h %D%/dict.h %D%/queue.h %D%/work.h \
+	%D%/bench.h %D%/dict.h %D%/line.h %D%/queue.h %D%/work.h \
 	%D%/barrier.c \
 	%D%/condition.c \
 	%D%/dict.c \
 	%D%/for.c \
 	%D%/heap.c \
 	%D%/job.c \
+	%D%/line.c \
 	%D%/lmdb.c \
 	%D%/load.c \
 	%D%/lock.c \
@@ -36,14 +37,17 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/python.c \
 	%D%/queue.c \
 	%D%/reduce.c \
+	%D%/ring.c \
 	%D%/rwlock.c \
 	%D%/semaphore.c \
 	%D%/starmap.c \
 	%D%/submit.c \
 	%D%/value.c \
-	%D%/wait.c
-%C%_tine_bench_CPPFLAGS = $(AM_CPPFLAGS) -DBENCH_DIR='"$(abs_top_srcdir)/%D%"' $(LMDB_CFLAGS)
-%C%_tine_bench_LDADD = %D%/libpeer.la %D%/libboostpeer.la $(boost_libs) libtine.la $(LMDB_LIBS) $(MSGPACK_LIBS)
+	%D%/wait.c \
+	%D%/zmq.c
+%C%_tine_bench_CPPFLAGS = $(AM_CPPFLAGS) -DBENCH_DIR='"$(abs_top_srcdir)/%D%"' $(LMDB_CFLAGS) \
+	$(ZMQ_CFLAGS)
+%C%_tine_bench_LDADD = %D%/libpeer.la %D%/libboostpeer.la $(boost_libs) libtine.la $(LMDB_LIBS) $(ZMQ_LIBS) $(MSGPACK_LIBS)
 # The program executes itself for each pass, so it must not be libtool's wrapper script.
 %C%_tine_bench_LDFLAGS = $(AM_LDFLAGS) $(OPENMP_CFLAGS) -no-install
 

@@ -10,70 +10,16 @@
  * The peers are the bare calls on the same kind of socket, or on a stream where the messages are
  * large, and Python's Pipe.
  */
-#include "bench/bench.h"
-#include "bench/work.h"
+#include "bench/line.h"
 
 #include <errno.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define CACHE_LINE 64
-
-struct line;
-
-/* How a message is sent and received: 0 or a negative code. */
-struct way {
-    int (*open)(struct line *line);
-    int (*send)(struct line *line, const void *bytes, size_t size);
-    int (*receive)(struct line *line, size_t size);
-};
-
-/* One end for each process; a handle or a descriptor of each. */
-struct line {
-    const struct way *way;
-    size_t n, size;
-    bool echo, look, one_core;
-    tine_connection *handles[2];
-    int fds[2];
-    int me; /* which end is this process's */
-    uint8_t *room;
-};
 
 /* ---- tine ------------------------------------------------------------------------------------ */
 
 static int open_pipe(struct line *line)
 {
     return tine_pipe(&line->handles[0], &line->handles[1], NULL);
-}
-
-static int send_tine(struct line *line, const void *bytes, size_t size)
-{
-    return tine_connection_send_bytes(line->handles[line->me], bytes, size, TINE_FOREVER);
-}
-
-static void look_at(const struct line *line, const void *bytes, size_t size)
-{
-    uint8_t sum = 0;
-
-    if (!line->look)
-        return;
-    for (size_t i = 0; i < size; i += CACHE_LINE)
-        sum = (uint8_t)(sum + ((const uint8_t *)bytes)[i]);
-    work_use(&sum);
-}
-
-static int receive_tine(struct line *line, size_t size)
-{
-    size_t got;
-    int rc = tine_connection_recv_bytes_into(line->handles[line->me], line->room, size,
-                                             TINE_FOREVER, &got);
-
-    return rc == 0 && got != size ? BENCH_WRONG : rc;
 }
 
 static int view_tine(struct line *line, size_t size)
@@ -83,22 +29,18 @@ static int view_tine(struct line *line, size_t size)
 
     if (rc < 0)
         return rc;
-    look_at(line, message.data, message.size);
+    bench_line_look_at(line, message.data, message.size);
     if (message.size != size)
         rc = BENCH_WRONG;
     tine_message_release(&message);
     return rc;
 }
 
-static const struct way tine_way = {open_pipe, send_tine, receive_tine};
-static const struct way tine_in_place = {open_pipe, send_tine, view_tine};
+static const struct way tine_way = {open_pipe, bench_line_send_tine, bench_line_receive_tine, NULL,
+                                    NULL};
+static const struct way tine_in_place = {open_pipe, bench_line_send_tine, view_tine, NULL, NULL};
 
-/* ---- bare sockets ---------------------------------------------------------------------------- */
-
-static int open_records(struct line *line)
-{
-    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line->fds) < 0 ? -errno : 0;
-}
+/* ---- bare streams ---------------------------------------------------------------------------- */
 
 static int open_stream(struct line *line)
 {
@@ -127,132 +69,28 @@ static int receive_bare(struct line *line, size_t size)
             return got < 0 ? -errno : TINE_EEOF;
         done += (size_t)got;
     }
-    look_at(line, line->room, size);
+    bench_line_look_at(line, line->room, size);
     return 0;
 }
 
-static const struct way records = {open_records, send_bare, receive_bare};
-static const struct way stream = {open_stream, send_bare, receive_bare};
-
-/* ---- two processes --------------------------------------------------------------------------- */
-
-/* To the first or second core of those that we may use. */
-static void pin(int which)
-{
-    cpu_set_t usable, one;
-
-    if (sched_getaffinity(0, sizeof usable, &usable) != 0 || CPU_COUNT(&usable) < 2)
-        return;
-    CPU_ZERO(&one);
-    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &usable) && which-- == 0)
-            CPU_SET(cpu, &one);
-    sched_setaffinity(0, sizeof one, &one);
-}
-
-/* The process at the other end: sends, or answers, until it is killed. */
-static void be_other(struct line *line)
-{
-    void *bytes = malloc(line->size);
-    int rc = bytes == NULL ? -ENOMEM : 0;
-
-    pin(line->one_core ? 0 : 1);
-    line->me = 1;
-    if (rc == 0)
-        memset(bytes, 1, line->size);
-    while (rc == 0) {
-        if (line->echo)
-            rc = line->way->receive(line, line->size);
-        if (rc == 0)
-            rc = line->way->send(line, bytes, line->size);
-    }
-    _exit(1);
-}
-
-static int take_all(void *arg)
-{
-    struct line *line = arg;
-    int rc = 0;
-
-    for (size_t i = line->n; i > 0 && rc == 0; i--) {
-        if (line->echo)
-            rc = line->way->send(line, line->room, line->size);
-        if (rc == 0)
-            rc = line->way->receive(line, line->size);
-    }
-    return rc;
-}
-
-static int seconds_per_message(const struct bench_pass *pass, struct line *line, double *value)
-{
-    int rc = line->way->open(line);
-    pid_t pid;
-
-    line->n = pass->n;
-    line->room = malloc(line->size);
-    if (rc == 0 && line->room == NULL)
-        rc = -ENOMEM;
-    if (rc < 0)
-        return rc;
-    memset(line->room, 1, line->size);
-    pid = fork();
-    if (pid == 0)
-        be_other(line);
-    if (pid < 0)
-        return -errno;
-    pin(0);
-    rc = bench_seconds(pass, &(struct bench_work){.run = take_all, .arg = line}, value);
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    free(line->room);
-    *value /= (double)pass->n;
-    return rc;
-}
+static const struct way stream = {open_stream, send_bare, receive_bare, NULL, NULL};
 
 /* ---- cases ----------------------------------------------------------------------------------- */
 
-static bool has(const struct bench_pass *pass, const char *part)
-{
-    return strstr(pass->name, part) != NULL;
-}
-
-/* What the case is, by its name. */
-static int measure(const struct bench_pass *pass, const struct way *way, double *value)
-{
-    struct line line = {
-        .way = way,
-        .size = has(pass, "64")     ? 64
-                : has(pass, ".16M") ? (size_t)16 << 20
-                                    : (size_t)1 << 20,
-        .echo = has(pass, ".rtt"),
-        .look = has(pass, ".view"),
-        .one_core = has(pass, ".1core"),
-    };
-    double seconds = 0;
-    int rc = seconds_per_message(pass, &line, &seconds);
-
-    if (line.echo)
-        *value = seconds * 1e6;
-    else if (line.size == 64)
-        *value = 1e-6 / seconds;
-    else
-        *value = (double)line.size / seconds * 1e-9;
-    return rc;
-}
-
 static int tine_side(const struct bench_pass *pass, double *value)
 {
-    return measure(pass, has(pass, ".view") ? &tine_in_place : &tine_way, value);
+    return bench_line_measure(pass, bench_line_has(pass, ".view") ? &tine_in_place : &tine_way,
+                              value);
 }
 
 static int records_side(const struct bench_pass *pass, double *value)
 {
-    return measure(pass, &records, value);
+    return bench_line_measure(pass, &bench_line_records, value);
 }
 
 static int stream_side(const struct bench_pass *pass, double *value)
 {
-    return measure(pass, &stream, value);
+    return bench_line_measure(pass, &stream, value);
 }
 
 #define RTT(suffix)                                                                                \
