@@ -593,6 +593,38 @@ TEST(an_end_that_only_sends_is_refused)
     tine_connection_close(writer);
 }
 
+static void hold_and_pause(void *context)
+{
+    struct gate *begun = context;
+
+    gate_raise(begun);
+    pause();
+}
+
+static const int32_t transports[] = {TINE_SOCKET, TINE_RING};
+
+TEST(the_end_by_death_is_found_among_other_things, .loop_end = 2)
+{
+    tine_pipe_options options = {.transport = transports[loop_index]};
+    struct scene scene = scene_new();
+    tine_connection *a, *b;
+    struct child child;
+    tine_waitable on[4];
+
+    ck_assert_ok(tine_pipe(&a, &b, &options));
+    child = child_start(hold_and_pause, scene.begun);
+    gate_await(scene.begun, 1);
+    tine_connection_close(b);
+    entries_of(&scene, on);
+    on[3] = tine_connection_waitable(a);
+    ck_assert_rc(tine_wait(on, 4, TINE_MS(1)), 0);
+    child_kill(&child);
+    ck_assert_rc(tine_wait(on, 4, TINE_FOREVER), 1);
+    ck_assert_uint_ne(on[3].ready, 0);
+    tine_connection_close(a);
+    scene_free(&scene);
+}
+
 static void dial(void *context)
 {
     tine_connection *connection;

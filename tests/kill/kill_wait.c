@@ -240,4 +240,66 @@ TEST(killed_waiters_keep_no_others_waiting, .kills = KILLS, .timeout_s = 60)
     ck_assert_uint_le(heap_blocks(), before + kills + 16); /* one each at most, and some bells */
 }
 
+/* ---- a queue --------------------------------------------------------------------------------- */
+
+/* Puts that were begun, and that have returned: what was got lies between. */
+struct traffic {
+    tine_queue *queue;
+    _Atomic uint64_t begun, ended;
+};
+
+static void put_for_ever(void *context)
+{
+    struct traffic *traffic = context;
+
+    for (;; traffic->ended++) {
+        traffic->begun++;
+        ck_assert_rc(tine_queue_put(traffic->queue, TINE_FOREVER, "q", INT64_C(1)), 0);
+    }
+}
+
+/* Waits for an item; how many there were. */
+static uint64_t get_some(struct traffic *traffic, struct pollfd *set)
+{
+    tine_waitable on = tine_queue_waitable(traffic->queue, TINE_READABLE);
+    uint64_t got = 0;
+    int64_t item;
+
+    if (set != NULL)
+        ck_assert_int_eq(poll(set, 1, -1), 1);
+    else
+        ck_assert_rc(tine_wait(&on, 1, TINE_FOREVER), 1);
+    while (tine_queue_get(traffic->queue, 0, "q", &item) == 0)
+        got++;
+    return got;
+}
+
+TEST(what_killed_producers_have_put_is_got, .kills = KILLS, .timeout_s = 60, .loop_end = 2)
+{
+    struct traffic *traffic = shared_memory(sizeof *traffic);
+    struct pollfd set = {.events = POLLIN};
+    tine_waitable on;
+    uint64_t got = 0;
+
+    ck_assert_ok(tine_queue_open(&traffic->queue, &(tine_queue_options){.maxsize = 8}));
+    on = tine_queue_waitable(traffic->queue, TINE_READABLE);
+    set.fd = tine_waitable_fd(&on);
+    ck_assert_ok(set.fd);
+    for (size_t i = 0; i < kills_wanted(KILLS); i++) {
+        struct child producer = child_start(put_for_ever, traffic);
+        uint64_t wanted = got + 1 + random_below(50);
+
+        while (got < wanted)
+            got += get_some(traffic, loop_index == 1 ? &set : NULL);
+        pause_randomly(TINE_US(200));
+        child_kill(&producer);
+    }
+    while (tine_queue_empty(traffic->queue) == 0)
+        got += get_some(traffic, NULL);
+    ck_assert_uint_ge(got, traffic->ended);
+    ck_assert_uint_le(got, traffic->begun);
+    tine_waitable_close(set.fd);
+    tine_queue_close(traffic->queue);
+}
+
 SUITE("kill/wait")
