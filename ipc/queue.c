@@ -69,8 +69,11 @@ static int enter_first(tine_queue *queue)
     if (party != 0)
         return party;
     party = tine__parties_join(&queue->shm->parties);
-    if (party > 0)
-        atomic_store_explicit(&queue->party, (uint32_t)party, memory_order_relaxed);
+    if (party < 0)
+        return party;
+    atomic_store_explicit(&queue->party, (uint32_t)party, memory_order_relaxed);
+    if (party > TINE__PARTIES_CHUNK)
+        tine__queue_look(queue, false); /* most of them may be dead, and nobody has slept here */
     return party;
 }
 

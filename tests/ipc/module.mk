@@ -16,6 +16,8 @@ tests_ipc = \
 	%D%/test_pipe_faults \
 	%D%/test_pipe_ring \
 	%D%/test_queue \
+	%D%/test_queue_faults \
+	%D%/test_queue_lease \
 	%D%/test_queue_step \
 	%D%/test_ring \
 	%D%/test_ring_death \
@@ -57,6 +59,11 @@ endif
 	-Wl,--wrap=tine__record_recv -Wl,--wrap=tine__record_send \
 	-Wl,--wrap=tine__record_slices -Wl,--wrap=tine__sys_socketpair
 %C%_test_queue_LDADD = libtinetest.la
+%C%_test_queue_faults_LDADD = libtinetest.la
+%C%_test_queue_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=malloc \
+	-Wl,--wrap=realloc -Wl,--wrap=tine__keepalive_make -Wl,--wrap=tine_aligned_alloc \
+	-Wl,--wrap=tine_alloc -Wl,--wrap=tine_calloc
+%C%_test_queue_lease_LDADD = libtinetest.la
 %C%_test_queue_step_LDADD = libtinetest.la
 %C%_test_queue_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_ring_LDADD = libtinetest.la
