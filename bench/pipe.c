@@ -5,7 +5,8 @@
  * rtt64    64 bytes there and back
  * msgs64   64 bytes, one way, as many as go
  * 1M, 16M  so many bytes, one way, into a buffer of the receiver's
- * 16M.view likewise, but read in place. Here both sides look at every cache line that they received
+ * 16M.view likewise, but built and read in place. Here both sides write to every cache line that they
+ *          send, and look at every one that they received
  *
  * The peers are the bare calls on the same kind of socket, or on a stream where the messages are
  * large, and Python's Pipe.
@@ -15,11 +16,33 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#define CACHE_LINE 64
+
 /* ---- tine ------------------------------------------------------------------------------------ */
 
 static int open_pipe(struct line *line)
 {
     return tine_pipe(&line->handles[0], &line->handles[1], NULL);
+}
+
+static void write_to(const struct line *line, void *bytes, size_t size)
+{
+    for (size_t i = 0; line->look && i < size; i += CACHE_LINE)
+        ((uint8_t *)bytes)[i]++;
+}
+
+static int build_tine(struct line *line, const void *bytes, size_t size)
+{
+    tine_connection *handle = line->handles[line->me];
+    tine_message loan;
+    void *data;
+    int rc = tine_connection_loan(handle, size, TINE_FOREVER, &loan, &data);
+
+    (void)bytes;
+    if (rc < 0)
+        return rc;
+    write_to(line, data, size);
+    return tine_connection_send_loan(handle, &loan, TINE_FOREVER);
 }
 
 static int view_tine(struct line *line, size_t size)
@@ -38,7 +61,7 @@ static int view_tine(struct line *line, size_t size)
 
 static const struct way tine_way = {open_pipe, bench_line_send_tine, bench_line_receive_tine, NULL,
                                     NULL};
-static const struct way tine_in_place = {open_pipe, bench_line_send_tine, view_tine, NULL, NULL};
+static const struct way tine_in_place = {open_pipe, build_tine, view_tine, NULL, NULL};
 
 /* ---- bare streams ---------------------------------------------------------------------------- */
 
@@ -49,6 +72,7 @@ static int open_stream(struct line *line)
 
 static int send_bare(struct line *line, const void *bytes, size_t size)
 {
+    write_to(line, (void *)(uintptr_t)bytes, size); /* memory of be_other's */
     for (size_t done = 0; done < size;) {
         ssize_t sent =
             send(line->fds[line->me], (const uint8_t *)bytes + done, size - done, MSG_NOSIGNAL);

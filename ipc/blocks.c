@@ -6,7 +6,8 @@
  * that process does:
  *
  *     0 ──take──► FILLING ──fly──► FLYING ──accept──► TAKEN ──release──► 0
- *                    └──drop── ◄──────┘ (its record could not be sent)
+ *                    │ ◄────land────┘ (its record could not be sent)
+ *                    └──drop──► 0
  *
  * FILLING and TAKEN of a dead process: whoever sweeps takes the slot over and frees it. FLYING is
  * the hard one, for its record may wait in the socket, or never have been sent (the sender died),
@@ -180,7 +181,7 @@ static bool has_room(struct tine__blocks_shm *blocks, size_t size)
     for (int i = 0; i < TINE__BLOCKS_SLOTS; i++) {
         uint64_t kind = kind_of(atomic_load_explicit(&blocks->slots[i].word, memory_order_seq_cst));
 
-        if (kind != FILLING && kind != FLYING)
+        if (kind != FLYING)
             continue;
         bytes += atomic_load_explicit(&blocks->slots[i].size, memory_order_relaxed);
         count++;
@@ -255,6 +256,32 @@ void tine__blocks_sent(struct tine__blocks_shm *blocks, const struct tine__block
 void tine__blocks_drop(struct tine__blocks_shm *blocks, const struct tine__block *block)
 {
     put_back(blocks, block->slot); /* still FILLING or FLYING: nobody has heard of it */
+}
+
+void tine__blocks_land(const struct tine__block *block)
+{
+    atomic_store_explicit(&block->slot->word, tine__owner_word() | FILLING, memory_order_release);
+}
+
+bool tine__blocks_held(struct tine__blocks_shm *blocks, uint32_t index, uint32_t generation,
+                       size_t size, struct tine__block *block)
+{
+    struct tine__block_slot_shm *slot = &blocks->slots[index % TINE__BLOCKS_SLOTS];
+
+    if (load(&slot->word) != (tine__owner_word() | FILLING) || slot->generation != generation ||
+        atomic_load_explicit(&slot->size, memory_order_relaxed) < size)
+        return false;
+    *block = (struct tine__block){
+        .slot = slot,
+        .data = (void *)(uintptr_t)atomic_load_explicit(&slot->block, memory_order_relaxed),
+        .generation = generation,
+    };
+    return true;
+}
+
+void tine__blocks_cut(const struct tine__block *block, size_t size)
+{
+    atomic_store_explicit(&block->slot->size, size, memory_order_relaxed);
 }
 
 uint32_t tine__blocks_index(const struct tine__blocks_shm *blocks, const struct tine__block *block)

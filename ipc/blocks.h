@@ -109,6 +109,13 @@ int tine__blocks_take(struct tine__blocks_shm *blocks, size_t size, struct tine_
 void tine__blocks_fly(const struct tine__block *block);
 void tine__blocks_sent(struct tine__blocks_shm *blocks, const struct tine__block *block);
 void tine__blocks_drop(struct tine__blocks_shm *blocks, const struct tine__block *block);
+/* Held FILLING again: its record could not be sent. */
+void tine__blocks_land(const struct tine__block *block);
+/* The block in that slot, if this process holds it FILLING for a message of at least that size. */
+bool tine__blocks_held(struct tine__blocks_shm *blocks, uint32_t index, uint32_t generation,
+                       size_t size, struct tine__block *block);
+/* Held FILLING: the message will be smaller. */
+void tine__blocks_cut(const struct tine__block *block, size_t size);
 uint32_t tine__blocks_index(const struct tine__blocks_shm *blocks, const struct tine__block *block);
 
 /* What each record has to carry: read before it is sent. */

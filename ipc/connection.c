@@ -272,37 +272,48 @@ struct hidden {
 
 _Static_assert(sizeof(struct hidden) <= sizeof((tine_message *)0)->opaque, "tine/pipe.h");
 
-int tine_connection_recv_view(tine_connection *connection, int64_t timeout_ns,
-                              tine_message *message)
+static void show(tine_message *message, const struct tine__incoming *incoming)
 {
-    struct tine__incoming incoming;
-    struct hidden hidden;
-    int rc = message == NULL ? -EINVAL : receive_any(connection, timeout_ns, &incoming);
+    struct hidden hidden = {incoming->release, incoming->holder, incoming->token};
 
-    if (rc < 0)
-        return rc;
-    close_descriptors(&incoming);
-    hidden = (struct hidden){incoming.release, incoming.holder, incoming.token};
-    *message = (tine_message){.data = incoming.data, .size = incoming.size};
+    *message = (tine_message){.data = incoming->data, .size = incoming->size};
     memcpy(message->opaque, &hidden, sizeof hidden);
-    return 0;
 }
 
-void tine_message_release(tine_message *message)
+static struct tine__incoming behind(const tine_message *message)
 {
     struct hidden hidden;
-    struct tine__incoming incoming;
 
-    if (message == NULL)
-        return;
     memcpy(&hidden, message->opaque, sizeof hidden);
-    incoming = (struct tine__incoming){
+    return (struct tine__incoming){
         .data = message->data,
         .size = message->size,
         .release = hidden.release,
         .holder = hidden.holder,
         .token = hidden.token,
     };
+}
+
+int tine_connection_recv_view(tine_connection *connection, int64_t timeout_ns,
+                              tine_message *message)
+{
+    struct tine__incoming incoming;
+    int rc = message == NULL ? -EINVAL : receive_any(connection, timeout_ns, &incoming);
+
+    if (rc < 0)
+        return rc;
+    close_descriptors(&incoming);
+    show(message, &incoming);
+    return 0;
+}
+
+void tine_message_release(tine_message *message)
+{
+    struct tine__incoming incoming;
+
+    if (message == NULL)
+        return;
+    incoming = behind(message);
     *message = (tine_message){.data = NULL};
     tine__incoming_release(&incoming);
 }
@@ -510,6 +521,79 @@ int tine_connection_send(tine_connection *connection, int64_t timeout_ns, const 
             &(struct tine__outgoing){scratch->data, scratch->size, keeping.fds, keeping.count},
             timeout_ns);
     give_scratch(connection, scratch);
+    return rc;
+}
+
+/* ---- built in place -------------------------------------------------------------------------- */
+
+/* Where the transport has no better place: copied when it is sent. */
+static void release_own(struct tine__incoming *message)
+{
+    free((void *)(uintptr_t)message->data);
+}
+
+static int loan_own(size_t size, struct tine__incoming *message)
+{
+    message->data = malloc(size > 0 ? size : 1);
+    message->size = size;
+    message->release = release_own;
+    message->token = size;
+    return message->data != NULL ? 0 : -ENOMEM;
+}
+
+int tine_connection_loan(tine_connection *connection, size_t size, int64_t timeout_ns,
+                         tine_message *message, void **data)
+{
+    int rc = message == NULL || data == NULL ? -EINVAL : check_writing(connection);
+    struct tine__transport *transport;
+    struct tine__incoming incoming;
+
+    if (rc < 0)
+        return rc;
+    transport = connection->transport;
+    incoming.holder = transport;
+    rc = transport->ops->loan == NULL
+             ? -ENOTSUP
+             : said_at_once(transport->ops->loan(transport, size,
+                                                 tine__transport_deadline(timeout_ns), &incoming),
+                            timeout_ns);
+    if (rc == -ENOTSUP)
+        rc = loan_own(size, &incoming);
+    if (rc < 0)
+        return rc;
+    show(message, &incoming);
+    *data = (void *)(uintptr_t)incoming.data;
+    return 0;
+}
+
+int tine_connection_send_loan(tine_connection *connection, tine_message *message,
+                              int64_t timeout_ns)
+{
+    int rc = message == NULL ? -EINVAL : check_writing(connection);
+    struct tine__transport *transport;
+    struct tine__incoming incoming;
+
+    if (rc < 0)
+        return rc;
+    transport = connection->transport;
+    incoming = behind(message);
+    if (incoming.release == NULL || incoming.holder != transport)
+        return -EINVAL;
+    if (incoming.release == release_own) {
+        rc = incoming.size > incoming.token
+                 ? -EINVAL
+                 : tine_connection_send_bytes(connection, incoming.data, incoming.size, timeout_ns);
+        if (rc == 0)
+            tine__incoming_release(&incoming);
+    } else {
+        rc = transport->ops->send_loan == NULL
+                 ? -EINVAL
+                 : said_at_once(transport->ops->send_loan(transport, &incoming,
+                                                          tine__transport_deadline(timeout_ns)),
+                                timeout_ns);
+    }
+    if (rc == 0)
+        *message = (tine_message){.data = NULL};
     return rc;
 }
 

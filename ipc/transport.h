@@ -53,6 +53,10 @@ struct tine__incoming {
  *          -ENOMEM, -EOPNOTSUPP (descriptors, where none can go along)
  * receive  0; -ETIMEDOUT, TINE_EEOF (nobody can send any more, and all that was sent is received);
  *          TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO (that one message is lost; not so for streams)
+ * loan     data: memory for a message of that size, where its receiver can read it; release() gives it
+ *          back. As send, and -ENOTSUP: there is none such; NULL: never
+ * send_loan  as send, of a loan of this process's, of which size may have become smaller; else
+ *          -EINVAL. 0: it is sent, and not to be released; else it is as before
  * poll     1: receive would not wait (a message, the end, or one that somebody else is quicker to
  *          take), 0: not before the deadline
  * fd       to be polled for POLLIN by others, never read; -ENOTSUP: there is none, but a point
@@ -72,6 +76,10 @@ struct tine__transport_ops {
                 tine__deadline deadline);
     int (*receive)(struct tine__transport *self, struct tine__incoming *message,
                    tine__deadline deadline);
+    int (*loan)(struct tine__transport *self, size_t size, tine__deadline deadline,
+                struct tine__incoming *message);
+    int (*send_loan)(struct tine__transport *self, const struct tine__incoming *message,
+                     tine__deadline deadline);
     int (*poll)(struct tine__transport *self, tine__deadline deadline);
     int (*fd)(struct tine__transport *self);
     const void *(*point)(

@@ -248,29 +248,42 @@ static void name_block(struct socket_end *end, const struct tine__frame *frame,
                           });
 }
 
-static int send_block(struct socket_end *end, struct tine__frame *frame,
-                      const struct tine__outgoing *message, tine__deadline deadline)
+/* Held FILLING; if that fails it is so again. */
+static int publish(struct socket_end *end, const struct tine__block *block,
+                   struct tine__frame *frame, const struct tine__outgoing *message,
+                   tine__deadline deadline)
 {
     struct tine__blocks_shm *blocks = outgoing(end);
     uint8_t record[TINE__FRAME_BYTES + sizeof(struct tine__frame_block_wire)];
     struct iovec payload = {record + TINE__FRAME_BYTES, sizeof(struct tine__frame_block_wire)};
     struct iovec all = {record, sizeof record};
+    int rc;
+
+    frame->type = TINE__FRAME_BLOCK;
+    frame->epoch = tine__blocks_epoch(blocks);
+    name_block(end, frame, block, message, payload.iov_base);
+    tine__frame_encode(record, frame, &end->shared->rules, &payload, 1);
+    tine__blocks_fly(block);
+    rc = send_record(end, &all, 1, message, deadline);
+    if (rc == 0)
+        tine__blocks_sent(blocks, block);
+    else
+        tine__blocks_land(block);
+    return rc;
+}
+
+static int send_block(struct socket_end *end, struct tine__frame *frame,
+                      const struct tine__outgoing *message, tine__deadline deadline)
+{
     struct tine__block block;
     int rc = take_block(end, message->size, deadline, &block);
 
     if (rc < 0)
         return rc;
     memcpy(block.data, message->data, message->size);
-    frame->type = TINE__FRAME_BLOCK;
-    frame->epoch = tine__blocks_epoch(blocks);
-    name_block(end, frame, &block, message, payload.iov_base);
-    tine__frame_encode(record, frame, &end->shared->rules, &payload, 1);
-    tine__blocks_fly(&block);
-    rc = send_record(end, &all, 1, message, deadline);
-    if (rc == 0)
-        tine__blocks_sent(blocks, &block);
-    else
-        tine__blocks_drop(blocks, &block);
+    rc = publish(end, &block, frame, message, deadline);
+    if (rc < 0)
+        tine__blocks_drop(outgoing(end), &block);
     return rc;
 }
 
@@ -288,6 +301,61 @@ static int socket_send(struct tine__transport *transport, const struct tine__out
     if (message->size <= TINE__RECORD_MAX)
         return send_inline(end, &frame, message, deadline);
     return send_block(end, &frame, message, deadline);
+}
+
+/* ---- loans ----------------------------------------------------------------------------------- */
+
+static bool is_held(struct socket_end *end, const struct tine__incoming *message,
+                    struct tine__block *block)
+{
+    return tine__blocks_held(outgoing(end), (uint32_t)(message->token >> 32),
+                             (uint32_t)message->token, message->size, block);
+}
+
+static void release_loan(struct tine__incoming *message)
+{
+    struct socket_end *end = end_of(message->holder);
+    struct tine__block block;
+
+    if (is_held(end, message, &block))
+        tine__blocks_drop(outgoing(end), &block);
+}
+
+static int socket_loan(struct tine__transport *transport, size_t size, tine__deadline deadline,
+                       struct tine__incoming *message)
+{
+    struct socket_end *end = end_of(transport);
+    struct tine__block block;
+    int rc;
+
+    if (size <= TINE__RECORD_MAX)
+        return -ENOTSUP; /* to be copied into its record */
+    if (size > end->shared->rules.length_max)
+        return -EMSGSIZE;
+    rc = take_block(end, size, deadline, &block);
+    if (rc < 0)
+        return rc;
+    message->data = block.data;
+    message->size = size;
+    message->token = (uint64_t)tine__blocks_index(outgoing(end), &block) << 32 | block.generation;
+    message->holder = transport;
+    message->release = release_loan;
+    return 0;
+}
+
+static int socket_send_loan(struct tine__transport *transport, const struct tine__incoming *message,
+                            tine__deadline deadline)
+{
+    struct socket_end *end = end_of(transport);
+    struct tine__outgoing outgoing_message = {.size = message->size};
+    struct tine__block block;
+    struct tine__frame frame;
+
+    if (message->release != release_loan || !is_held(end, message, &block))
+        return -EINVAL;
+    tine__blocks_cut(&block, message->size);
+    start_frame(end, &outgoing_message, &frame);
+    return publish(end, &block, &frame, &outgoing_message, deadline);
 }
 
 /* ---- receiving ------------------------------------------------------------------------------- */
@@ -543,6 +611,8 @@ static int socket_give(struct tine__transport *transport, struct tine__handle_pa
 static const struct tine__transport_ops socket_ops = {
     .send = socket_send,
     .receive = socket_receive,
+    .loan = socket_loan,
+    .send_loan = socket_send_loan,
     .poll = socket_poll,
     .fd = socket_fd,
     .give = socket_give,

@@ -12,6 +12,7 @@ tests_ipc = \
 	%D%/test_listener \
 	%D%/test_listener_faults \
 	%D%/test_listener_python \
+	%D%/test_loan \
 	%D%/test_pipe \
 	%D%/test_pipe_faults \
 	%D%/test_pipe_ring \
@@ -48,6 +49,7 @@ endif
 	-Wl,--wrap=tine__sys_open_directory -Wl,--wrap=tine__sys_poll_in \
 	-Wl,--wrap=tine__sys_poll_out -Wl,--wrap=tine__sys_poll -Wl,--wrap=tine__sys_timer
 %C%_test_listener_python_LDADD = libtinetest.la
+%C%_test_loan_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
 %C%_test_pipe_ring_SOURCES = %D%/test_pipe.c
 %C%_test_pipe_ring_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING \

@@ -309,9 +309,57 @@ TINE_API TINE_CHECKED int tine_connection_recv_reader(tine_connection *connectio
                                                       tine_reader *reader);
 
 /**
- * tine_message_release - give a message back that was read where it lies
+ * tine_connection_loan - memory to build a message in, where its receiver will read it
  *
- * In:      message  of tine_connection_recv_view(), in the process that received it; zeroed, or
+ * In:      connection  a handle
+ *          size        of the message
+ *          timeout_ns  how long to wait for room
+ * Out:     message     to be given to tine_connection_send_loan() or tine_message_release(), before
+ *                      the handle is closed; its size may be made smaller until it is sent
+ *          data        the memory; its content is undefined
+ * Shape:   aligned to 8 bytes. Up to 64 KiB it is copied when it is sent
+ * Units:   size in bytes, timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
+ * Returns: 0, or a negative code
+ * Handle:  -EPIPE (nobody has the other end), -ETIMEDOUT, -EAGAIN (timeout 0 and no room), -EMSGSIZE
+ *          (more than message_bytes_max)
+ * Give up: -EBADF (this end only receives), -EINVAL, -ENOMEM
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals
+ * Safety:  thread any | process shared | fork child may call | signal no
+ * Death:   what a dead process has not sent is given back for it
+ * Source:  ipc/connection.c; Python has no such call
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_connection_loan(tine_connection *connection, size_t size,
+                                               int64_t timeout_ns, tine_message *message,
+                                               void **data);
+
+/**
+ * tine_connection_send_loan - send a message that was built in place
+ *
+ * In:      connection  the handle that the loan is of
+ *          message     of tine_connection_loan(), in the process that called it
+ *          timeout_ns  how long to wait for room
+ * Out:     message     zeroed when it is sent; else as before, to be sent again or released
+ * Shape:   the first message->size bytes
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
+ * Returns: 0, or a negative code: then nothing was sent
+ * Handle:  -EPIPE (nobody has the other end), -ETIMEDOUT, -EAGAIN (timeout 0 and no room), -EMSGSIZE
+ *          (more than message_bytes_max)
+ * Give up: -EBADF (this end only receives), -EINVAL (no loan of this handle and process, or larger
+ *          than that), -ENOMEM
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals
+ * Safety:  thread any | process shared | fork child may call | signal no
+ * Death:   sent whole or not at all
+ * Source:  ipc/connection.c; Python has no such call
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_connection_send_loan(tine_connection *connection,
+                                                    tine_message *message, int64_t timeout_ns);
+
+/**
+ * tine_message_release - give a message back that was read where it lies, or not sent
+ *
+ * In:      message  of tine_connection_recv_view() or loan(), in the process that got it; zeroed, or
  *                   released already: nothing happens
  * Out:     message  zeroed
  * Shape:   none
