@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,8 @@ __attribute__((constructor)) static void open_heap_first(void)
 }
 
 #define MANY 1000
+
+static _Atomic unsigned interruptions;
 
 static tine_event *event_new(void)
 {
@@ -168,6 +171,36 @@ TEST(it_ends_with_its_timeout)
     ck_assert_rc(tine_wait(NULL, 0, TINE_MS(20)), 0);
     ck_assert_int_ge(tine__now_ns() - begin, TINE_MS(20));
     pair_free(fds);
+    tine_free(event);
+}
+
+static void interrupt_for_ever(void *context)
+{
+    for (;; sched_yield())
+        (void)kill(*(pid_t *)context, SIGUSR1);
+}
+
+static void count_signal(int signal)
+{
+    (void)signal;
+    interruptions++;
+}
+
+TEST(signals_do_not_shorten_it, .own_signals = true)
+{
+    pid_t *self = shared_memory(sizeof *self);
+    tine_event *event = event_new();
+    tine_waitable on = tine_event_waitable(event);
+    int64_t begin = tine__now_ns();
+    struct child child;
+
+    *self = getpid();
+    ck_assert(signal(SIGUSR1, count_signal) != SIG_ERR);
+    child = child_start(interrupt_for_ever, self);
+    ck_assert_rc(tine_wait(&on, 1, TINE_MS(60)), 0);
+    ck_assert_int_ge(tine__now_ns() - begin, TINE_MS(60));
+    child_kill(&child);
+    ck_assert_uint_gt(interruptions, 0);
     tine_free(event);
 }
 

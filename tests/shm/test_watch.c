@@ -3,10 +3,12 @@
 #include "shm/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <tine/event.h>
@@ -165,6 +167,52 @@ TEST(bells_are_used_again)
         bell = bell_new();
         ck_assert_uint_eq(bell.tag >> 8, number);
     }
+    tine__bell_close(&bell);
+}
+
+/* The program closes what it does not know, and opens something else under that number. */
+TEST(a_kept_bell_that_was_closed_is_not_used)
+{
+    struct tine__bell bell = bell_new();
+    int fd = bell.fd, fds[2];
+    char byte = 0;
+
+    tine__bell_close(&bell);
+    ck_assert_int_eq(close(fd), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+    ck_assert(fds[0] == fd || fds[1] == fd);
+    ck_assert_int_eq(write(fds[1], "x", 1), 1);
+    bell = bell_new();
+    ck_assert_int_ne(bell.fd, fd);
+    tine__bell_close(&bell);
+    ck_assert_int_eq(read(fds[0], &byte, 1), 1);
+    ck_assert_int_eq(byte, 'x');
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void take_own_bell(void *context)
+{
+    struct tine__bell bell, *parents = context;
+    int copy = parents->fd;
+
+    bell = bell_new();
+    ck_assert_ptr_ne(bell.shared, parents->shared);
+    ck_assert(bell.fd == copy || fcntl(copy, F_GETFD) < 0); /* the inherited copy is closed */
+    tine__bell_close(&bell);
+}
+
+TEST(a_forked_child_does_not_use_its_parents_bell)
+{
+    struct tine__bell bell = bell_new(), kept = bell;
+    struct child child;
+
+    tine__bell_close(&bell);
+    child = child_start(take_own_bell, &kept);
+    child_join(&child);
+    bell = bell_new();
+    ck_assert_int_eq(bell.fd, kept.fd);
+    ck_assert_ptr_eq(bell.shared, kept.shared);
     tine__bell_close(&bell);
 }
 

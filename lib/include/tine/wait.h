@@ -26,7 +26,8 @@
  *
  * Objects in the family heap wake who waits at once; those in other shared memory (a named segment) are looked
  * at every 5 ms, and have no descriptor. If the process that makes an object ready is killed before it could wake
- * anybody, those who wait find out within 50 ms. A killed waiter leaves nothing behind.
+ * anybody, those who wait find out within 50 ms. A killed waiter leaves nothing behind. A process that has
+ * waited for such objects keeps one descriptor open, a socket, for the next time.
  */
 #ifndef TINE_WAIT_H
 #define TINE_WAIT_H
