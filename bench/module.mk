@@ -23,6 +23,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/heap.c \
 	%D%/job.c \
 	%D%/line.c \
+	%D%/listener.c \
 	%D%/lmdb.c \
 	%D%/load.c \
 	%D%/lock.c \

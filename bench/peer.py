@@ -211,6 +211,27 @@ def pipe_1m(n, repetitions):
     return n * size / seconds * 1e-9
 
 
+def accept_for_ever(listener):
+    while True:
+        listener.accept().close()
+
+
+def listener_dial(n, repetitions):
+    key = b"0123456789abcdef" * 2
+    listener = multiprocessing.connection.Listener(family="AF_UNIX", authkey=key)
+    other = fork.Process(target=accept_for_ever, args=(listener,), daemon=True)
+    other.start()
+
+    def work():
+        for _ in range(n):
+            multiprocessing.connection.Client(listener.address, authkey=key).close()
+
+    seconds = median_seconds(work, repetitions)
+    other.kill()
+    listener.close()
+    return seconds / n * 1e6
+
+
 CASES = {
     "barrier.python": barrier_rounds,
     "condition.pingpong.python": condition_pingpong,
@@ -221,6 +242,7 @@ CASES = {
     "map.default": map_default,
     "value.add.python": value_add,
     "lock.free.python": lock_free,
+    "listener.dial.python": listener_dial,
     "pipe.socket.1M.python": pipe_1m,
     "pool.open_close": pool_open_close,
     "semaphore.free.python": semaphore_free,

@@ -430,12 +430,12 @@ int tine__address_connect(const struct tine__address *address, tine__deadline de
     return fd;
 }
 
-/* Fails on AF_UNIX, and need not succeed elsewhere. */
 void tine__address_tune(int fd)
 {
     const int on = 1, idle = KEEPALIVE_S, step = KEEPALIVE_STEP, questions = KEEPALIVE_MAX;
 
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
+        return; /* AF_UNIX */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &step, sizeof step);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &questions, sizeof questions);

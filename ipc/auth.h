@@ -18,12 +18,14 @@ struct tine__auth_terms {
     bool listener;                  /* else the one that dialled */
     bool python;                    /* speak as CPython's multiprocessing.connection */
     bool encrypt;                   /* ask for it; either side's wish is enough */
+    int32_t check;                  /* TINE_CHECK_…: the more of the two counts */
 };
 
 /* What both have when it is over. */
 struct tine__session {
     uint64_t peer_limit; /* longest message that the peer receives; UINT64_MAX: it did not say */
     bool encrypted;
+    int32_t check; /* TINE_CHECK_…, of frames in clear */
     uint8_t send_key[TINE__SESSION_KEY_BYTES], receive_key[TINE__SESSION_KEY_BYTES];
     uint8_t send_check[TINE__SESSION_CHECK_BYTES], receive_check[TINE__SESSION_CHECK_BYTES];
 };

@@ -13,6 +13,7 @@
 #include "ipc/auth.h"
 
 #include <tine/error.h>
+#include <tine/pipe.h>
 
 #include <endian.h>
 #include <errno.h>
@@ -23,7 +24,11 @@
 #include "lib/random.h"
 
 #define HELLO_BYTES sizeof(struct tine__hello_wire)
-#define ENCRYPT     0x01 /* in hello's wishes */
+/* hello's wishes; of the last two at most one */
+#define ENCRYPT      0x01
+#define CHECK_FULL   0x02
+#define CHECK_HEADER 0x04
+#define WISHES       (ENCRYPT | CHECK_FULL | CHECK_HEADER)
 
 _Static_assert(HELLO_BYTES == 64, "no padding");
 _Static_assert(2 * HELLO_BYTES + 2 * TINE__MAC_BYTES == TINE__AUTH_TRANSCRIPT_BYTES, "all of it");
@@ -45,11 +50,33 @@ static void mac_all(const struct tine__auth *auth, const char *label, uint8_t ma
     tine__auth_mac(auth, label, auth->transcript, auth->transcript_size, mac);
 }
 
+static uint8_t wishes_of(const struct tine__auth_terms *terms)
+{
+    int wishes = terms->encrypt ? ENCRYPT : 0;
+
+    if (terms->check == TINE_CHECK_FULL)
+        wishes |= CHECK_FULL;
+    if (terms->check == TINE_CHECK_HEADER)
+        wishes |= CHECK_HEADER;
+    return (uint8_t)wishes;
+}
+
+/* Encrypted or checked in full if one of the two says so; the header alone if both do. */
+static void agree(struct tine__auth *auth, uint8_t theirs)
+{
+    uint8_t ours = wishes_of(&auth->terms);
+
+    auth->session.encrypted = ((ours | theirs) & ENCRYPT) != 0;
+    auth->session.check = ((ours | theirs) & CHECK_FULL) != 0     ? TINE_CHECK_FULL
+                          : ((ours & theirs) & CHECK_HEADER) != 0 ? TINE_CHECK_HEADER
+                                                                  : TINE_CHECK_DEFAULT;
+}
+
 static void say_hello(struct tine__auth *auth)
 {
     struct tine__hello_wire hello = {
         .role = auth->terms.listener ? 'S' : 'C',
-        .wishes = auth->terms.encrypt ? ENCRYPT : 0,
+        .wishes = wishes_of(&auth->terms),
         .version = htole16(TINE__HELLO_VERSION),
         .limit = htole64(auth->terms.limit),
     };
@@ -115,9 +142,9 @@ static int read_hello(struct tine__auth *auth, struct tine__hello_wire *hello)
         return tine__auth_fail(auth, TINE_EFORMAT, "it does not speak tine's handshake");
     if (le16toh(hello->version) != TINE__HELLO_VERSION)
         return -EPROTO;
-    if ((hello->wishes & ~ENCRYPT) != 0 || memcmp(hello->reserved, zero, sizeof zero) != 0)
+    if ((hello->wishes & ~WISHES) != 0 || memcmp(hello->reserved, zero, sizeof zero) != 0)
         return tine__auth_fail(auth, -EPROTO, "its hello has parts that are not known here");
-    auth->session.encrypted = auth->terms.encrypt || (hello->wishes & ENCRYPT) != 0;
+    agree(auth, hello->wishes);
     auth->session.peer_limit = le64toh(hello->limit);
     return 0;
 }

@@ -62,7 +62,7 @@ _Static_assert(sizeof(tine_dial_options) == 112, "its size never changes");
 struct terms {
     struct tine__secret *key;
     uint64_t message_bytes_max;
-    int32_t protocol, encryption;
+    int32_t protocol, encryption, check;
     bool any_user;
 };
 
@@ -110,7 +110,8 @@ static int check_terms(const struct terms *terms, const void *key, size_t key_si
     bool exposed = address->family != AF_UNIX || terms->any_user;
 
     if (terms->protocol < TINE_PROTOCOL_NATIVE || terms->protocol > TINE_PROTOCOL_PYTHON ||
-        terms->encryption < TINE_ENCRYPT_AUTO || terms->encryption > TINE_ENCRYPT_NEVER)
+        terms->encryption < TINE_ENCRYPT_AUTO || terms->encryption > TINE_ENCRYPT_NEVER ||
+        terms->check < TINE_CHECK_DEFAULT || terms->check > TINE_CHECK_FULL)
         return -EINVAL;
     if (key == NULL && (key_size > 0 || exposed))
         return -EINVAL;
@@ -133,6 +134,14 @@ static bool wants_encryption(const struct terms *terms, int fd)
     return terms->encryption == TINE_ENCRYPT_ALWAYS || !tine__address_is_local(fd);
 }
 
+/* What leaves the machine in clear has nothing else that finds damage. */
+static int32_t wanted_check(const struct terms *terms, int fd)
+{
+    if (terms->check == TINE_CHECK_DEFAULT && !tine__address_is_local(fd))
+        return TINE_CHECK_FULL;
+    return terms->check;
+}
+
 /* Is the other end's user one that may be there? */
 static int check_user(const struct terms *terms, int fd)
 {
@@ -153,7 +162,8 @@ static int begin_handshake(struct tine__auth *auth, const struct terms *terms, i
                                     .limit = terms->message_bytes_max,
                                     .listener = listener,
                                     .python = terms->protocol == TINE_PROTOCOL_PYTHON,
-                                    .encrypt = wants_encryption(terms, fd)};
+                                    .encrypt = wants_encryption(terms, fd),
+                                    .check = wanted_check(terms, fd)};
 
     tine__address_tune(fd);
     return tine__auth_begin(auth, &wish);
@@ -509,6 +519,7 @@ static tine_listener *new_listener(const tine_listener_options *options)
     listener->terms = (struct terms){.message_bytes_max = options->message_bytes_max,
                                      .protocol = options->protocol,
                                      .encryption = options->encryption,
+                                     .check = options->check,
                                      .any_user = options->any_user};
     listener->handshake_timeout_ns =
         options->handshake_timeout_ns == 0 ? HANDSHAKE_DEFAULT : options->handshake_timeout_ns;
@@ -647,6 +658,7 @@ int tine_dial(tine_connection **connection, const char *address, const tine_dial
     terms = (struct terms){.message_bytes_max = options->message_bytes_max,
                            .protocol = options->protocol,
                            .encryption = options->encryption,
+                           .check = options->check,
                            .any_user = options->any_user};
     rc = tine__address_parse(address, &parsed);
     if (rc == 0)

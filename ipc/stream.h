@@ -45,8 +45,11 @@ struct tine__stream_in {
     int verdict; /* BROKEN: why */
     uint64_t sequence;
     uint64_t length;  /* of the message, once its head is known */
-    uint8_t *message; /* size bytes of it have come */
+    uint8_t *message; /* size bytes of it have come, unless they are in the target */
     size_t size, capacity;
+    uint8_t *target; /* memory of the receiver's own */
+    size_t target_room;
+    bool in_target;      /* this message goes there */
     uint8_t *box, *text; /* of TINE__BOX_TEXT and more, once a box comes */
     size_t box_size;
     uint32_t head_size; /* bytes in head[] */
@@ -64,11 +67,17 @@ void tine__stream_in_fini(struct tine__stream_in *in);
  * (to be tried again); the verdict when it is broken.
  */
 int tine__stream_space(struct tine__stream_in *in, void **space, size_t *room);
+/*
+ * A message that begins from now on and has room there goes there, until the aim is taken back. What
+ * has come of one by then is copied; -ENOMEM: it is broken.
+ */
+void tine__stream_aim(struct tine__stream_in *in, void *target, size_t room);
+int tine__stream_unaim(struct tine__stream_in *in);
 /* 0: goes on, 1: a message is there. TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO, -EBADMSG: broken. */
 int tine__stream_received(struct tine__stream_in *in, size_t count);
 /* No more bytes come: TINE_EEOF between messages, else -EBADMSG. */
 int tine__stream_ended(struct tine__stream_in *in);
-/* WHOLE: gives the message away, malloced, or NULL if it has no bytes; then for the next. */
+/* WHOLE, and not in the target: gives the message away, malloced, or NULL if it has no bytes; then for the next. */
 void *tine__stream_take(struct tine__stream_in *in);
 void tine__stream_drop(struct tine__stream_in *in); /* WHOLE: its bytes have been copied */
 

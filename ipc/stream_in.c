@@ -42,6 +42,7 @@ static void await_message(struct tine__stream_in *in)
 {
     in->head_size = 0;
     in->size = 0;
+    in->in_target = false;
     if (in->rules->encryption != NULL)
         await(in, TINE__STREAM_LENGTH, TINE__BOX_LENGTH);
     else
@@ -79,7 +80,7 @@ static int reserve(struct tine__stream_in *in, size_t more)
     size_t wanted = in->size + (more > 0 ? more : 1), capacity = in->capacity;
     void *moved;
 
-    if (wanted <= capacity)
+    if (wanted <= capacity || in->in_target)
         return 0;
     capacity = capacity == 0 ? TINE__STREAM_FIRST : 2 * capacity;
     if (capacity < wanted)
@@ -92,6 +93,33 @@ static int reserve(struct tine__stream_in *in, size_t more)
     in->message = moved;
     in->capacity = capacity;
     return 0;
+}
+
+/* Where the bytes of the message are. */
+static uint8_t *body(const struct tine__stream_in *in)
+{
+    return in->in_target ? in->target : in->message;
+}
+
+void tine__stream_aim(struct tine__stream_in *in, void *target, size_t room)
+{
+    in->target = target;
+    in->target_room = room;
+}
+
+int tine__stream_unaim(struct tine__stream_in *in)
+{
+    int rc = 0;
+
+    if (in->in_target && in->stage != TINE__STREAM_WHOLE && in->stage != TINE__STREAM_BROKEN) {
+        in->in_target = false;
+        rc = in->size == 0 ? 0 : reserve(in, 0);
+        if (rc == 0 && in->size > 0)
+            memcpy(in->message, in->target, in->size);
+    }
+    in->target = NULL;
+    in->target_room = 0;
+    return rc < 0 ? broken(in, rc) : 0;
 }
 
 static int reserve_box(struct tine__stream_in *in)
@@ -110,6 +138,7 @@ static int hear_length(struct tine__stream_in *in, uint64_t length)
     if (length > in->rules->receive.length_max || length > SIZE_MAX - TINE__FRAME_BYTES)
         return broken(in, TINE_EFORMAT);
     in->length = length;
+    in->in_target = length > 0 && length <= in->target_room;
     return 0;
 }
 
@@ -160,10 +189,10 @@ static int hear_python(struct tine__stream_in *in)
 
 static int whole(struct tine__stream_in *in)
 {
-    struct iovec body = {.iov_base = in->message, .iov_len = in->size};
+    struct iovec part = {.iov_base = body(in), .iov_len = in->size};
 
     if (!in->rules->python) {
-        int rc = tine__frame_verify(in->head, &in->frame, &in->rules->receive, &body, 1);
+        int rc = tine__frame_verify(in->head, &in->frame, &in->rules->receive, &part, 1);
 
         if (rc < 0)
             return broken(in, rc);
@@ -213,7 +242,7 @@ static int hear_text(struct tine__stream_in *in, const uint8_t *text, size_t siz
         rc = reserve(in, size);
         if (rc < 0)
             return broken(in, rc); /* its box is used up */
-        memcpy(in->message + in->size, text + head, size);
+        memcpy(body(in) + in->size, text + head, size);
         in->size += size;
     }
     if (last != (in->size == in->length))
@@ -267,8 +296,9 @@ int tine__stream_space(struct tine__stream_in *in, void **space, size_t *room)
         return in->verdict;
     if (in->stage == TINE__STREAM_BODY) {
         rc = reserve(in, 0);
-        *space = in->message + in->size;
-        *room = (in->capacity < in->length ? in->capacity : (size_t)in->length) - in->size;
+        *space = body(in) + in->size;
+        *room = (in->in_target || in->length < in->capacity ? (size_t)in->length : in->capacity) -
+                in->size;
     } else if (in->stage == TINE__STREAM_BOX) {
         rc = reserve_box(in);
         *space = in->box + in->box_size;

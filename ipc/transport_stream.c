@@ -302,7 +302,7 @@ static void hand_over(struct stream_end *end, struct tine__incoming *message)
     message->release = NULL;
     message->data = message->into;
     if (message->size <= message->room) {
-        if (message->size > 0)
+        if (message->size > 0 && !end->in.in_target)
             memcpy(message->into, end->in.message, message->size);
         tine__stream_drop(&end->in);
         return;
@@ -314,17 +314,20 @@ static void hand_over(struct stream_end *end, struct tine__incoming *message)
 static int receive_locked(struct stream_end *end, struct tine__incoming *message,
                           tine__deadline deadline)
 {
-    int rc;
+    int rc, lost;
 
+    tine__stream_aim(&end->in, message->into, message->room);
     while ((rc = pull(end)) == 0) {
         rc = await_bytes(end, deadline);
-        if (rc <= 0)
-            return rc == 0 ? -ETIMEDOUT : rc;
+        if (rc <= 0) {
+            rc = rc == 0 ? -ETIMEDOUT : rc;
+            break;
+        }
     }
-    if (rc < 0)
-        return rc;
-    hand_over(end, message);
-    return 0;
+    if (rc > 0)
+        hand_over(end, message);
+    lost = tine__stream_unaim(&end->in);
+    return lost < 0 ? lost : rc > 0 ? 0 : rc;
 }
 
 static int stream_receive(struct tine__transport *self, struct tine__incoming *message,
@@ -392,7 +395,7 @@ static void set_frame_rules(struct tine__frame_rules *rules, const struct tine__
                             const uint8_t *key, const uint8_t *check_key)
 {
     /* Whole boxes have a tag already. */
-    rules->check = session->encrypted ? TINE_CHECK_HEADER : TINE_CHECK_FULL;
+    rules->check = session->encrypted ? TINE_CHECK_HEADER : session->check;
     memcpy(rules->key.large, key, sizeof rules->key.large);
     memcpy(rules->key.small, check_key, sizeof rules->key.small);
 }

@@ -17,6 +17,7 @@ enum kind { CLEAR, BOXES, PYTHON };
 
 #define LIMIT      ((uint64_t)1 << 40)
 #define STREAM_MAX 400000
+#define TARGET     40 /* bytes, in memory of the receiver's */
 
 static struct tine__stream_rules make_rules(enum kind kind)
 {
@@ -29,10 +30,12 @@ static struct tine__stream_rules make_rules(enum kind kind)
     return rules;
 }
 
-static void check_memory(const struct tine__stream_in *in, size_t received)
+static size_t received; /* of this input */
+
+static void check_memory(const struct tine__stream_in *in)
 {
     REQUIRE(in->capacity <= 2 * received + TINE__STREAM_FIRST);
-    REQUIRE(in->size <= in->capacity);
+    REQUIRE(in->size <= (in->in_target ? in->target_room : in->capacity));
 }
 
 /* Feeds bytes in pieces; each message is given to seen(). The verdict, or 0. */
@@ -56,7 +59,8 @@ static int feed(struct tine__stream_in *in, const uint8_t *bytes, size_t size, s
         memcpy(space, bytes + fed, room);
         fed += room;
         rc = tine__stream_received(in, room);
-        check_memory(in, fed);
+        received += room;
+        check_memory(in);
         REQUIRE(rc == 0 || rc == 1 || rc == TINE_EFORMAT || rc == TINE_ECHECKSUM || rc == -EPROTO ||
                 rc == -EBADMSG);
         if (rc == 1) {
@@ -72,17 +76,23 @@ static void touch(const struct tine__stream_in *in, void *context)
     volatile uint8_t *last = context;
 
     if (in->size > 0)
-        *last = in->message[in->size - 1];
+        *last = (in->in_target ? in->target : in->message)[in->size - 1];
 }
 
+/* The first half with a target, from which the second has to be saved. */
 static void feed_raw(enum kind kind, size_t piece, const uint8_t *data, size_t size)
 {
     struct tine__stream_rules rules = make_rules(kind);
+    uint8_t *target = malloc(TARGET), last;
     struct tine__stream_in in;
-    uint8_t last;
 
+    REQUIRE(target != NULL);
     tine__stream_in_init(&in, &rules);
-    feed(&in, data, size, piece, touch, &last);
+    tine__stream_aim(&in, target, TARGET);
+    feed(&in, data, size / 2, piece, touch, &last);
+    REQUIRE(tine__stream_unaim(&in) == 0);
+    free(target);
+    feed(&in, data + size / 2, size - size / 2, piece, touch, &last);
     REQUIRE(tine__stream_ended(&in) < 0);
     tine__stream_in_fini(&in);
     tine__encryption_close(rules.encryption);
@@ -158,6 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 6 || size > STREAM_MAX / 4)
         return 0;
+    received = 0;
     kind = (enum kind)(data[0] % 3);
     piece = data[1] == 0 ? SIZE_MAX : data[1];
     if ((data[0] & 0x80) != 0)

@@ -99,6 +99,26 @@ TEST(both_have_the_same_session)
     talk_end(&talk);
 }
 
+/* TINE_CHECK_DEFAULT, HEADER, FULL: full if one wants it, headers only if both do. */
+TEST(both_agree_on_what_is_checked)
+{
+    static const int agreed[3][3] = {{0, 0, 2}, {0, 1, 2}, {2, 2, 2}};
+
+    for (int i = 0; i < 9; i++) {
+        struct tine__auth_terms terms = {.check = i / 3};
+        struct talk talk;
+
+        talk_begin(&talk, "secret", "secret", false);
+        talk.listener.terms.check = i % 3;
+        terms.key = talk.dialler_key;
+        ck_assert_rc(tine__auth_begin(&talk.dialler, &terms), 0);
+        ck_assert_rc(talk_over(&talk, EVERYTHING), 0);
+        ck_assert_int_eq(talk.listener.session.check, agreed[i / 3][i % 3]);
+        ck_assert_int_eq(talk.dialler.session.check, agreed[i / 3][i % 3]);
+        talk_end(&talk);
+    }
+}
+
 /* Every bit of a native handshake matters, in every message. */
 TEST(one_flipped_bit_is_one_too_many, .timeout_s = 60)
 {

@@ -158,6 +158,42 @@ TEST(bytes_may_come_and_go_in_any_pieces, .loop_end = KINDS)
     line_end(&line);
 }
 
+TEST(messages_go_where_the_receiver_wants_them, .loop_end = KINDS)
+{
+    static uint8_t target[70000], message[70000];
+    struct line line;
+
+    for (size_t i = 0; i < sizeof message; i++)
+        message[i] = (uint8_t)(i * 7 >> 2);
+    line_begin(&line, (enum kind)loop_index);
+    for (int round = 0; round < 200; round++) {
+        size_t size = random_below(sizeof message + 1), sent, cut;
+        uint8_t *bytes;
+        bool aimed;
+        int rc;
+
+        ck_assert_rc(tine__stream_put(&line.out, message, size), 0);
+        bytes = drain(&line.out, &sent);
+        cut = random_below(sent);
+        memset(target, 0, sizeof target);
+        tine__stream_aim(&line.in, target, random_below(2 * sizeof target));
+        feed(&line.in, bytes, cut, &rc);
+        ck_assert_rc(rc, 0);
+        if (random_below(2) == 0)
+            ck_assert_rc(tine__stream_unaim(&line.in), 0);
+        feed(&line.in, bytes + cut, sent - cut, &rc);
+        ck_assert_rc(rc, 1);
+        aimed = line.in.in_target;
+        ck_assert_uint_eq(line.in.size, size);
+        ck_assert(size == 0 || memcmp(aimed ? target : line.in.message, message, size) == 0);
+        ck_assert(size == 0 || !aimed || size <= line.in.target_room);
+        tine__stream_drop(&line.in);
+        ck_assert_rc(tine__stream_unaim(&line.in), 0);
+        free(bytes);
+    }
+    line_end(&line);
+}
+
 TEST(what_is_cut_is_no_message, .loop_end = KINDS)
 {
     for (size_t cut = 1;; cut++) {

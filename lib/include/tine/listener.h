@@ -25,7 +25,9 @@
  * prove theirs to each other without showing it. A key shared by programs should be 32 random
  * bytes; one of no bytes (.key not NULL, .key_size 0) is allowed and keeps nobody out.
  *
- * TCP that leaves the machine is encrypted, unless both sides say TINE_ENCRYPT_NEVER.
+ * TCP that leaves the machine is encrypted, unless both sides say TINE_ENCRYPT_NEVER; then whole
+ * messages are checked. On the machine itself they are up to 4 KiB, as those of a pipe: .check says
+ * otherwise, TINE_CHECK_FULL on either side, TINE_CHECK_HEADER on both.
  *
  * Python: with .protocol = TINE_PROTOCOL_PYTHON the other end is a Client or Listener of
  * multiprocessing.connection, of Python 3.12 or later, with the same authkey; messages are then
@@ -76,8 +78,9 @@ typedef struct tine_listener_options {
     uint32_t mode;                /* of a socket file, less the umask; default 0600 */
     uint64_t message_bytes_max;   /* longest message that it receives; default 64 MiB */
     int64_t handshake_timeout_ns; /* how long a client may take; default 5 s */
+    int32_t check;                /* TINE_CHECK_… (tine/pipe.h), where it is not encrypted */
     bool any_user;                /* unix: clients of other users, too; needs a key */
-    uint8_t reserved8[7];         /* must be zero */
+    uint8_t reserved8[3];         /* must be zero */
     uint64_t reserved[8];         /* must be zero */
 } tine_listener_options;
 
@@ -89,8 +92,9 @@ typedef struct tine_dial_options {
     int32_t encryption;         /* TINE_ENCRYPT_… */
     uint64_t message_bytes_max; /* longest message that it receives; default 64 MiB */
     int64_t timeout_ns;         /* connecting and handshake together; 0: for ever */
+    int32_t check;              /* TINE_CHECK_… (tine/pipe.h), where it is not encrypted */
     bool any_user;              /* unix: a listener of another user, too; needs a key */
-    uint8_t reserved8[7];       /* must be zero */
+    uint8_t reserved8[3];       /* must be zero */
     uint64_t reserved[8];       /* must be zero */
 } tine_dial_options;
 
