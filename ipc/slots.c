@@ -17,7 +17,7 @@
 
 #include <tine/heap.h>
 
-#define PROBES 32 /* slots looked at before the table grows */
+#define PROBES 32 /* slots looked at before the window grows */
 
 #define LINES 128 /* what a slot fills and is aligned to: lines of the cache, fetched in pairs */
 
@@ -105,6 +105,15 @@ static void fetch(const struct tine__slot_shm *slot)
     __builtin_prefetch(slot->payload, 1);
 }
 
+/*
+ * Before the table grows a quarter of it must be in use, one after the other: so it is never more than eight
+ * times as large as the items ask for, however they lie.
+ */
+static uint32_t probes(uint32_t window, uint32_t total)
+{
+    return window < total || total / 4 < PROBES ? PROBES : total / 4;
+}
+
 bool tine__slots_claim(struct tine__slots_shm *slots, struct tine__slots_hand *hand, uint32_t party,
                        uint32_t *index)
 {
@@ -115,7 +124,7 @@ bool tine__slots_claim(struct tine__slots_shm *slots, struct tine__slots_hand *h
     if (window == 0 || window > total)
         window = next_window(hand, TINE__SLOTS_FIRST, total, false);
     for (;;) {
-        for (int probe = 0; probe < PROBES; probe++) {
+        for (uint32_t n = probes(window, total); n > 0; n--) {
             *index = at++ & (window - 1);
             if (claim(tine__slot_at(slots, *index), party)) {
                 atomic_store_explicit(&hand->at, at, memory_order_relaxed);
