@@ -4,8 +4,8 @@
  * for it.
  *
  * An item is charged before it is put, and what was charged given back after it was taken: a death
- * between leaves too much charged, never too little. Who waits for room, and sees that nothing has
- * changed since it looked before, counts anew what the slots say. Somebody stopped in the midst of a
+ * between leaves too much charged, never too little. Who finds no room, and sees that nothing has
+ * changed since it looked for the dead before, counts anew what the slots say. Somebody stopped in the midst of a
  * take may then give back what is counted no more; so the limit can be exceeded by as much as that item
  * has, until the next count.
  */
@@ -49,19 +49,19 @@ uint64_t tine__charged(const struct tine__queue_shm *shm)
     return atomic_load_explicit(&shm->charge, memory_order_seq_cst) & CHARGE_BYTES;
 }
 
-void tine__charge_recount(struct tine__queue_shm *shm, uint64_t *seen)
+void tine__charge_recount(tine_queue *queue)
 {
+    struct tine__queue_shm *shm = queue->shm;
     uint64_t word = atomic_load_explicit(&shm->charge, memory_order_seq_cst), bytes = 0;
     uint32_t total = tine__slots_total(&shm->slots);
 
-    if (word == *seen) {
-        for (uint32_t i = 0; i < total; i++)
-            bytes +=
-                atomic_load_explicit(&tine__slot_at(&shm->slots, i)->charged, memory_order_relaxed);
-        if (bytes != (word & CHARGE_BYTES))
-            atomic_compare_exchange_strong_explicit(&shm->charge, &word,
-                                                    (word & ~CHARGE_BYTES) + CHARGE_CHANGE + bytes,
-                                                    memory_order_seq_cst, memory_order_relaxed);
-    }
-    *seen = word;
+    if (atomic_exchange_explicit(&queue->charge_seen, word, memory_order_relaxed) != word)
+        return;
+    for (uint32_t i = 0; i < total; i++)
+        bytes +=
+            atomic_load_explicit(&tine__slot_at(&shm->slots, i)->charged, memory_order_relaxed);
+    if (bytes != (word & CHARGE_BYTES))
+        atomic_compare_exchange_strong_explicit(&shm->charge, &word,
+                                                (word & ~CHARGE_BYTES) + CHARGE_CHANGE + bytes,
+                                                memory_order_seq_cst, memory_order_relaxed);
 }

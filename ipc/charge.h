@@ -12,7 +12,7 @@ bool tine__charge(struct tine__queue_shm *shm, struct tine__slot_shm *slot);
 void tine__charge_back(struct tine__queue_shm *shm, struct tine__slot_shm *slot);
 /* How many bytes are charged. */
 uint64_t tine__charged(const struct tine__queue_shm *shm);
-/* For whoever waits for room. *seen: what this call saw the last time, 0 at first. */
-void tine__charge_recount(struct tine__queue_shm *shm, uint64_t *seen);
+/* For whoever finds no room, after it has looked for the dead. */
+void tine__charge_recount(tine_queue *queue);
 
 #endif

@@ -170,20 +170,27 @@ static int64_t count_to(const struct tine__fifo_shm *fifo, uint32_t k, uint64_t 
     return (int64_t)(count + tail - load(&ring_at(fifo, k)->head));
 }
 
+/* Past what was taken by those who have not moved it on themselves. */
+static void move_head(struct tine__fifo_shm *fifo, const struct tine__slots_shm *slots)
+{
+    uint32_t k = atomic_load_explicit(&fifo->head_ring, memory_order_acquire);
+    uint64_t cell, word;
+
+    find_head(fifo, slots, k, &cell, &word);
+    if ((uint32_t)cell == TINE__CELL_NEXT)
+        next_ring(&fifo->head_ring, k);
+}
+
 /* The short way: the head is no further back than where it was seen last. */
 static bool has_room(struct tine__fifo_shm *fifo, const struct tine__slots_shm *slots, uint32_t k,
                      uint64_t tail, uint64_t maxsize, struct tine__fifo_view *view)
 {
-    uint64_t seen = atomic_load_explicit(&view->head, memory_order_relaxed), cell, word;
-    uint32_t head_ring;
+    uint64_t seen = atomic_load_explicit(&view->head, memory_order_relaxed);
 
     if (maxsize == 0 || (seen >> RING_SHIFT == k && tail - (seen & POSITION) < maxsize &&
                          atomic_load_explicit(&fifo->head_ring, memory_order_acquire) == k))
         return true;
-    head_ring = atomic_load_explicit(&fifo->head_ring, memory_order_acquire);
-    find_head(fifo, slots, head_ring, &cell, &word);
-    if ((uint32_t)cell == TINE__CELL_NEXT)
-        next_ring(&fifo->head_ring, head_ring);
+    move_head(fifo, slots);
     atomic_store_explicit(&view->head, ticket_of(k, load(&ring_at(fifo, k)->head)),
                           memory_order_relaxed);
     return count_to(fifo, k, tail) < (int64_t)maxsize;
@@ -275,11 +282,14 @@ bool tine__fifo_is_shut(const struct tine__fifo_shm *fifo)
     return load(cell_at(ring, tail)) == cell_word(round_of(ring, tail), TINE__CELL_END);
 }
 
-uint64_t tine__fifo_count(const struct tine__fifo_shm *fifo)
+uint64_t tine__fifo_count(struct tine__fifo_shm *fifo, const struct tine__slots_shm *slots)
 {
-    uint32_t k = atomic_load_explicit(&fifo->tail_ring, memory_order_acquire);
-    int64_t count = count_to(fifo, k, load(&ring_at(fifo, k)->tail));
+    struct place place;
+    int64_t count;
 
+    (void)find_tail(fifo, &place);
+    move_head(fifo, slots);
+    count = count_to(fifo, place.k, place.tail);
     return count < 0 ? 0 : (uint64_t)count;
 }
 

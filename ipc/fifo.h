@@ -84,7 +84,7 @@ bool tine__fifo_is_shut(const struct tine__fifo_shm *fifo);
 /* The ticket of the next item: another one after each put. */
 uint64_t tine__fifo_tail(struct tine__fifo_shm *fifo);
 /* How many are there. */
-uint64_t tine__fifo_count(const struct tine__fifo_shm *fifo);
+uint64_t tine__fifo_count(struct tine__fifo_shm *fifo, const struct tine__slots_shm *slots);
 /* Does a cell name a slot, of whose word the caller knows that it was PUT, by a dead party? */
 bool tine__fifo_names(const struct tine__fifo_shm *fifo, uint64_t ticket, uint32_t index);
 

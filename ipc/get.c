@@ -51,7 +51,9 @@ int tine__queue_take(tine_queue *queue, uint32_t party, tine__deadline deadline,
         tine__charge_back(shm, tine__slot_at(&shm->slots, *index));
     if (shm->lease_ns != 0)
         tine__lease_begin(queue, *index, *word);
-    if (shm->maxsize != 0 || shm->maxbytes != 0)
+    if (shm->maxbytes != 0) /* what is too little for the first who waits may do for another */
+        tine__waiters_wake_all(&shm->writable);
+    else if (shm->maxsize != 0)
         tine__waiters_wake(&shm->writable, 1);
     return 0;
 }
@@ -141,8 +143,8 @@ static int get_next(struct getting *get, int64_t timeout_ns)
     return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
 }
 
-/* 0: an item is the caller's. */
-static int get_slot(struct getting *get, tine_queue *queue, int64_t timeout_ns)
+/* In a joinable queue with a place for the lease, which end_get() uses. */
+static int begin_get(struct getting *get, tine_queue *queue, int64_t timeout_ns)
 {
     int party = queue == NULL ? -EINVAL : tine__queue_enter(queue);
 
@@ -153,7 +155,13 @@ static int get_slot(struct getting *get, tine_queue *queue, int64_t timeout_ns)
         .party = (uint32_t)party,
         .deadline = timeout_ns == 0 ? TINE__QUEUE_PAST : tine__deadline_after(timeout_ns),
     };
-    return get_next(get, timeout_ns);
+    return queue->shm->joinable ? tine__lease_reserve(queue) : 0;
+}
+
+static void end_in_vain(const struct getting *get)
+{
+    if (get->queue->shm->joinable)
+        tine__lease_unreserve(get->queue);
 }
 
 static struct tine__slot_shm *slot_got(const struct getting *get)
@@ -161,61 +169,103 @@ static struct tine__slot_shm *slot_got(const struct getting *get)
     return tine__slot_at(&get->queue->shm->slots, get->index);
 }
 
-/* Notes the lease of what was got, or gives it back. */
-static int keep(const struct getting *get, tine_queue_item *item)
+static bool lasts(const struct getting *get)
 {
-    int rc =
-        get->queue->shm->joinable ? tine__lease_note(get->queue, get->index, get->word, item) : 0;
-
-    if (rc < 0)
-        tine__lease_refuse(get->queue, get->index, get->word);
-    return rc;
+    return tine__lease_lasts(get->queue, get->index, get->word);
 }
 
 /* The content has been copied, or rc says why not: then the item goes back to where it came from. */
 static int end_get(const struct getting *get, int rc)
 {
     if (rc < 0) {
-        if (get->queue->shm->joinable)
-            tine__lease_drop(get->queue, get->index, get->word);
+        end_in_vain(get);
         tine__lease_refuse(get->queue, get->index, get->word);
-    } else if (!get->queue->shm->joinable) {
+    } else if (get->queue->shm->joinable) {
+        tine__lease_note(get->queue, get->index, get->word, NULL);
+    } else {
         tine__slot_free(slot_got(get), get->word);
     }
     return rc;
+}
+
+/* 0, -EMSGSIZE; void if the lease does not last, as it may be another item by now. */
+static int copy_bytes(const struct getting *get, void *buffer, size_t room, size_t *size)
+{
+    const void *data = tine__slot_data(slot_got(get));
+
+    *size = slot_got(get)->size;
+    if (*size > room)
+        return -EMSGSIZE;
+    if (*size > 0 && lasts(get)) /* so that data and size belong together */
+        memcpy(buffer, data, *size);
+    return 0;
 }
 
 int tine_queue_get_bytes(tine_queue *queue, void *buffer, size_t room, int64_t timeout_ns,
                          size_t *size)
 {
     struct getting get;
+    size_t there;
     int rc =
-        size == NULL || (buffer == NULL && room > 0) ? -EINVAL : get_slot(&get, queue, timeout_ns);
+        size == NULL || (buffer == NULL && room > 0) ? -EINVAL : begin_get(&get, queue, timeout_ns);
 
-    if (rc == 0)
-        rc = keep(&get, NULL);
     if (rc < 0)
         return rc;
-    *size = slot_got(&get)->size;
-    if (*size > room)
-        return end_get(&get, -EMSGSIZE);
-    if (*size > 0)
-        memcpy(buffer, tine__slot_data(slot_got(&get)), *size);
-    return end_get(&get, 0);
+    do {
+        rc = get_next(&get, timeout_ns);
+        if (rc < 0) {
+            end_in_vain(&get);
+            return rc;
+        }
+        rc = copy_bytes(&get, buffer, room, &there);
+    } while (!lasts(&get));
+    *size = there;
+    return end_get(&get, rc);
+}
+
+/* Where a lease may end while it is unpacked, from a copy. -EAGAIN: it has. */
+static int unpack_copy(const struct getting *get, const char *format, va_list args)
+{
+    const void *data = tine__slot_data(slot_got(get));
+    size_t size = slot_got(get)->size;
+    void *copy;
+    int rc;
+
+    if (!lasts(get))
+        return -EAGAIN;
+    copy = malloc(size + 1);
+    if (copy == NULL)
+        return -ENOMEM;
+    memcpy(copy, data, size);
+    rc = lasts(get) ? tine__vunpack_family(copy, size, format, args) : -EAGAIN;
+    free(copy);
+    return rc;
+}
+
+static int unpack(const struct getting *get, const char *format, va_list args)
+{
+    if (get->queue->shm->lease_ns != 0)
+        return unpack_copy(get, format, args);
+    return tine__vunpack_family(tine__slot_data(slot_got(get)), slot_got(get)->size, format, args);
 }
 
 static int get_values(tine_queue *queue, int64_t timeout_ns, const char *format, va_list args)
 {
     struct getting get;
     int rc = format == NULL || strpbrk(format, "yva") != NULL ? -EINVAL
-                                                              : get_slot(&get, queue, timeout_ns);
+                                                              : begin_get(&get, queue, timeout_ns);
 
-    if (rc == 0)
-        rc = keep(&get, NULL);
     if (rc < 0)
         return rc;
-    return end_get(&get, tine__vunpack_family(tine__slot_data(slot_got(&get)), slot_got(&get)->size,
-                                              format, args));
+    do {
+        rc = get_next(&get, timeout_ns);
+        if (rc < 0) {
+            end_in_vain(&get);
+            return rc;
+        }
+        rc = unpack(&get, format, args);
+    } while (rc == -EAGAIN);
+    return end_get(&get, rc);
 }
 
 int tine_queue_get(tine_queue *queue, int64_t timeout_ns, const char *format, ...)
@@ -244,19 +294,22 @@ int tine_queue_get_item(tine_queue *queue, int64_t timeout_ns, tine_queue_item *
 {
     struct getting get;
     tine_queue_item *made = item == NULL ? NULL : malloc(sizeof *made);
-    int rc = made == NULL ? -ENOMEM : get_slot(&get, queue, timeout_ns);
+    int rc = made == NULL ? -ENOMEM : begin_get(&get, queue, timeout_ns);
 
+    if (rc == 0) {
+        rc = get_next(&get, timeout_ns);
+        if (rc < 0)
+            end_in_vain(&get);
+    }
     if (rc < 0) {
         free(made);
         return item == NULL ? -EINVAL : rc;
     }
     tine__item_begin(made, queue, get.index, get.word);
-    rc = keep(&get, made);
-    if (rc == 0)
-        *item = made;
-    else
-        free(made);
-    return rc;
+    if (queue->shm->joinable)
+        tine__lease_note(queue, get.index, get.word, made);
+    *item = made;
+    return 0;
 }
 
 int tine_queue_get_many(tine_queue *queue, tine_queue_item **items, size_t room, int64_t timeout_ns)

@@ -11,7 +11,8 @@
  *     TAKEN → DONE → FREE  done; the payload is in a block, or somebody still reads it
  *
  * The list here is private to the process. It tells which item a task_done without an item means; what
- * counts are the words. It is under a lock between the threads, as are the items in hand.
+ * counts are the words. It is under a lock between the threads, as are the items in hand. A get that
+ * copies notes its lease when it has done so: until then no other thread shall finish it.
  */
 #include "ipc/queue_impl.h"
 
@@ -35,7 +36,9 @@ static uint64_t done_word(uint64_t word)
 
 void tine__leases_reset(struct tine__leases *leases)
 {
-    /* The parent's threads may have been in the midst of it: its memory is not freed. */
+    /* Where a thread of the parent was in the midst of it, nobody knows whose that memory is. */
+    if (atomic_load_explicit(&leases->lock.word, memory_order_relaxed) == 0)
+        free(leases->all);
     memset(leases, 0, sizeof *leases);
 }
 
@@ -88,32 +91,48 @@ static int make_place(tine_queue *queue)
     struct tine__leases *leases = &queue->leases;
     int rc = 0;
 
-    if (leases->end < leases->room)
+    if (leases->end + leases->reserved < leases->room)
         return 0;
     tidy(queue);
     /* half full: it would soon have to be tidied again */
-    if (2 * leases->end >= leases->room)
+    if (2 * (leases->end + leases->reserved) >= leases->room)
         rc = make_room(leases);
-    return leases->end < leases->room ? 0 : rc;
+    return leases->end + leases->reserved < leases->room ? 0 : rc;
 }
 
-int tine__lease_note(tine_queue *queue, uint32_t index, uint64_t word, tine_queue_item *item)
+int tine__lease_reserve(tine_queue *queue)
+{
+    int rc;
+
+    tine__futex_lock(&queue->leases.lock);
+    rc = make_place(queue);
+    if (rc == 0)
+        queue->leases.reserved++;
+    tine__futex_unlock(&queue->leases.lock);
+    return rc;
+}
+
+void tine__lease_unreserve(tine_queue *queue)
+{
+    tine__futex_lock(&queue->leases.lock);
+    queue->leases.reserved--;
+    tine__futex_unlock(&queue->leases.lock);
+}
+
+void tine__lease_note(tine_queue *queue, uint32_t index, uint64_t word, tine_queue_item *item)
 {
     struct tine__leases *leases = &queue->leases;
     const struct tine__self *self = tine__self();
-    int rc;
 
     tine__futex_lock(&leases->lock);
-    rc = make_place(queue);
-    if (rc == 0)
-        leases->all[leases->end++] = (struct tine__lease){
-            .word = word,
-            .index = index,
-            .tid = self != NULL ? self->tid : 0,
-            .item = item,
-        };
+    leases->reserved--;
+    leases->all[leases->end++] = (struct tine__lease){
+        .word = word,
+        .index = index,
+        .tid = self != NULL ? self->tid : 0,
+        .item = item,
+    };
     tine__futex_unlock(&leases->lock);
-    return rc;
 }
 
 /* Under the lock: of the item in hand; else the one that task_done means; NULL for none. */
@@ -151,17 +170,16 @@ static void drop(struct tine__leases *leases, struct tine__lease *lease)
         leases->first = leases->end = 0;
 }
 
-void tine__lease_drop(tine_queue *queue, uint32_t index, uint64_t word)
+bool tine__lease_lasts(const tine_queue *queue, uint32_t index, uint64_t word)
 {
-    struct tine__leases *leases = &queue->leases;
+    uint64_t seen;
 
-    tine__futex_lock(&leases->lock);
-    for (size_t i = leases->end; i-- > leases->first;)
-        if (leases->all[i].index == index && leases->all[i].word == word) {
-            drop(leases, &leases->all[i]);
-            break;
-        }
-    tine__futex_unlock(&leases->lock);
+    if (queue->shm->lease_ns == 0)
+        return true;
+    /* what was read of the item is not newer than its word, which is read now */
+    atomic_thread_fence(memory_order_acquire);
+    seen = tine__slot_word(tine__queue_slot(queue, index));
+    return tine__word_same(seen, word) || tine__word_same(seen, done_word(word));
 }
 
 /* ---- done ------------------------------------------------------------------------------------ */

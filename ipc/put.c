@@ -57,6 +57,8 @@ static void give_up(const struct putting *put)
     struct tine__queue_shm *shm = put->queue->shm;
 
     tine__charge_back(shm, slot_of(put));
+    if (shm->maxbytes != 0)
+        tine__waiters_wake_all(&shm->writable);
     if (tine__slot_free(slot_of(put), tine__slot_word(slot_of(put))))
         tine__waiters_wake_all(&shm->finished);
 }
@@ -91,7 +93,6 @@ static int put_later(const struct putting *put)
 {
     struct tine__queue_shm *shm = put->queue->shm;
     bool looked = tine__queue_look(put->queue, false);
-    uint64_t charged = 0;
 
     for (;;) {
         uint32_t turn = tine__waiters_join(&shm->writable);
@@ -106,7 +107,7 @@ static int put_later(const struct putting *put)
             return rc;
         looked = tine__queue_look(put->queue, rc < 0);
         if (shm->maxbytes != 0 && looked)
-            tine__charge_recount(shm, &charged);
+            tine__charge_recount(put->queue);
     }
 }
 
@@ -114,8 +115,12 @@ static int put_later(const struct putting *put)
 static int look_and_put(const struct putting *put)
 {
     struct tine__waiters_shm *writable = &put->queue->shm->writable;
-    int rc = tine__queue_look(put->queue, false) ? try_put(put) : -EAGAIN;
+    bool looked = tine__queue_look(put->queue, false);
+    int rc;
 
+    if (looked && put->queue->shm->maxbytes != 0)
+        tine__charge_recount(put->queue);
+    rc = looked ? try_put(put) : -EAGAIN;
     if (rc == -EAGAIN && tine__pollable_missed(writable)) {
         rc = try_put(put);
         if (rc != -EAGAIN)

@@ -69,6 +69,8 @@ static int enter_first(tine_queue *queue)
     if (party != 0)
         return party;
     party = tine__parties_join(&queue->shm->parties);
+    if (party == -ENOLCK && tine__queue_look(queue, true)) /* all may have died together */
+        party = tine__parties_join(&queue->shm->parties);
     if (party < 0)
         return party;
     atomic_store_explicit(&queue->party, (uint32_t)party, memory_order_relaxed);
@@ -101,7 +103,7 @@ int64_t tine_queue_qsize(tine_queue *queue)
         return -EINVAL;
     shm = queue->shm;
     count = shm->order == TINE_FIFO
-                ? tine__fifo_count(&shm->fifo)
+                ? tine__fifo_count(&shm->fifo, &shm->slots)
                 : atomic_load_explicit(&shm->ranking.count, memory_order_seq_cst);
     if (tine__queue_has_returned(shm))
         count += tine__lease_count_returned(queue);
@@ -250,7 +252,7 @@ void tine_queue_close(tine_queue *queue)
     buffer = atomic_load_explicit(&queue->scratch, memory_order_acquire);
     tine_buffer_free(buffer);
     free(buffer);
-    free(queue->leases.all);
+    tine__leases_reset(&queue->leases);
     free(queue);
 }
 

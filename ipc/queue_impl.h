@@ -68,11 +68,14 @@ struct tine__lease {
     tine_queue_item *item; /* in hand, or NULL */
 };
 
-/* Under `lock`. In the order in which they were got; entries with index NONE are void. */
+/*
+ * Under `lock`. In the order in which they were got; entries with index NONE are void. Behind them there is
+ * room for those that are reserved.
+ */
 struct tine__leases {
     struct tine__futex_lock lock;
     struct tine__lease *all;
-    size_t first, end, room;
+    size_t first, end, reserved, room;
 };
 
 #define TINE__NO_SLOT UINT32_MAX
@@ -87,6 +90,7 @@ struct tine_queue {
     struct tine__slots_hand hand;
     struct tine__fifo_view view;
     struct tine__spin spin_put, spin_get;
+    _Atomic uint64_t charge_seen; /* for tine__charge_recount() */
     struct tine__leases leases;
     tine_buffer *_Atomic scratch; /* a buffer that nobody is packing into just now */
 };
@@ -151,10 +155,16 @@ void tine__item_begin(tine_queue_item *item, tine_queue *queue, uint32_t index, 
 
 /* ---- ipc/lease.c ----------------------------------------------------------------------------- */
 
-/* Notes what was taken; item NULL: it is not in hand. 0, -ENOMEM. */
-int tine__lease_note(tine_queue *queue, uint32_t index, uint64_t word, tine_queue_item *item);
-/* Forgets it. */
-void tine__lease_drop(tine_queue *queue, uint32_t index, uint64_t word);
+/* A place in the list for one that will be noted, or the place is given back. 0, -ENOMEM. */
+int tine__lease_reserve(tine_queue *queue);
+void tine__lease_unreserve(tine_queue *queue);
+/*
+ * Notes what was taken, in a place that was reserved. item NULL: it is not in hand, and any thread may
+ * finish it from now on.
+ */
+void tine__lease_note(tine_queue *queue, uint32_t index, uint64_t word, tine_queue_item *item);
+/* After its content was read: was it that item's? Always, unless leases have an end by time. */
+bool tine__lease_lasts(const tine_queue *queue, uint32_t index, uint64_t word);
 void tine__leases_reset(struct tine__leases *leases); /* in a forked child */
 /* All leases of this process go back into the queue. */
 void tine__leases_return(tine_queue *queue);

@@ -15,7 +15,9 @@ static bool is_shut(const struct tine__queue_shm *shm)
 {
     if (atomic_load_explicit(&shm->immediate, memory_order_seq_cst))
         return true;
-    return shm->order == TINE_FIFO ? tine__fifo_is_shut(&shm->fifo) : shm->ranking.shut != 0;
+    return shm->order == TINE_FIFO
+               ? tine__fifo_is_shut(&shm->fifo)
+               : atomic_load_explicit(&shm->ranking.shut, memory_order_seq_cst) != 0;
 }
 
 static bool has_room(const struct tine__queue_shm *shm, uint64_t count)
@@ -26,11 +28,8 @@ static bool has_room(const struct tine__queue_shm *shm, uint64_t count)
 
 static void look_for_the_dead(tine_queue *queue)
 {
-    uint64_t seen = atomic_load_explicit(&queue->shm->charge, memory_order_seq_cst);
-
-    (void)tine__queue_look(queue, false);
-    if (queue->shm->maxbytes != 0)
-        tine__charge_recount(queue->shm, &seen);
+    if (tine__queue_look(queue, false) && queue->shm->maxbytes != 0)
+        tine__charge_recount(queue);
 }
 
 static int ready(const tine_waitable *waitable, bool look)

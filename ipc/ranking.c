@@ -42,6 +42,11 @@ static uint64_t puts_of(const struct tine__ranking_shm *ranking)
     return atomic_load_explicit(&ranking->puts, memory_order_seq_cst);
 }
 
+static bool is_shut(const struct tine__ranking_shm *ranking)
+{
+    return atomic_load_explicit(&ranking->shut, memory_order_seq_cst) != 0;
+}
+
 static void count_put(struct tine__ranking_shm *ranking)
 {
     atomic_store_explicit(&ranking->puts, puts_of(ranking) + 1, memory_order_seq_cst);
@@ -176,7 +181,7 @@ static int put_locked(struct tine__ranking_shm *ranking, uint32_t index, uint64_
     struct tine__slot_shm *slot = tine__slot_at(ranking->slots, index);
     uint64_t ticket = ++ranking->last_ticket;
 
-    if (ranking->shut)
+    if (is_shut(ranking))
         return -ESHUTDOWN;
     if (maxsize != 0 && count_of(ranking) >= maxsize)
         return -EAGAIN;
@@ -222,7 +227,7 @@ static int take_locked(struct tine__ranking_shm *ranking, uint32_t party, uint64
     uint64_t seen, next;
 
     if (count_of(ranking) == 0)
-        return ranking->shut ? -ESHUTDOWN : -EAGAIN;
+        return is_shut(ranking) ? -ESHUTDOWN : -EAGAIN;
     *index = (uint32_t)entries_of(ranking)[0].slot;
     slot = tine__slot_at(ranking->slots, *index);
     seen = tine__slot_word(slot);
@@ -241,7 +246,7 @@ int tine__ranking_take(struct tine__ranking_shm *ranking, uint32_t party, uint64
 {
     int rc;
 
-    if (!returned && count_of(ranking) == 0 && !ranking->shut)
+    if (!returned && count_of(ranking) == 0 && !is_shut(ranking))
         return -EAGAIN;
     rc = lock(ranking, deadline);
     if (rc < 0)
@@ -271,7 +276,7 @@ int tine__ranking_shut(struct tine__ranking_shm *ranking)
 
     if (rc < 0)
         return rc;
-    ranking->shut = 1;
+    atomic_store_explicit(&ranking->shut, 1, memory_order_seq_cst);
     unlock(ranking);
     return 0;
 }

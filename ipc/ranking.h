@@ -21,7 +21,7 @@ struct tine__rank_shm {
     uint64_t slot;
 };
 
-/* Everything under the lock; `count` and `puts` are read without it, too, seq_cst. */
+/* Everything under the lock; `count`, `puts` and `shut` are read without it, too, seq_cst. */
 struct tine__ranking_shm {
     struct tine__robust lock;
     const struct tine__slots_shm *slots;
@@ -31,7 +31,7 @@ struct tine__ranking_shm {
     _Atomic uint64_t puts; /* + 1 before and after an item becomes QUEUED */
     uint64_t last_ticket;
     uint32_t lifo;
-    uint32_t shut;
+    _Atomic uint32_t shut;
 };
 
 int tine__ranking_init(struct tine__ranking_shm *ranking, const struct tine__slots_shm *slots,
