@@ -438,6 +438,12 @@ static ssize_t receive_record(struct socket_end *end, struct arrival *arrival,
     }
 }
 
+/* Empty records look like the end; no sender of ours makes any. */
+static int what_nothing_is(const struct socket_end *end)
+{
+    return tine__record_at_end(end->fd) ? TINE_EEOF : TINE_EFORMAT;
+}
+
 /* As long as the visit lasts: everything that the others must not think lost. */
 static int take_in(struct socket_end *end, struct arrival *arrival, ssize_t size)
 {
@@ -447,7 +453,7 @@ static int take_in(struct socket_end *end, struct arrival *arrival, ssize_t size
     int rc;
 
     if (size <= 0)
-        return size == 0 ? TINE_EEOF : (int)size;
+        return size == 0 ? what_nothing_is(end) : size == -EBADMSG ? TINE_EFORMAT : (int)size;
     rc = tine__frame_decode(arrival->buffer->header, (size_t)size, rules, frame);
     if (rc < 0)
         return rc;

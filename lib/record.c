@@ -29,6 +29,12 @@ static void attach(struct msghdr *message, union control *control, const int *fd
     memcpy(CMSG_DATA(&control->header), fds, count * sizeof(int));
 }
 
+/* Made again at once, a call that a signal has interrupted would begin its slice anew, for ever. */
+static int failed(void)
+{
+    return errno == EINTR ? -EAGAIN : -errno;
+}
+
 static ssize_t send_parts(int fd, const struct iovec *parts, int count, const int *fds,
                           uint32_t fd_count, int flags)
 {
@@ -48,12 +54,10 @@ int tine__record_send(int fd, const struct iovec *parts, int count, const int *f
 
     if (fd_count > TINE__RECORD_FDS)
         return -EINVAL;
-    do
-        sent = count == 1 && fd_count == 0
-                   ? send(fd, parts->iov_base, parts->iov_len, flags | MSG_NOSIGNAL)
-                   : send_parts(fd, parts, count, fds, fd_count, flags);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : 0;
+    sent = count == 1 && fd_count == 0
+               ? send(fd, parts->iov_base, parts->iov_len, flags | MSG_NOSIGNAL)
+               : send_parts(fd, parts, count, fds, fd_count, flags);
+    return sent < 0 ? failed() : 0;
 }
 
 /* Moves the received descriptors into fds; those beyond the room are closed. How many are there. */
@@ -91,11 +95,9 @@ ssize_t tine__record_recv(int fd, const struct iovec *parts, int count, int *fds
 
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control.bytes;
-    do
-        received = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
-    while (received < 0 && errno == EINTR);
+    received = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
     if (received < 0)
-        return -errno;
+        return failed();
     came = message.msg_controllen == 0 ? 0 : detach(&message, fds, *fd_count);
     if ((message.msg_flags & MSG_TRUNC) != 0) {
         while (came > 0)
@@ -127,6 +129,14 @@ bool tine__record_hung_up(int fd)
     struct pollfd set = {.fd = fd};
 
     return poll(&set, 1, 0) > 0 && (set.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
+bool tine__record_at_end(int fd)
+{
+    struct pollfd set = {.fd = fd, .events = POLLRDHUP};
+
+    return poll(&set, 1, 0) > 0 && (set.revents & (POLLRDHUP | POLLHUP)) != 0 &&
+           tine__record_is_empty(fd);
 }
 
 bool tine__record_is_empty(int fd)

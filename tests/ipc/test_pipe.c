@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -762,6 +763,39 @@ TEST(sending_waits_no_longer_than_asked, .loop_end = 3)
     pipe_end(&ends);
 }
 
+static void on_alarm(int number)
+{
+    (void)number;
+}
+
+static void ring_alarms(bool on)
+{
+    struct itimerval every = {{0, on ? 1000 : 0}, {0, on ? 1000 : 0}};
+    struct sigaction action = {.sa_handler = on ? on_alarm : SIG_IGN, .sa_flags = SA_RESTART};
+
+    ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
+    if (!on)
+        ck_assert(signal(SIGALRM, SIG_DFL) != SIG_ERR);
+}
+
+/* Each of them interrupts the call before its slice is over. */
+TEST(signals_prolong_no_wait)
+{
+    struct ends ends = pipe_with(NULL);
+    static const uint8_t bytes[50000];
+    tine_message message;
+
+    while (tine_connection_send_bytes(ends.a, bytes, sizeof bytes, 0) == 0)
+        ;
+    ring_alarms(true);
+    ck_assert_rc(tine_connection_recv_view(ends.a, TINE_MS(150), &message), -ETIMEDOUT);
+    ck_assert_rc(tine_connection_poll(ends.a, TINE_MS(150)), 0);
+    ck_assert_rc(tine_connection_send_bytes(ends.a, bytes, sizeof bytes, TINE_MS(150)), -ETIMEDOUT);
+    ring_alarms(false);
+    pipe_end(&ends);
+}
+
 static void receive_when_told(void *context)
 {
     struct ends *ends = context;
@@ -830,6 +864,35 @@ TEST(a_socket_made_non_blocking_by_others_is_still_waited_for)
     tine_connection_close(ends.a);
     ends.a = NULL;
     child_join(&receiver);
+    pipe_end(&ends);
+}
+
+/* Whoever got the descriptor can write to it; the others lose no more than what that was. */
+TEST(records_that_are_no_messages_are_refused)
+{
+    struct ends ends = pipe_with(NULL);
+    static const uint8_t bytes[80000];
+    static const size_t lengths[] = {0, 1, 40, 65536, sizeof bytes, 0};
+    tine_message message;
+    int fd = tine_connection_fileno(ends.a);
+
+    if (!has_descriptor(&ends)) {
+        pipe_end(&ends);
+        return;
+    }
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        ck_assert_int_eq(send(fd, bytes, lengths[i], 0), (ssize_t)lengths[i]);
+        ck_assert_rc(tine_connection_send(ends.a, 0, "n"), 0);
+        ck_assert_rc(tine_connection_recv_view(ends.b, 0, &message), TINE_EFORMAT);
+        ck_assert_rc(tine_connection_recv(ends.b, 0, "n"), 0);
+    }
+    ck_assert_int_eq(send(fd, NULL, 0, 0), 0);
+    ck_assert_rc(tine_connection_send(ends.a, 0, "n"), 0);
+    tine_connection_close(ends.a);
+    ends.a = NULL;
+    ck_assert_rc(tine_connection_recv_view(ends.b, 0, &message), TINE_EFORMAT);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "n"), 0);
+    ck_assert_rc(tine_connection_recv_view(ends.b, 0, &message), TINE_EEOF);
     pipe_end(&ends);
 }
 

@@ -202,7 +202,7 @@ TEST(failing_receptions_are_passed_on)
 {
     static const struct {
         int failure, rc;
-    } cases[] = {{-EBADMSG, -EBADMSG}, {-ENOMEM, -ENOMEM}, {-ECONNRESET, 0}, {-EAGAIN, -EAGAIN}};
+    } cases[] = {{-EBADMSG, TINE_EFORMAT}, {-ENOMEM, -ENOMEM}, {-ECONNRESET, 0}, {-EAGAIN, -EAGAIN}};
     struct ends ends = pipe_with(NULL);
     size_t size;
 
