@@ -182,14 +182,27 @@ static int said_at_once(int rc, int64_t timeout_ns)
     return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
 }
 
-/* The next message, if it may go into memory of the caller's to message->into. */
-static int receive(tine_connection *connection, int64_t timeout_ns, struct tine__incoming *message)
+static bool is_vain(int rc)
+{
+    return rc == TINE_EEOF || rc == -ETIMEDOUT;
+}
+
+/*
+ * The next message, kept or new; a new one perhaps in memory of the caller's: message->into and
+ * room. -EMSGSIZE: the next one is kept, and larger than fits, as *size says. While this one waited,
+ * another thread may have kept what was to come, so the end is not said before that is looked at.
+ */
+static int receive(tine_connection *connection, int64_t timeout_ns, size_t fits,
+                   struct tine__incoming *message, size_t *size)
 {
     struct tine__transport *transport = connection->transport;
+    int rc = take_kept(connection, fits, message, size), kept;
 
-    return said_at_once(
-        transport->ops->receive(transport, message, tine__transport_deadline(timeout_ns)),
-        timeout_ns);
+    if (rc != -ENOENT)
+        return rc;
+    rc = transport->ops->receive(transport, message, tine__transport_deadline(timeout_ns));
+    kept = is_vain(rc) ? take_kept(connection, fits, message, size) : -ENOENT;
+    return kept != -ENOENT ? kept : said_at_once(rc, timeout_ns);
 }
 
 /* The next message as a whole, kept or new. */
@@ -198,15 +211,9 @@ static int receive_any(tine_connection *connection, int64_t timeout_ns,
 {
     int rc = check_reading(connection);
 
-    if (rc < 0)
-        return rc;
-    rc = take_kept(connection, SIZE_MAX, message, NULL);
-    if (rc == -ENOENT) {
-        message->into = NULL; /* the rest is the transport's to fill */
-        message->room = 0;
-        rc = receive(connection, timeout_ns, message);
-    }
-    return rc;
+    message->into = NULL; /* the rest is the transport's to fill */
+    message->room = 0;
+    return rc < 0 ? rc : receive(connection, timeout_ns, SIZE_MAX, message, NULL);
 }
 
 int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, size_t room,
@@ -217,12 +224,9 @@ int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, s
 
     if (rc < 0)
         return rc;
-    rc = take_kept(connection, room, &message, size);
-    if (rc == -ENOENT) {
-        message.into = buffer;
-        message.room = room;
-        rc = receive(connection, timeout_ns, &message);
-    }
+    message.into = buffer;
+    message.room = room;
+    rc = receive(connection, timeout_ns, room, &message, size);
     if (rc < 0)
         return rc;
     if (message.size > room) {
@@ -607,8 +611,10 @@ int tine_connection_poll(tine_connection *connection, int64_t timeout_ns)
         return rc;
     if (tine__connection_keeps(connection))
         return 1;
-    return connection->transport->ops->poll(connection->transport,
-                                            tine__transport_deadline(timeout_ns));
+    rc = connection->transport->ops->poll(connection->transport,
+                                          tine__transport_deadline(timeout_ns));
+    /* meanwhile another thread may have kept one */
+    return rc == 0 && tine__connection_keeps(connection) ? 1 : rc;
 }
 
 int tine_connection_fileno(const tine_connection *connection)

@@ -61,9 +61,22 @@ CALL(int, tine__keepalive_share,
 CALL(int, tine__record_send,
      (int fd, const struct iovec *parts, int count, const int *fds, uint32_t fd_count, int flags),
      (fd, parts, count, fds, fd_count, flags))
-CALL(ssize_t, tine__record_recv,
-     (int fd, const struct iovec *parts, int count, int *fds, uint32_t *fd_count, int flags),
-     (fd, parts, count, fds, fd_count, flags))
+
+static struct ends meeting;
+static void (*while_receiving)(void); /* comes in between, once */
+
+ssize_t __real_tine__record_recv(int fd, const struct iovec *parts, int count, int *fds,
+                                 uint32_t *fd_count, int flags);
+ssize_t __wrap_tine__record_recv(int fd, const struct iovec *parts, int count, int *fds,
+                                 uint32_t *fd_count, int flags);
+ssize_t __wrap_tine__record_recv(int fd, const struct iovec *parts, int count, int *fds,
+                                 uint32_t *fd_count, int flags)
+{
+    if (while_receiving != NULL)
+        while_receiving();
+    return fails(false) ? failure
+                        : __real_tine__record_recv(fd, parts, count, fds, fd_count, flags);
+}
 
 TEST(a_pipe_that_cannot_be_made_leaves_nothing)
 {
@@ -202,7 +215,8 @@ TEST(failing_receptions_are_passed_on)
 {
     static const struct {
         int failure, rc;
-    } cases[] = {{-EBADMSG, TINE_EFORMAT}, {-ENOMEM, -ENOMEM}, {-ECONNRESET, 0}, {-EAGAIN, -EAGAIN}};
+    } cases[] = {
+        {-EBADMSG, TINE_EFORMAT}, {-ENOMEM, -ENOMEM}, {-ECONNRESET, 0}, {-EAGAIN, -EAGAIN}};
     struct ends ends = pipe_with(NULL);
     size_t size;
 
@@ -215,6 +229,36 @@ TEST(failing_receptions_are_passed_on)
         until_failure = 0;
     }
     pipe_end(&ends);
+}
+
+/* Another thread keeps a message, and the last sender is gone, just as this one begins to wait. */
+static void keep_one_before_the_end(void)
+{
+    size_t size;
+
+    while_receiving = NULL;
+    ck_assert_rc(tine_connection_send_bytes(meeting.a, bytes, 77, 0), 0);
+    ck_assert_rc(tine_connection_recv_bytes_into(meeting.b, room, 5, 0, &size), -EMSGSIZE);
+    tine_connection_close(meeting.a);
+    meeting.a = NULL;
+}
+
+TEST(what_another_thread_keeps_comes_before_the_end, .loop_end = 2)
+{
+    tine_message message;
+    size_t size = 0;
+
+    meeting = pipe_with(NULL);
+    while_receiving = keep_one_before_the_end;
+    if (loop_index == 0) {
+        ck_assert_rc(tine_connection_recv_bytes_into(meeting.b, room, 7, 0, &size), -EMSGSIZE);
+        ck_assert_uint_eq(size, 77);
+    }
+    ck_assert_rc(tine_connection_recv_view(meeting.b, 0, &message), 0);
+    ck_assert_uint_eq(message.size, 77);
+    tine_message_release(&message);
+    ck_assert_rc(tine_connection_recv_view(meeting.b, 0, &message), TINE_EEOF);
+    pipe_end(&meeting);
 }
 
 TEST(no_memory_for_another_visitor_is_said)

@@ -122,7 +122,7 @@ TINE_API TINE_CHECKED int tine_pipe(tine_connection **a, tine_connection **b,
  * Blocks:  no
  * Safety:  thread one | process owner | fork child may call | signal no
  * Death:   none
- * Source:  ipc/connection.c; follows Connection.close; a message kept by
+ * Source:  ipc/connection.c; follows Connection.close; differs: once a handle; a message kept by
  *          tine_connection_recv_bytes_into() is lost with the handle
  * Since:   0.1
  */
@@ -222,7 +222,8 @@ TINE_API TINE_CHECKED int tine_connection_send_bytes(tine_connection *connection
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   a receiver that is killed takes at most the message in hand along
- * Source:  ipc/connection.c; follows Connection.recv_bytes
+ * Source:  ipc/connection.c; follows Connection.recv_bytes; differs: no maxlength: the pipe has one for
+ *          all its messages
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_recv_bytes(tine_connection *connection,
@@ -251,7 +252,8 @@ TINE_API TINE_CHECKED int tine_connection_recv_bytes(tine_connection *connection
  * Death:   a receiver that is killed takes the message in hand, and those that it keeps, along
  * Source:  ipc/connection.c; follows Connection.recv_bytes_into; differs: too small a buffer does
  *          not consume the message. A kept message belongs to this handle in this process alone: it
- *          does not make tine_connection_fileno() readable, and a forked child has none
+ *          does not make tine_connection_fileno() readable, wakes no other thread, and a forked child
+ *          has none; there is no offset
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_recv_bytes_into(tine_connection *connection,
