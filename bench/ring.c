@@ -3,7 +3,7 @@
  * pipe.ring.*: messages through shared memory from one process to another, pinned to a core each;
  * .1core: both to the same.
  *
- * rtt64         64 bytes there and back, beside two cache lines that two loops write in turns
+ * rtt64         64 bytes there and back, beside two loops that write and await two cache lines
  * rtt64.asleep  likewise, but the other process has gone to sleep each time before it is sent something
  * msgs64        64 bytes, one way, as many as go
  * 64K           65,536 bytes, one way, into a buffer of the receiver's
@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 
 /* ---- tine ------------------------------------------------------------------------------------ */
@@ -26,12 +27,17 @@ static int open_ring(struct line *line)
 static const struct way tine_ring = {open_ring, bench_line_send_tine, bench_line_receive_tine, NULL,
                                      NULL};
 
-/* ---- a cache line for each direction --------------------------------------------------------- */
+/* ---- the bare cache lines -------------------------------------------------------------------- */
 
+/* What the memory itself does: 64 bytes in one line, and a count that says so in another. */
 struct lines {
-    _Alignas(64) _Atomic uint64_t sent[2]; /* by the first, by the other: on a line each … */
-    _Alignas(64) _Atomic uint64_t answered;
-    _Alignas(64) uint64_t seen[2]; /* … and each one's own count */
+    struct {
+        _Alignas(64) uint8_t bytes[64];
+        _Alignas(64) _Atomic uint64_t count;
+    } from[2];
+    struct {
+        _Alignas(64) uint64_t seen;
+    } by[2];
 };
 
 static int open_lines(struct line *line)
@@ -41,32 +47,27 @@ static int open_lines(struct line *line)
     return line->shared == MAP_FAILED ? -errno : 0;
 }
 
-static _Atomic uint64_t *written_by(struct lines *lines, int who)
+static int write_lines(struct line *line, const void *bytes, size_t size)
 {
-    return who == 0 ? &lines->sent[0] : &lines->answered;
-}
+    struct lines *lines = line->shared;
+    _Atomic uint64_t *count = &lines->from[line->me].count;
 
-static int write_line(struct line *line, const void *bytes, size_t size)
-{
-    _Atomic uint64_t *mine = written_by(line->shared, line->me);
-
-    (void)bytes, (void)size;
-    atomic_store_explicit(mine, atomic_load_explicit(mine, memory_order_relaxed) + 1,
+    memcpy(lines->from[line->me].bytes, bytes, size);
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
                           memory_order_release);
     return 0;
 }
 
-/* Each answer makes the two equal again; what is sent makes them differ. */
-static int await_line(struct line *line, size_t size)
+static int read_lines(struct line *line, size_t size)
 {
     struct lines *lines = line->shared;
-    const _Atomic uint64_t *theirs = written_by(lines, 1 - line->me);
-    uint64_t seen = lines->seen[line->me];
+    const _Atomic uint64_t *count = &lines->from[1 - line->me].count;
+    uint64_t *seen = &lines->by[line->me].seen;
 
-    (void)size;
-    while (atomic_load_explicit(theirs, memory_order_acquire) == seen)
+    while (atomic_load_explicit(count, memory_order_acquire) == *seen)
         ;
-    lines->seen[line->me] = seen + 1;
+    ++*seen;
+    memcpy(line->room, lines->from[1 - line->me].bytes, size);
     return 0;
 }
 
@@ -75,7 +76,7 @@ static void close_lines(struct line *line)
     munmap(line->shared, sizeof(struct lines));
 }
 
-static const struct way lines = {open_lines, write_line, await_line, NULL, close_lines};
+static const struct way lines = {open_lines, write_lines, read_lines, NULL, close_lines};
 
 /* ---- Boost ----------------------------------------------------------------------------------- */
 

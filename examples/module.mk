@@ -1,7 +1,8 @@
 # The examples: whole programs, each of them also a test.
 #
 # They see nothing of the library but its public headers and exported symbols.
-noinst_PROGRAMS += %D%/condition %D%/counter %D%/epoll %D%/event %D%/pipe %D%/primes %D%/readme %D%/rwlock \
+noinst_PROGRAMS += %D%/condition %D%/counter %D%/epoll %D%/event %D%/pipe %D%/primes %D%/readme %D%/rpc \
+	%D%/rwlock \
 	%D%/semaphore %D%/shared_image %D%/treehash %D%/wordcount
 
 %C%_counter_SOURCES = %D%/counter.c
@@ -24,6 +25,9 @@ noinst_PROGRAMS += %D%/condition %D%/counter %D%/epoll %D%/event %D%/pipe %D%/pr
 
 %C%_pipe_SOURCES = %D%/pipe.c
 %C%_pipe_LDADD = libtine.la
+
+%C%_rpc_SOURCES = %D%/rpc.c
+%C%_rpc_LDADD = libtine.la
 
 %C%_rwlock_SOURCES = %D%/rwlock.c
 %C%_rwlock_LDADD = libtine.la

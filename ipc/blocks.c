@@ -120,11 +120,14 @@ void tine__blocks_init(struct tine__blocks_shm *blocks, uint32_t epoch)
 
 /* ---- a slot that the caller holds ------------------------------------------------------------ */
 
+/* Killed in it, the caller leaves a slot whose capacity is 0, so that nobody counts on its block. */
 static void free_block(struct tine__block_slot_shm *slot)
 {
-    uint64_t block = atomic_exchange_explicit(&slot->block, 0, memory_order_acq_rel);
+    uint64_t block;
 
     atomic_store_explicit(&slot->capacity, 0, memory_order_relaxed);
+    /* release: whoever finds no block finds no capacity */
+    block = atomic_exchange_explicit(&slot->block, 0, memory_order_acq_rel);
     tine_free((void *)(uintptr_t)block);
 }
 
@@ -522,14 +525,13 @@ void tine__blocks_look(struct tine__blocks_shm *blocks, const struct tine__drain
 
 void tine__blocks_empty(struct tine__blocks_shm *blocks)
 {
-    uint64_t next = atomic_exchange_explicit(&blocks->visitors.next, 0, memory_order_acq_rel);
+    struct tine__visitors_shm *chunk;
 
     for (int i = 0; i < TINE__BLOCKS_SLOTS; i++)
         free_block(&blocks->slots[i]);
-    while (next != 0) {
-        struct tine__visitors_shm *chunk = (struct tine__visitors_shm *)(uintptr_t)next;
-
-        next = load(&chunk->next);
+    while ((chunk = next_chunk(&blocks->visitors)) != NULL) {
+        /* Out of the list first: killed here, one is lost, and who comes again goes on behind it. */
+        atomic_store_explicit(&blocks->visitors.next, load(&chunk->next), memory_order_release);
         tine_free(chunk);
     }
 }

@@ -51,6 +51,7 @@ enum {
  * lane_count  who adds a lane                      any                  release/acquire
  * state       who ends a side, or cannot fence     any                  release/acquire
  * readable    consumers that sleep, who wakes      producers            shm/waiters.h, shm/fence.h
+ * asleep      consumers that sleep                 the same             seq_cst, a bound
  * looked      who looks for the dead               who sleeps           tine__look_due
  * ticket      producers, if there are two lanes    the same             relaxed fetch_add
  * lanes       who adds a lane: 0 → its address     any                  release/acquire
@@ -64,7 +65,8 @@ struct tine__ring_shm {
     _Atomic uint32_t state;
     struct tine__waiters_shm readable;
     _Atomic uint64_t looked[2]; /* for that side */
-    uint64_t reserved;
+    _Atomic uint32_t asleep;
+    uint32_t reserved;
     _Atomic uint64_t ticket;
     uint64_t reserved_ticket[7];
     _Atomic uint64_t lanes[LANES_MAX];
@@ -437,12 +439,31 @@ static ssize_t spin(struct call *call)
 }
 
 /*
- * Announced before each attempt, and after a sleep as well: whoever was woken stands for all that still
- * sleep. If there is more than it takes, it wakes the next.
+ * 0: awake again; -ETIMEDOUT. *others: may others be asleep who have been there before the wake-up? A process
+ * that dies here leaves them one too many, which costs them no more than what follows.
+ */
+static int sleep_once(struct call *call, uint32_t turn, tine__deadline deadline, bool *others)
+{
+    _Atomic uint32_t *asleep = &call->ring->shared->asleep;
+    int rc;
+
+    if (call->peer == TINE__RING_READERS) {
+        *others = false; /* a lane has one producer */
+        return tine__waiters_sleep(call->waiters, turn, deadline);
+    }
+    atomic_fetch_add_explicit(asleep, 1, memory_order_seq_cst);
+    rc = tine__waiters_sleep(call->waiters, turn, deadline);
+    *others = atomic_fetch_sub_explicit(asleep, 1, memory_order_seq_cst) > 1;
+    return rc;
+}
+
+/*
+ * Whoever was woken stands for all that still sleep: it announces them again before it attempts
+ * anything, and if there is more than it takes, wakes the next. Where nobody else sleeps it attempts at once.
  */
 static ssize_t sleep_for(struct call *call, tine__deadline deadline)
 {
-    bool slept = false;
+    bool others = false;
 
     for (;;) {
         uint32_t turn = tine__waiters_join(call->waiters);
@@ -452,14 +473,16 @@ static ssize_t sleep_for(struct call *call, tine__deadline deadline)
             tine__ring_arm(call->ring->shared);
         rc = call->attempt(call);
         if (rc != -EAGAIN) {
-            if (slept && call->peer == TINE__RING_WRITERS && may_read(call->ring))
+            if (others && may_read(call->ring))
                 tine__waiters_wake(call->waiters, 1);
             return rc;
         }
-        if (tine__waiters_sleep(call->waiters, turn, deadline) < 0)
+        if (sleep_once(call, turn, deadline, &others) < 0)
             return -ETIMEDOUT;
         look(call->ring, call->peer);
-        slept = true;
+        rc = others ? -EAGAIN : call->attempt(call);
+        if (rc != -EAGAIN)
+            return rc;
     }
 }
 

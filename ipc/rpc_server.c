@@ -5,7 +5,7 @@
  *
  * One epoll set watches the listener, the clients (ipc/rpc_peer.c) and a timer, which rings for
  * clients that take nothing, and for tine_rpc_server_stop(). The set is what an outside loop
- * watches, too. A turn takes at most MESSAGES of each client, so none keeps the others waiting; what
+ * watches, too. A turn takes a few messages of each client, so none keeps the others waiting; what
  * one sends that makes no sense costs it its connection.
  *
  * Private to the process. The table of functions and the list of clients belong to the thread in
@@ -32,8 +32,9 @@
 #include "lib/sys_poll.h"
 
 #define EVENTS               64
-#define MESSAGES             16 /* of one client in a turn */
-#define ADMIT_MAX            16 /* new clients in a turn */
+#define TURN_MESSAGES        16    /* of one client in a turn, */
+#define TURN_BYTES           65536 /* or so many bytes of them */
+#define ADMIT_MAX            16    /* new clients in a turn */
 #define PEERS_DEFAULT        256
 #define REQUESTS_DEFAULT     1024
 #define BYTES_DEFAULT        ((uint64_t)64 << 20)
@@ -237,12 +238,12 @@ static void call(tine_rpc_server *server, tine_rpc_request *request,
 }
 
 /* 0: no more just now; 1: there may be more; negative: the client is to be dropped */
-static int serve_one(tine_rpc_server *server, struct tine__rpc_peer *peer)
+static int serve_one(tine_rpc_server *server, struct tine__rpc_peer *peer, size_t *taken)
 {
     struct tine__rpc_message decoded;
     tine_rpc_request *request = NULL;
+    size_t size = 0;
     void *message;
-    size_t size;
     int rc;
 
     if (!tine__rpc_peer_hungry(peer))
@@ -254,6 +255,7 @@ static int serve_one(tine_rpc_server *server, struct tine__rpc_peer *peer)
         return 0;
     if (rc == 1)
         call(server, request, &decoded);
+    *taken += size;
     return rc < 0 ? rc : 1;
 }
 
@@ -264,10 +266,11 @@ static bool has_stopped(const tine_rpc_server *server)
 
 static int serve(tine_rpc_server *server, struct tine__rpc_peer *peer)
 {
+    size_t taken = 0;
     int rc = 1;
 
-    for (int i = 0; i < MESSAGES && rc > 0 && !has_stopped(server); i++)
-        rc = serve_one(server, peer);
+    for (int i = 0; i < TURN_MESSAGES && rc > 0 && taken < TURN_BYTES && !has_stopped(server); i++)
+        rc = serve_one(server, peer, &taken);
     return rc;
 }
 

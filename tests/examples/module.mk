@@ -9,6 +9,7 @@ example_tests = \
 	%D%/pipe.sh \
 	%D%/primes.sh \
 	%D%/readme.sh \
+	%D%/rpc.sh \
 	%D%/rwlock.sh \
 	%D%/semaphore.sh \
 	%D%/shared_image.sh \

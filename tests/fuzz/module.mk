@@ -10,6 +10,7 @@ fuzz_targets = \
 	%D%/fuzz_handshake \
 	%D%/fuzz_pickle \
 	%D%/fuzz_reader \
+	%D%/fuzz_rpc \
 	%D%/fuzz_stream \
 	%D%/fuzz_unpack
 check_PROGRAMS += $(fuzz_targets)
@@ -40,6 +41,9 @@ endif
 %C%_fuzz_reader_SOURCES = %D%/fuzz_reader.c %D%/fuzz.h $(fuzz_main)
 %C%_fuzz_reader_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_reader_LDADD = libtinecore.la
+%C%_fuzz_rpc_SOURCES = %D%/fuzz_rpc.c %D%/fuzz.h $(fuzz_main)
+%C%_fuzz_rpc_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_rpc_LDADD = libtinecore.la
 %C%_fuzz_stream_SOURCES = %D%/fuzz_stream.c %D%/fuzz.h $(fuzz_main)
 %C%_fuzz_stream_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_stream_LDADD = libtinecore.la

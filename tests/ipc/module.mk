@@ -25,6 +25,7 @@ tests_ipc = \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
 	%D%/test_rpc \
+	%D%/test_rpc_faults \
 	%D%/test_stream \
 	%D%/test_wait \
 	%D%/test_wait_faults \
@@ -78,6 +79,10 @@ endif
 %C%_test_ring_step_LDADD = libtinetest.la
 %C%_test_ring_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_rpc_LDADD = libtinetest.la
+%C%_test_rpc_faults_LDADD = libtinetest.la
+%C%_test_rpc_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
+	-Wl,--wrap=realloc -Wl,--wrap=strdup -Wl,--wrap=epoll_ctl -Wl,--wrap=tine__sys_epoll \
+	-Wl,--wrap=tine__sys_epoll_add -Wl,--wrap=tine__sys_timer -Wl,--wrap=tine__sys_timer_set
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_wait_LDADD = libtinetest.la
 %C%_test_wait_faults_LDADD = libtinetest.la

@@ -26,6 +26,7 @@ HEAP_BEFORE_TESTS
 
 #define POINTS 40
 #define SIZE   ((size_t)100)
+#define LARGER ((size_t)100000) /* than the smallest block */
 
 /* The victims are reaped; and reading /proc would be most of what is stepped through. */
 bool __wrap_tine__owner_word_lives(uint64_t word);
@@ -125,8 +126,11 @@ static void check(long steps, pid_t victim, void *context)
     ck_assert_uint_eq(blocks->sweeper, 0);
 }
 
+static uint64_t blocks_before; /* of the heap, which all tests share */
+
 static void begin(void)
 {
+    blocks_before = heap_blocks();
     blocks = tine_aligned_alloc(64, sizeof *blocks);
     ck_assert_ptr_nonnull(blocks);
     memset(blocks, 0, sizeof *blocks);
@@ -138,9 +142,9 @@ static void end(long kills)
 {
     tine__blocks_empty(blocks);
     tine_free(blocks);
-    ck_assert_uint_le(heap_blocks(), (uint64_t)kills);
+    ck_assert_uint_le(heap_blocks(), blocks_before + (uint64_t)kills);
     printf("%ld kills, %u messages received, %ju blocks lost\n", kills, received,
-           (uintmax_t)heap_blocks());
+           (uintmax_t)(heap_blocks() - blocks_before));
     close(ends[0]);
     close(ends[1]);
 }
@@ -180,6 +184,68 @@ TEST(a_sender_is_killed_anywhere_while_it_gets_a_block, .timeout_s = 60)
     end(kills);
 }
 
+/*
+ * All slots have blocks that are too small, so one is given back for a larger one. Between that and
+ * whatever says so lie a few instructions: killed right then, nobody may take the slot for one that
+ * still has its block.
+ */
+static void warm_all(void *context)
+{
+    struct tine__block all[TINE__BLOCKS_SLOTS];
+
+    cool(context);
+    for (int i = 0; i < TINE__BLOCKS_SLOTS; i++)
+        ck_assert_rc(tine__blocks_take(blocks, SIZE, &all[i]), 0);
+    for (int i = 0; i < TINE__BLOCKS_SLOTS; i++)
+        tine__blocks_drop(blocks, &all[i]);
+}
+
+static void exchange_block(void *context)
+{
+    struct tine__block block;
+
+    (void)context;
+    if (tine__blocks_take(blocks, LARGER, &block) != 0)
+        abort();
+}
+
+static bool one_has_no_block(void *context)
+{
+    (void)context;
+    for (int i = 0; i < TINE__BLOCKS_SLOTS; i++)
+        if (blocks->slots[i].block == 0)
+            return true;
+    return false;
+}
+
+static void check_blocks(long steps, pid_t victim, void *context)
+{
+    struct tine__block all[TINE__BLOCKS_SLOTS];
+
+    check(steps, victim, context);
+    for (int i = 0; i < TINE__BLOCKS_SLOTS; i++) {
+        ck_assert_rc(tine__blocks_take(blocks, SIZE, &all[i]), 0);
+        ck_assert_msg(all[i].data != NULL, "%ld steps: slot %u has no block", steps,
+                      tine__blocks_index(blocks, &all[i]));
+    }
+    for (int i = 0; i < TINE__BLOCKS_SLOTS; i++)
+        tine__blocks_drop(blocks, &all[i]);
+}
+
+TEST(a_sender_is_killed_as_it_gives_its_block_back, .timeout_s = 60)
+{
+    long kills;
+
+    begin();
+    kills = step_kill_everywhere(&(struct step){.before = warm_all,
+                                                .prepare = know_oneself,
+                                                .run = exchange_block,
+                                                .check = check_blocks,
+                                                .until = one_has_no_block},
+                                 POINTS);
+    end(kills);
+}
+
 TEST(a_receiver_is_killed_anywhere, .timeout_s = 60)
 {
     begin();
@@ -213,6 +279,42 @@ TEST(a_sweeper_is_killed_anywhere, .timeout_s = 60)
             .before = lose_one, .prepare = know_oneself, .run = sweep_in_victim, .check = check},
         POINTS);
     end(0);
+}
+
+/* Of many chunks of visitors, the first is just taken out. */
+static uint64_t first_chunk;
+
+static void sit_down_often(void *context)
+{
+    struct tine__visitor_shm *visitors[4 * TINE__BLOCKS_VISITORS] = {NULL};
+
+    cool(context);
+    for (int i = 0; i < 4 * TINE__BLOCKS_VISITORS; i++)
+        ck_assert_rc(tine__blocks_enter(blocks, &visitors[i]), 0);
+    for (int i = 0; i < 4 * TINE__BLOCKS_VISITORS; i++)
+        tine__blocks_leave(visitors[i]);
+    first_chunk = blocks->visitors.next;
+    ck_assert_uint_ne(first_chunk, 0);
+}
+
+static bool first_is_out(void *context)
+{
+    (void)context;
+    return blocks->visitors.next != first_chunk;
+}
+
+TEST(whoever_empties_it_is_killed_with_one_chunk_in_hand, .timeout_s = 60)
+{
+    long kills;
+
+    begin();
+    kills = step_kill_everywhere(&(struct step){.before = sit_down_often,
+                                                .prepare = know_oneself,
+                                                .run = cool,
+                                                .check = check,
+                                                .until = first_is_out},
+                                 1);
+    end(kills);
 }
 
 SUITE("ipc/blocks_step")

@@ -14,6 +14,7 @@ tests_kill = \
 	%D%/kill_pipe_ring \
 	%D%/kill_program \
 	%D%/kill_queue \
+	%D%/kill_rpc \
 	%D%/kill_rwlock \
 	%D%/kill_semaphore \
 	%D%/kill_step \
@@ -48,6 +49,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_pipe_ring_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_queue_LDADD = $(kill_libs)
+%C%_kill_rpc_LDADD = $(kill_libs)
 %C%_kill_rwlock_LDADD = $(kill_libs)
 %C%_kill_semaphore_LDADD = $(kill_libs)
 %C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load)

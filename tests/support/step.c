@@ -79,6 +79,8 @@ static long step_on(const struct step *step, pid_t pid, long steps)
         ck_assert_msg(WIFSTOPPED(status), "the victim ended by itself after %ld steps", n);
         if (WSTOPSIG(status) == SIGSTOP)
             return n;
+        if (step->until != NULL && step->until(step->context))
+            return n + 1;
     }
     return steps;
 }

@@ -21,6 +21,7 @@ struct step {
     void (*prepare)(void *context); /* in the victim, unstepped; may be NULL */
     void (*run)(void *context);     /* in the victim: the operation */
     void (*check)(long steps, pid_t victim, void *context); /* in the test: the victim is reaped */
+    bool (*until)(void *context); /* in the test, after each step: no further than that; may be NULL */
     void *context;
     /* The operation sleeps at some point: it is killed there when it has slept for this long. 0: it never
      * sleeps. (A single step into a sleeping system call returns only when that ends.) */

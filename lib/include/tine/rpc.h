@@ -122,7 +122,7 @@ TINE_API TINE_CHECKED int tine_rpc_server_add(tine_rpc_server *server, const cha
  * In:      server      open server
  *          timeout_ns  for how long
  * Out:     none
- * Shape:   up to 16 messages of each client in turn
+ * Shape:   a few messages of each client in turn
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0: what is there now, for loops that watch the
  *          fileno)
  * Returns: how many requests were handed to functions, at most INT32_MAX, when the time is over or
