@@ -407,6 +407,58 @@ TEST(a_forked_child_only_closes_its_copy)
     files_end(&files);
 }
 
+/* ---- users ----------------------------------------------------------------------------------- */
+
+#define NOBODY 65534
+
+struct foreigner {
+    const char *address;
+    int rc;
+};
+
+static void dial_as_nobody(void *context)
+{
+    const struct foreigner *foreigner = context;
+    tine_dial_options options = {KEY, .any_user = true};
+    tine_connection *connection;
+    int rc;
+
+    ck_assert_int_eq(setgid(NOBODY), 0);
+    ck_assert_int_eq(setuid(NOBODY), 0);
+    ck_assert_rc(tine_dial(&connection, foreigner->address, NULL), -EACCES);
+    rc = tine_dial(&connection, foreigner->address, &options);
+    ck_assert_rc(rc, foreigner->rc);
+    if (rc == 0)
+        tine_connection_close(connection);
+}
+
+/* Neither side takes another user for its own, unless both say so. */
+TEST(other_users_stay_out, .loop_end = 2)
+{
+    tine_listener_options options = {KEY, .any_user = loop_index == 1};
+    struct foreigner foreigner = {.rc = loop_index == 1 ? 0 : -ECONNRESET};
+    tine_connection *connection;
+    tine_listener *listener;
+    struct child child;
+
+    if (geteuid() != 0)
+        SKIP("only root can be another user");
+    log_begin();
+    ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);
+    foreigner.address = tine_listener_address(listener);
+    child = child_start(dial_as_nobody, &foreigner);
+    if (loop_index == 1) {
+        ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), &connection), 0);
+        tine_connection_close(connection);
+    } else {
+        accept_nobody(listener, TINE_MS(100));
+        ck_assert_logged("another user's");
+    }
+    child_join(&child);
+    check_well(listener, &(tine_dial_options){KEY});
+    tine_listener_close(listener);
+}
+
 /* ---- clients that do not behave -------------------------------------------------------------- */
 
 #define CROWD 40
