@@ -59,7 +59,7 @@ static void close_all(struct tine__bell_shm *shared)
 {
     struct tine__bell bell = {shared, shared->tag, shared->socket};
 
-    close(shared->epoll);
+    close(atomic_exchange_explicit(&shared->epoll, -1, memory_order_relaxed));
     close(shared->timer);
     atomic_fetch_sub_explicit(&tine__pollables, 1, memory_order_relaxed);
     tine__bell_close(&bell);
@@ -69,6 +69,14 @@ static void unpin(struct tine__bell_shm *bell)
 {
     if (atomic_fetch_sub_explicit(&bell->uses, 1, memory_order_acq_rel) == 1)
         close_all(bell);
+}
+
+/* All descriptors of the machine say so at the same instants: the CPU wakes once for many. */
+static int64_t next_look_ns(void)
+{
+    int64_t now = tine__now_ns(), unit = TINE__LOOK_NS / 2;
+
+    return (now / unit + 2) * unit - now;
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -107,7 +115,7 @@ static int open_descriptors(struct parts *parts, bool points)
     if (rc == 0)
         rc = tine__sys_epoll_add(parts->epoll, parts->timer, cookie(parts->bell.shared, TIMER));
     if (rc == 0)
-        rc = tine__sys_timer_set(parts->timer, points ? TINE__LOOK_NS : 1);
+        rc = tine__sys_timer_set(parts->timer, points ? next_look_ns() : 1);
     return rc;
 }
 
@@ -115,7 +123,7 @@ static void publish(const struct parts *parts)
 {
     struct tine__bell_shm *shared = parts->bell.shared;
 
-    shared->epoll = parts->epoll;
+    atomic_store_explicit(&shared->epoll, parts->epoll, memory_order_relaxed);
     shared->timer = parts->timer;
     shared->socket = parts->bell.fd;
     for (int i = 0; i < TINE__POLLABLE_POINTS; i++)
@@ -159,7 +167,7 @@ static void silence(struct tine__bell_shm *bell)
     for (int i = 0; i < count; i++) {
         rung = rung || cookies[i] == cookie(bell, BELL);
         if (cookies[i] == cookie(bell, TIMER))
-            (void)tine__sys_timer_set(bell->timer, TINE__LOOK_NS);
+            (void)tine__sys_timer_set(bell->timer, next_look_ns());
     }
     tine__bell_silence(&held, rung);
 }
@@ -191,9 +199,10 @@ int tine__pollable_close(int fd)
     if (fd < 0 || atomic_load_explicit(&tine__pollables, memory_order_relaxed) == 0)
         return -EBADF;
     for (uint32_t i = 0; (bell = tine__bell_at(i)) != NULL; i++) {
-        if (!is_mine(bell) || !pin(bell))
+        if (atomic_load_explicit(&bell->epoll, memory_order_relaxed) != fd || !is_mine(bell) ||
+            !pin(bell))
             continue;
-        if (bell->epoll == fd && is_mine(bell)) {
+        if (atomic_load_explicit(&bell->epoll, memory_order_relaxed) == fd && is_mine(bell)) {
             for (int k = 0; k < TINE__POLLABLE_POINTS; k++) {
                 _Atomic uint64_t *slot =
                     atomic_exchange_explicit(&bell->slots[k], NULL, memory_order_relaxed);

@@ -37,7 +37,8 @@ struct tine__bell_shm {
     _Atomic uint32_t rung;
     _Atomic uint32_t generation;
     _Atomic uint32_t uses;
-    int32_t epoll, socket, timer;
+    _Atomic int32_t epoll;
+    int32_t socket, timer;
     _Atomic uint64_t *_Atomic slots[2];
     uint32_t tag; /* as in struct tine__bell */
     uint32_t reserved;
