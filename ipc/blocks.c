@@ -43,6 +43,7 @@
 #include <tine/heap.h>
 
 #include "lib/checked.h"
+#include "lib/sys.h"
 #include "shm/heap.h"
 #include "shm/owner.h"
 
@@ -54,6 +55,8 @@
 #define WINDOW_MAX ((uint64_t)4 << 20)  /* bytes on their way … */
 #define WINDOW_MIN 2                    /* … or so many messages, if they are larger */
 #define UNIT       ((size_t)65536)      /* of the heap, above its small blocks */
+#define HUGE_UNIT  ((size_t)2 << 20)    /* a huge page */
+#define HUGE_MIN   ((size_t)4 << 20)    /* bytes of a message that is worth some */
 
 _Static_assert(sizeof(struct tine__block_slot_shm) == 64, "a cache line");
 _Static_assert(sizeof(struct tine__visitor_shm) == 64, "a cache line");
@@ -152,19 +155,37 @@ static void put_back(struct tine__blocks_shm *blocks, struct tine__block_slot_sh
     tine__waiters_wake(&blocks->room, 1);
 }
 
+/* Whole huge pages for large messages, if the block is used again: to make them takes a while. */
+static void use_again(struct tine__block_slot_shm *slot)
+{
+    uint64_t capacity = atomic_load_explicit(&slot->capacity, memory_order_relaxed);
+
+    if (slot->uses < 2 && ++slot->uses == 2 && capacity >= HUGE_MIN)
+        tine__sys_huge((void *)(uintptr_t)atomic_load_explicit(&slot->block, memory_order_relaxed),
+                       capacity);
+}
+
+static void *new_block(size_t size, size_t *capacity)
+{
+    if (!tine__round_up(size, size >= HUGE_MIN ? HUGE_UNIT : UNIT, capacity))
+        return NULL;
+    return size >= HUGE_MIN ? tine_aligned_alloc(HUGE_UNIT, *capacity) : tine_alloc(*capacity);
+}
+
 static int fit_block(struct tine__block_slot_shm *slot, size_t size)
 {
     size_t capacity;
     void *block;
 
-    if (atomic_load_explicit(&slot->capacity, memory_order_relaxed) >= size)
+    if (atomic_load_explicit(&slot->capacity, memory_order_relaxed) >= size) {
+        use_again(slot);
         return 0;
+    }
     free_block(slot);
-    if (!tine__round_up(size, UNIT, &capacity))
-        return -ENOMEM;
-    block = tine_alloc(capacity);
+    block = new_block(size, &capacity);
     if (block == NULL)
         return -ENOMEM;
+    slot->uses = 1;
     atomic_store_explicit(&slot->block, (uint64_t)(uintptr_t)block, memory_order_release);
     atomic_store_explicit(&slot->capacity, capacity, memory_order_relaxed);
     return 0;

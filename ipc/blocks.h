@@ -28,6 +28,7 @@
  * size        the sender: bytes of the message                   receivers  with word; hint for
  * others
  * generation  who takes the free slot, one up                    the same   with word
+ * uses        likewise, of the block that it has; up to 2        the same   with word
  * claimed     tine__blocks_claim: a generation, upwards          the same   CAS acq_rel
  */
 struct tine__block_slot_shm {
@@ -38,7 +39,7 @@ struct tine__block_slot_shm {
     _Atomic uint64_t capacity;
     _Atomic uint64_t size;
     uint32_t generation;
-    uint32_t reserved32;
+    uint32_t uses;
     _Atomic uint32_t claimed;
     uint32_t reserved;
 };

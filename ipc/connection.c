@@ -23,6 +23,7 @@
 #include "ipc/transport_ring.h"
 #include "ipc/transport_socket.h"
 #include "lib/codec.h"
+#include "lib/copy.h"
 #include "lib/fork.h"
 #include "lib/futex_lock.h"
 #include "lib/waitable.h"
@@ -236,7 +237,7 @@ int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, s
         return rc < 0 ? rc : -EMSGSIZE;
     }
     if (message.size > 0 && message.data != buffer)
-        memcpy(buffer, message.data, message.size);
+        tine__copy(buffer, message.data, message.size);
     drop(&message);
     *size = message.size;
     return 0;
@@ -258,7 +259,7 @@ int tine_connection_recv_bytes(tine_connection *connection, int64_t timeout_ns, 
         return -ENOMEM;
     }
     if (message.size > 0)
-        memcpy(copy, message.data, message.size);
+        tine__copy(copy, message.data, message.size);
     drop(&message);
     *bytes = copy;
     *size = message.size;

@@ -25,6 +25,7 @@
 #include <tine/error.h>
 #include <tine/heap.h>
 
+#include "lib/copy.h"
 #include "lib/fork.h"
 #include "lib/record.h"
 #include "lib/sys.h"
@@ -280,7 +281,7 @@ static int send_block(struct socket_end *end, struct tine__frame *frame,
 
     if (rc < 0)
         return rc;
-    memcpy(block.data, message->data, message->size);
+    tine__copy(block.data, message->data, message->size);
     rc = publish(end, &block, frame, message, deadline);
     if (rc < 0)
         tine__blocks_drop(outgoing(end), &block);
@@ -530,7 +531,7 @@ static void hand_over(struct socket_end *end, struct arrival *arrival,
     give_buffer(end, arrival->buffer);
     if (block->slot == NULL || !fits)
         return;
-    memcpy(message->into, block->data, message->size);
+    tine__copy(message->into, block->data, message->size);
     tine__incoming_release(message);
     message->data = message->into;
 }

@@ -60,6 +60,7 @@ libtinecore_la_SOURCES += \
 	%D%/checksum.c %D%/checksum.h \
 	%D%/clock.c %D%/clock.h \
 	%D%/codec.c %D%/codec.h \
+	%D%/copy.c %D%/copy.h \
 	%D%/cpu.c %D%/cpu.h \
 	%D%/error.c \
 	%D%/fork.c %D%/fork.h \

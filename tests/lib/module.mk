@@ -9,6 +9,7 @@ tests_lib = \
 	%D%/test_codec_memory \
 	%D%/test_codec_msgpack \
 	%D%/test_codec_short \
+	%D%/test_copy \
 	%D%/test_cpu \
 	%D%/test_error \
 	%D%/test_fork \
@@ -43,6 +44,7 @@ endif
 %C%_test_codec_memory_LDADD = libtinetest.la
 %C%_test_codec_msgpack_LDADD = libtinetest.la
 %C%_test_codec_short_LDADD = libtinetest.la
+%C%_test_copy_LDADD = libtinetest.la
 %C%_test_cpu_LDADD = libtinetest.la
 %C%_test_error_LDADD = libtinetest.la
 %C%_test_fork_LDADD = libtinetest.la
