@@ -27,6 +27,8 @@ tests_ipc = \
 	%D%/test_rpc \
 	%D%/test_rpc_faults \
 	%D%/test_stream \
+	%D%/test_transport_ring_faults \
+	%D%/test_transport_ring_step \
 	%D%/test_wait \
 	%D%/test_wait_faults \
 	%D%/test_wait_python
@@ -84,6 +86,15 @@ endif
 	-Wl,--wrap=realloc -Wl,--wrap=strdup -Wl,--wrap=epoll_ctl -Wl,--wrap=tine__sys_epoll \
 	-Wl,--wrap=tine__sys_epoll_add -Wl,--wrap=tine__sys_timer -Wl,--wrap=tine__sys_timer_set
 %C%_test_stream_LDADD = libtinetest.la
+%C%_test_transport_ring_faults_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
+%C%_test_transport_ring_faults_LDADD = libtinetest.la
+%C%_test_transport_ring_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
+	-Wl,--wrap=tine_alloc -Wl,--wrap=tine_aligned_alloc \
+	-Wl,--wrap=tine__keepalive_make -Wl,--wrap=tine__keepalive_share
+%C%_test_transport_ring_step_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
+%C%_test_transport_ring_step_LDADD = libtinetest.la
+%C%_test_transport_ring_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=memcpy \
+	-Wl,--wrap=tine__owner_word_lives
 %C%_test_wait_LDADD = libtinetest.la
 %C%_test_wait_faults_LDADD = libtinetest.la
 %C%_test_wait_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=tine_aligned_alloc \
