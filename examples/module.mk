@@ -1,9 +1,8 @@
 # The examples: whole programs, each of them also a test.
 #
 # They see nothing of the library but its public headers and exported symbols.
-noinst_PROGRAMS += %D%/condition %D%/counter %D%/epoll %D%/event %D%/pipe %D%/primes %D%/readme %D%/rpc \
-	%D%/rwlock \
-	%D%/semaphore %D%/shared_image %D%/treehash %D%/wordcount
+noinst_PROGRAMS += %D%/condition %D%/counter %D%/epoll %D%/event %D%/pipe %D%/pipeline %D%/primes %D%/queue \
+	%D%/readme %D%/rpc %D%/rwlock %D%/semaphore %D%/shared_image %D%/treehash %D%/wordcount
 
 %C%_counter_SOURCES = %D%/counter.c
 %C%_counter_LDADD = libtine.la
@@ -31,6 +30,12 @@ noinst_PROGRAMS += %D%/condition %D%/counter %D%/epoll %D%/event %D%/pipe %D%/pr
 
 %C%_rwlock_SOURCES = %D%/rwlock.c
 %C%_rwlock_LDADD = libtine.la
+
+%C%_pipeline_SOURCES = %D%/pipeline.c
+%C%_pipeline_LDADD = libtine.la
+
+%C%_queue_SOURCES = %D%/queue.c
+%C%_queue_LDADD = libtine.la
 
 %C%_semaphore_SOURCES = %D%/semaphore.c
 %C%_semaphore_LDADD = libtine.la

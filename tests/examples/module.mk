@@ -7,7 +7,9 @@ example_tests = \
 	%D%/heat.sh \
 	%D%/mandelbrot.sh \
 	%D%/pipe.sh \
+	%D%/pipeline.sh \
 	%D%/primes.sh \
+	%D%/queue.sh \
 	%D%/readme.sh \
 	%D%/rpc.sh \
 	%D%/rwlock.sh \

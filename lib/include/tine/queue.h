@@ -28,8 +28,9 @@
  * by, the item is delivered again, before all others; so each item is done at least once, and join
  * never waits for the dead. With .lose it is counted lost instead.
  *
- * Whoever is killed or stopped in any of these calls holds nobody up, but for LIFO and PRIORITY,
- * where one stopped in the middle of a put or get lets the others wait for as long as they said.
+ * Whoever is killed in any of these calls holds nobody up; nor who is stopped, but in the middle of a
+ * put or get by LIFO or PRIORITY, or of a larger item, for which the heap is asked: then others may
+ * wait for as long as they said, or as he stands.
  * A producer killed in a put loses at most that item, a consumer killed in a get at most the one it
  * was given, and with .joinable none.
  */
