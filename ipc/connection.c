@@ -670,8 +670,15 @@ static void point_arm(const tine_waitable *waitable)
     connection->transport->ops->arm(connection->transport);
 }
 
+static void point_fence(const tine_waitable *waitable)
+{
+    tine_connection *connection = waitable->object;
+
+    connection->transport->ops->fence(connection->transport);
+}
+
 static const struct tine__waitable_kind point_kind = {
-    .ready = point_ready, .points = point_points, .arm = point_arm};
+    .ready = point_ready, .points = point_points, .arm = point_arm, .fence = point_fence};
 
 tine_waitable tine_connection_waitable(tine_connection *connection)
 {

@@ -61,7 +61,8 @@ struct tine__incoming {
  *          take), 0: not before the deadline
  * fd       to be polled for POLLIN by others, never read; -ENOTSUP: there is none, but a point
  * point    where a change is rung when there may be something to receive: in the family heap
- * arm      from now on that is done (tine__waiters_watch); then poll
+ * arm      from the next fence on that is done (tine__waiters_watch)
+ * fence    tine__fence_heavy() does it for all, or this for one, where that fails; then poll
  * unsent   true: a part of a message whose send has ended waits for room, and goes out with the next
  *          calls; NULL: never
  * give     what a handle of the same end consists of, to travel to another process (words[3] is left
@@ -85,6 +86,7 @@ struct tine__transport_ops {
     const void *(*point)(
         struct tine__transport *self); /* NULL, as arm, where there is a descriptor */
     void (*arm)(struct tine__transport *self);
+    void (*fence)(struct tine__transport *self);
     bool (*unsent)(struct tine__transport *self);
     int (*give)(struct tine__transport *self, struct tine__handle_parts *parts);
     void (*close)(struct tine__transport *self);

@@ -454,7 +454,11 @@ static void ring_arm(struct tine__transport *transport)
     struct tine__ring_shm *ring = end_of(transport)->in.shared;
 
     tine__waiters_watch(tine__ring_readable(ring));
-    tine__ring_arm(ring);
+}
+
+static void ring_fence(struct tine__transport *transport)
+{
+    tine__ring_arm(end_of(transport)->in.shared);
 }
 
 /* Says that nobody has this side any more, if that is so. The looks of others would find it, too. */
@@ -507,6 +511,7 @@ static const struct tine__transport_ops ring_ops = {
     .fd = ring_fd,
     .point = ring_point,
     .arm = ring_arm,
+    .fence = ring_fence,
     .give = ring_give,
     .close = ring_close,
 };

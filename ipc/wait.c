@@ -21,6 +21,7 @@
 #include "lib/clock.h"
 #include "lib/sys_poll.h"
 #include "lib/waitable.h"
+#include "shm/fence.h"
 #include "shm/pollable.h"
 #include "shm/spin.h"
 #include "shm/waiters.h"
@@ -188,14 +189,30 @@ static void watch_all(struct waiting *waiting)
         waiting->fds[waiting->polled] = (struct pollfd){.fd = waiting->bell.fd, .events = POLLIN};
 }
 
+static void fence_all(const struct waiting *waiting)
+{
+    if (tine__fence_heavy())
+        return;
+    for (size_t i = 0; i < waiting->n; i++)
+        if (waiting->seats[i].slots[0] != NULL && waiting->waitables[i].kind->fence != NULL)
+            waiting->waitables[i].kind->fence(&waiting->waitables[i]);
+}
+
 static void arm_all(const struct waiting *waiting)
 {
+    bool fence = false;
+
     if (!waiting->has_bell)
         return;
     tine__bell_silence(&waiting->bell, waiting->fds[waiting->polled].revents != 0);
-    for (size_t i = 0; i < waiting->n; i++)
-        if (waiting->seats[i].slots[0] != NULL)
-            waiting->waitables[i].kind->arm(&waiting->waitables[i]);
+    for (size_t i = 0; i < waiting->n; i++) {
+        if (waiting->seats[i].slots[0] == NULL)
+            continue;
+        waiting->waitables[i].kind->arm(&waiting->waitables[i]);
+        fence |= waiting->waitables[i].kind->fence != NULL;
+    }
+    if (fence)
+        fence_all(waiting);
 }
 
 static void unwatch_all(struct waiting *waiting)
@@ -363,6 +380,8 @@ static int watch_alone(const tine_waitable *waitable, bool ready)
     if (fd < 0)
         return fd;
     waitable->kind->arm(waitable);
+    if (waitable->kind->fence != NULL)
+        waitable->kind->fence(waitable);
     if (waitable->kind->ready(waitable, false) != 0)
         tine__watch_ring(points[0]);
     return fd;

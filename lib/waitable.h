@@ -39,6 +39,11 @@ struct tine__waitable_kind {
     int (*points)(const tine_waitable *waitable, const void *points[TINE__POINTS_MAX]);
     /* From now on the next change at its points rings. Called again and again. If there are points */
     void (*arm)(const tine_waitable *waitable);
+    /*
+     * NULL: arm is all. Else those who change the object do not fence (shm/fence.h): after arming many, one
+     * tine__fence_heavy() is for all; where it fails, this is called for each.
+     */
+    void (*fence)(const tine_waitable *waitable);
 };
 
 #endif
