@@ -39,6 +39,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/queue.c \
 	%D%/reduce.c \
 	%D%/ring.c \
+	%D%/rpc.c \
 	%D%/rwlock.c \
 	%D%/semaphore.c \
 	%D%/starmap.c \

@@ -7,6 +7,7 @@ user would take, and times the same span.
 import collections
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.managers
 import resource
 import statistics
 import sys
@@ -232,6 +233,29 @@ def listener_dial(n, repetitions):
     return seconds / n * 1e6
 
 
+class Adder:
+    def add(self, a, b):
+        return a + b
+
+
+class AdderManager(multiprocessing.managers.BaseManager):
+    pass
+
+
+AdderManager.register("Adder", Adder)
+
+
+def manager_call(n, repetitions):
+    with AdderManager(ctx=fork) as manager:
+        adder = manager.Adder()
+
+        def work():
+            for i in range(n):
+                assert adder.add(i, 1) == i + 1
+
+        return median_seconds(work, repetitions) / n * 1e6
+
+
 CASES = {
     "barrier.python": barrier_rounds,
     "condition.pingpong.python": condition_pingpong,
@@ -245,6 +269,8 @@ CASES = {
     "listener.dial.python": listener_dial,
     "pipe.socket.1M.python": pipe_1m,
     "pool.open_close": pool_open_close,
+    "rpc.rtt": manager_call,
+    "rpc.window64": manager_call,
     "semaphore.free.python": semaphore_free,
     "wait.fds1000.python": wait_fds1000,
 }
