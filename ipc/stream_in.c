@@ -290,24 +290,28 @@ static int hear_start(struct tine__stream_in *in)
 
 int tine__stream_space(struct tine__stream_in *in, void **space, size_t *room)
 {
-    int rc = 0;
+    int rc;
 
     if (in->stage == TINE__STREAM_BROKEN)
         return in->verdict;
     if (in->stage == TINE__STREAM_BODY) {
         rc = reserve(in, 0);
+        if (rc < 0)
+            return rc;
         *space = body(in) + in->size;
         *room = (in->in_target || in->length < in->capacity ? (size_t)in->length : in->capacity) -
                 in->size;
     } else if (in->stage == TINE__STREAM_BOX) {
         rc = reserve_box(in);
+        if (rc < 0)
+            return rc;
         *space = in->box + in->box_size;
         *room = in->wanted - in->box_size;
     } else {
         *space = in->some + in->some_size;
         *room = in->wanted - in->some_size;
     }
-    return rc;
+    return 0;
 }
 
 /* What was wanted at this stage is there. */
