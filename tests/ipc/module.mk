@@ -26,6 +26,7 @@ tests_ipc = \
 	%D%/test_ring_step \
 	%D%/test_rpc \
 	%D%/test_rpc_faults \
+	%D%/test_rpc_python \
 	%D%/test_stream \
 	%D%/test_transport_ring_faults \
 	%D%/test_transport_ring_step \
@@ -85,6 +86,7 @@ endif
 %C%_test_rpc_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
 	-Wl,--wrap=realloc -Wl,--wrap=strdup -Wl,--wrap=epoll_ctl -Wl,--wrap=tine__sys_epoll \
 	-Wl,--wrap=tine__sys_epoll_add -Wl,--wrap=tine__sys_timer -Wl,--wrap=tine__sys_timer_set
+%C%_test_rpc_python_LDADD = libtinetest.la
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_transport_ring_faults_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
 %C%_test_transport_ring_faults_LDADD = libtinetest.la
