@@ -311,12 +311,14 @@ void tine__bell_silence(const struct tine__bell *bell, bool readable)
 
 static void ring(struct tine__bell_shm *bell)
 {
-    uint64_t address = atomic_load_explicit(&bell->address, memory_order_relaxed);
     struct tine__bell own;
+    uint64_t address;
     int rc;
 
     if (atomic_exchange_explicit(&bell->rung, 1, memory_order_seq_cst) != 0)
         return;
+    /* After the exchange: who went by an old entry, and took `rung` from the next owner, rings that. */
+    address = atomic_load_explicit(&bell->address, memory_order_relaxed);
     if (take_idle(&own)) {
         rc = tine__sys_ring(own.fd, address);
         give_back(&own);
@@ -498,8 +500,11 @@ static void free_marked(uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         struct tine__bell_shm *bell = tine__bell_at(i);
 
-        if (atomic_load_explicit(&bell->owner, memory_order_relaxed) & SWEPT)
-            atomic_store_explicit(&bell->owner, 0, memory_order_release);
+        if (!(atomic_load_explicit(&bell->owner, memory_order_relaxed) & SWEPT))
+            continue;
+        /* Another thread of the next owner may look for its pollables before that has set it. */
+        atomic_store_explicit(&bell->uses, 0, memory_order_relaxed);
+        atomic_store_explicit(&bell->owner, 0, memory_order_release);
     }
 }
 

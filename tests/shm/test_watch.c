@@ -290,6 +290,45 @@ TEST(a_killed_watcher_is_swept_out)
     tine_free(scene.event);
 }
 
+static void open_and_wait(void *context)
+{
+    struct scene *scene = context;
+    const void *points[1] = {point_of(scene->event)};
+
+    ck_assert_int_ge(tine__pollable_open(points, 1), 0);
+    tine__waiters_watch(point_of(scene->event));
+    gate_raise(scene->ready);
+    pause();
+}
+
+static bool is_swept(tine_event *event)
+{
+    tine__watch_look();
+    return entries_of(event) == 0;
+}
+
+/* Or else who has the bell next would take the dead one's descriptors for its own. */
+TEST(a_bell_that_was_swept_has_no_users)
+{
+    struct scene scene = scene_new();
+    struct child victim = child_start(open_and_wait, &scene);
+    struct tine__watch_walk walk;
+    struct tine__bell_shm *bell;
+    uint32_t tag;
+
+    gate_await(scene.ready, 1);
+    walk = tine__watch_walk(point_of(scene.event));
+    bell = tine__watch_next(&walk, &tag);
+    ck_assert_ptr_nonnull(bell);
+    ck_assert_uint_eq(bell->uses, 1);
+    child_kill(&victim);
+    ck_assert_rc(tine_event_set(scene.event), 0);
+    ck_assert_eventually(is_swept(scene.event));
+    ck_assert_eventually(bell->owner == 0);
+    ck_assert_uint_eq(bell->uses, 0);
+    tine_free(scene.event);
+}
+
 static void leave_bells(void *context)
 {
     (void)context;
