@@ -30,7 +30,7 @@
 
 #define SCRATCH_MAX 65536 /* bytes of the packing buffer that is kept for the next message */
 
-enum { ADOPTING = 0 }; /* no process has this generation */
+#define ADOPTING ((uint64_t)1 << 63) /* beside the generation of the process that does */
 
 /* A message that did not fit, in the order in which they came. */
 struct kept {
@@ -80,17 +80,20 @@ static void drop_all(tine_connection *connection)
     tine__incoming_release(&connection->borrowed);
 }
 
-/* In a forked child, at its first call. Its threads may come at once. */
+/*
+ * In a forked child, at its first call. Its threads may come at once; a child forked meanwhile has
+ * nobody who would finish, and begins anew.
+ */
 static void adopt_slow(tine_connection *connection, uint64_t generation)
 {
     uint64_t seen = atomic_load_explicit(&connection->generation, memory_order_acquire);
 
     while (seen != generation) {
-        if (seen == ADOPTING) {
+        if (seen == (generation | ADOPTING)) {
             sched_yield();
-        } else if (atomic_compare_exchange_strong_explicit(&connection->generation, &seen, ADOPTING,
-                                                           memory_order_acquire,
-                                                           memory_order_relaxed)) {
+        } else if (atomic_compare_exchange_strong_explicit(
+                       &connection->generation, &seen, generation | ADOPTING, memory_order_acquire,
+                       memory_order_relaxed)) {
             connection->lock = (struct tine__futex_lock){0};
             drop_all(connection);
             /* pairs with the acquire in adopt() */

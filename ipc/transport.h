@@ -108,9 +108,11 @@ static inline tine__deadline tine__transport_deadline(int64_t timeout_ns)
 
 static inline void tine__incoming_release(struct tine__incoming *message)
 {
-    if (message->release != NULL)
-        message->release(message);
-    message->release = NULL;
+    void (*release)(struct tine__incoming * message) = message->release;
+
+    message->release = NULL; /* first, for a child that is forked meanwhile */
+    if (release != NULL)
+        release(message);
 }
 
 #endif

@@ -40,7 +40,7 @@
 #include "lib/sys_poll.h"
 #include "shm/waiters.h"
 
-#define ADOPTING ((uint64_t)0) /* no generation has this number */
+#define ADOPTING ((uint64_t)1 << 63) /* beside the generation of the process that does */
 
 struct turns_shm {
     _Atomic uint64_t send, receive;
@@ -82,14 +82,15 @@ static void adopt(struct direction *direction)
     atomic_store_explicit(&direction->lock.word, 0, memory_order_relaxed);
 }
 
+/* A child forked while a thread of its parent does this begins anew: nobody else would finish. */
 static void notice_fork(struct stream_end *end)
 {
     uint64_t now = tine__fork_generation_fast();
     uint64_t seen = atomic_load_explicit(&end->generation, memory_order_acquire);
 
     while (seen != now) {
-        if (seen != ADOPTING &&
-            atomic_compare_exchange_weak_explicit(&end->generation, &seen, ADOPTING,
+        if (seen != (now | ADOPTING) &&
+            atomic_compare_exchange_weak_explicit(&end->generation, &seen, now | ADOPTING,
                                                   memory_order_acquire, memory_order_acquire)) {
             adopt(&end->sending);
             adopt(&end->receiving);

@@ -61,7 +61,7 @@ endif
 %C%_test_pipe_ring_LDADD = libtinetest.la
 %C%_test_pipe_faults_LDADD = libtinetest.la
 %C%_test_pipe_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
-	-Wl,--wrap=realloc -Wl,--wrap=tine_alloc -Wl,--wrap=tine_aligned_alloc \
+	-Wl,--wrap=realloc -Wl,--wrap=free -Wl,--wrap=tine_alloc -Wl,--wrap=tine_aligned_alloc \
 	-Wl,--wrap=tine__keepalive_make -Wl,--wrap=tine__keepalive_share \
 	-Wl,--wrap=tine__record_recv -Wl,--wrap=tine__record_send \
 	-Wl,--wrap=tine__record_slices -Wl,--wrap=tine__sys_socketpair

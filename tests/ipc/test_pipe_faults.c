@@ -48,6 +48,18 @@ static void fail_at(int call, int code)
 MEMORY(malloc, (size_t size), (size))
 MEMORY(calloc, (size_t count, size_t size), (count, size))
 MEMORY(realloc, (void *block, size_t size), (block, size))
+
+static void (*while_freeing)(void); /* comes in between */
+
+void __real_free(void *block);
+void __wrap_free(void *block);
+void __wrap_free(void *block)
+{
+    if (while_freeing != NULL)
+        while_freeing();
+    __real_free(block);
+}
+
 MEMORY(tine_alloc, (size_t size), (size))
 MEMORY(tine_aligned_alloc, (size_t alignment, size_t size), (alignment, size))
 CALL(int, tine__sys_socketpair, (int fds[2]), (fds))
@@ -258,6 +270,46 @@ TEST(what_another_thread_keeps_comes_before_the_end, .loop_end = 2)
     ck_assert_uint_eq(message.size, 77);
     tine_message_release(&message);
     ck_assert_rc(tine_connection_recv_view(meeting.b, 0, &message), TINE_EEOF);
+    pipe_end(&meeting);
+}
+
+static void poll_in_grandchild(void *context)
+{
+    (void)context;
+    ck_assert_rc(tine_connection_poll(meeting.b, 0), 0);
+    tine_connection_close(meeting.b);
+    tine_connection_close(meeting.a);
+}
+
+static void fork_within(void)
+{
+    struct child grandchild;
+
+    while_freeing = NULL;
+    grandchild = child_start(poll_in_grandchild, NULL);
+    child_join(&grandchild);
+}
+
+static void poll_in_child(void *context)
+{
+    while_freeing = fork_within;
+    ck_assert_rc(tine_connection_poll(meeting.b, 0), 0);
+    ck_assert_ptr_null(while_freeing);
+    poll_in_grandchild(context);
+}
+
+/* Of two threads of a child, one drops what the parent kept as the other forks again. */
+TEST(a_child_that_forks_as_it_adopts_a_handle_holds_up_nobody)
+{
+    struct child child;
+    size_t size;
+
+    meeting = pipe_with(NULL);
+    ck_assert_rc(tine_connection_send_bytes(meeting.a, bytes, 77, 0), 0);
+    ck_assert_rc(tine_connection_recv_bytes_into(meeting.b, room, 5, 0, &size), -EMSGSIZE);
+    child = child_start(poll_in_child, NULL);
+    child_join(&child);
+    ck_assert_rc(tine_connection_recv_bytes_into(meeting.b, room, sizeof room, 0, &size), 0);
     pipe_end(&meeting);
 }
 
