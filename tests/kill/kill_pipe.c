@@ -83,6 +83,18 @@ static struct stamp check(const uint8_t *bytes, size_t size)
     return stamp;
 }
 
+static int send_loan(const uint8_t *bytes, size_t size)
+{
+    tine_message loan;
+    void *data;
+    int rc = tine_connection_loan(a, size, TINE_FOREVER, &loan, &data);
+
+    if (rc < 0)
+        return rc;
+    memcpy(data, bytes, size);
+    return tine_connection_send_loan(a, &loan, TINE_FOREVER);
+}
+
 static void send_for_ever(void *context)
 {
     struct scene *scene = context;
@@ -93,7 +105,10 @@ static void send_for_ever(void *context)
     ck_assert_ptr_nonnull(bytes);
     for (uint32_t i = 0;; i++) {
         fill(bytes, scene->size, (struct stamp){life_number, i});
-        ck_assert_rc(tine_connection_send_bytes(a, bytes, scene->size, TINE_FOREVER), 0);
+        if (i % 2 == 0)
+            ck_assert_rc(tine_connection_send_bytes(a, bytes, scene->size, TINE_FOREVER), 0);
+        else
+            ck_assert_rc(send_loan(bytes, scene->size), 0);
         life->sent = i + 1;
     }
 }
