@@ -19,6 +19,7 @@ tests_ipc = \
 	%D%/test_queue \
 	%D%/test_queue_faults \
 	%D%/test_queue_lease \
+	%D%/test_queue_model \
 	%D%/test_queue_races \
 	%D%/test_queue_step \
 	%D%/test_ring \
@@ -71,6 +72,7 @@ endif
 	-Wl,--wrap=realloc -Wl,--wrap=tine__keepalive_make -Wl,--wrap=tine_aligned_alloc \
 	-Wl,--wrap=tine_alloc -Wl,--wrap=tine_calloc
 %C%_test_queue_lease_LDADD = libtinetest.la
+%C%_test_queue_model_LDADD = libtinetest.la
 %C%_test_queue_races_LDADD = libtinetest.la
 %C%_test_queue_races_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__vunpack_family
 %C%_test_queue_step_LDADD = libtinetest.la
