@@ -9,6 +9,7 @@ tests_ipc = \
 	%D%/test_encrypt \
 	%D%/test_frame \
 	%D%/test_handles \
+	%D%/test_lane \
 	%D%/test_listener \
 	%D%/test_listener_faults \
 	%D%/test_listener_python \
@@ -46,6 +47,7 @@ endif
 %C%_test_encrypt_LDADD = libtinetest.la
 %C%_test_frame_LDADD = libtinetest.la
 %C%_test_handles_LDADD = libtinetest.la
+%C%_test_lane_LDADD = libtinetest.la
 %C%_test_listener_LDADD = libtinetest.la
 %C%_test_listener_faults_LDADD = libtinetest.la
 %C%_test_listener_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
@@ -78,7 +80,7 @@ endif
 %C%_test_queue_step_LDADD = libtinetest.la
 %C%_test_queue_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
 %C%_test_ring_LDADD = libtinetest.la
-%C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc \
+%C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc -Wl,--wrap=tine__lane_peek \
 	-Wl,--wrap=tine__sys_membarrier -Wl,--wrap=tine__sys_membarrier_register
 %C%_test_ring_death_LDADD = libtinetest.la
 %C%_test_ring_step_LDADD = libtinetest.la

@@ -46,6 +46,21 @@ int __wrap_tine__sys_membarrier_register(void)
     return no_membarrier ? -ENOSYS : __real_tine__sys_membarrier_register();
 }
 
+static void (*between)(void); /* called once, after the next look at a lane */
+
+bool __real_tine__lane_peek(struct tine__lane_shm *lane, struct tine__record *record);
+bool __wrap_tine__lane_peek(struct tine__lane_shm *lane, struct tine__record *record);
+bool __wrap_tine__lane_peek(struct tine__lane_shm *lane, struct tine__record *record)
+{
+    bool found = __real_tine__lane_peek(lane, record);
+    void (*call)(void) = between;
+
+    between = NULL;
+    if (call != NULL)
+        call();
+    return found;
+}
+
 /* ---- one record ------------------------------------------------------------------------------ */
 
 #define SMALL (&(struct tine__ring_options){.capacity = 1024, .record_max = 400})
@@ -338,6 +353,64 @@ TEST(producers_that_know_of_each_other_keep_their_order)
     for (int i = 0; i < CHAIN; i++)
         child_join(&children[i]);
     ring_free(&chain.ring);
+}
+
+/* Producers that do it when told. */
+struct told {
+    struct tine__ring ring;
+    struct gate *go[2], *done[2];
+};
+
+static struct told *told;
+static uint32_t rounds;
+
+static void send_when_told(void *context)
+{
+    uint32_t me = *(uint32_t *)context;
+
+    for (uint32_t i = 1; i <= 3; i++) {
+        gate_await(told->go[me], i);
+        ck_assert_rc(send_number(&told->ring, me, TINE_FOREVER), 0);
+        gate_raise(told->done[me]);
+    }
+}
+
+static void tell(uint32_t who)
+{
+    gate_raise(told->go[who]);
+    gate_await(told->done[who], rounds);
+}
+
+static void tell_both(void)
+{
+    tell(0);
+    tell(1);
+}
+
+/* The first lane is found empty; then both get a record, that of the first before. */
+TEST(what_comes_during_a_look_keeps_its_order)
+{
+    struct child children[2];
+
+    told = shared_memory(sizeof *told);
+    told->ring = ring_new(NULL);
+    for (uint32_t i = 0; i < 2; i++) {
+        told->go[i] = gate_new();
+        told->done[i] = gate_new();
+        children[i] = child_start(send_when_told, &i);
+    }
+    rounds = 1;
+    tell_both(); /* the first one gets the first lane */
+    ck_assert_uint_eq(recv_number(&told->ring), 0);
+    ck_assert_uint_eq(recv_number(&told->ring), 1);
+    for (rounds = 2; rounds <= 3; rounds++) {
+        between = tell_both;
+        ck_assert_uint_eq(recv_number(&told->ring), 0);
+        ck_assert_uint_eq(recv_number(&told->ring), 1);
+    }
+    for (int i = 0; i < 2; i++)
+        child_join(&children[i]);
+    ring_free(&told->ring);
 }
 
 /* ---- many ------------------------------------------------------------------------------------ */
