@@ -141,7 +141,7 @@ struct crowd {
     struct child giver, waiters[WAITERS];
 };
 
-static uint32_t number; /* private: of the waiter that is forked next */
+static uint32_t next_number; /* private: of the waiter that is forked next */
 
 static void give_for_ever(void *context)
 {
@@ -179,16 +179,16 @@ static void take_for_ever(void *context)
 {
     struct crowd *crowd = context;
 
-    if (number % 2 == 0)
-        take_by_wait(crowd, &crowd->taken[number]);
+    if (next_number % 2 == 0)
+        take_by_wait(crowd, &crowd->taken[next_number]);
     else
-        take_by_loop(crowd, &crowd->taken[number]);
+        take_by_loop(crowd, &crowd->taken[next_number]);
 }
 
 static void start_waiter(struct crowd *crowd, uint32_t i)
 {
     crowd->taken[i] = 0;
-    number = i;
+    next_number = i;
     crowd->waiters[i] = child_start(take_for_ever, crowd);
 }
 
@@ -300,6 +300,68 @@ TEST(what_killed_producers_have_put_is_got, .kills = KILLS, .timeout_s = 60, .lo
     ck_assert_uint_le(got, traffic->begun);
     tine_waitable_close(set.fd);
     tine_queue_close(traffic->queue);
+}
+
+/* ---- futures --------------------------------------------------------------------------------- */
+
+#define JOBS 12
+
+static int count_up(tine_call *call)
+{
+    volatile int64_t sum = 0;
+    int64_t number;
+    int rc = tine_args(call, "q", &number);
+
+    for (int64_t i = 0; rc == 0 && i < 20000; i++)
+        sum += number;
+    return rc < 0 ? rc : tine_return(call, "q", (int64_t)sum);
+}
+
+static void submit_all(tine_pool *pool, tine_future **futures, tine_waitable *on)
+{
+    tine_job_options options = {.retries = TINE_UNLIMITED};
+
+    for (int64_t i = 0; i < JOBS; i++) {
+        ck_assert_rc(tine_pool_submit(&futures[i], pool, count_up, &options, "q", i), 0);
+        on[i] = tine_future_waitable(futures[i]);
+    }
+}
+
+/* Those that are ready are passed over from now on; how many they are. */
+static int take_ready(tine_future **futures, tine_waitable *on)
+{
+    int64_t result;
+    int count = 0;
+
+    for (int i = 0; i < JOBS; i++) {
+        if (!on[i].ready)
+            continue;
+        ck_assert_ok(tine_future_result(futures[i], 0, "q", &result));
+        ck_assert_int_eq(result, 20000 * i);
+        tine_future_close(futures[i]);
+        on[i] = (tine_waitable){.kind = NULL};
+        count++;
+    }
+    return count;
+}
+
+TEST(jobs_of_killed_workers_end_among_other_things, .kills = KILLS, .timeout_s = 60)
+{
+    struct hunt hunt = {.total = 0};
+    tine_future *futures[JOBS];
+    tine_waitable on[JOBS];
+    tine_pool *pool;
+
+    ck_assert_ok(tine_pool_open(&pool, &(tine_pool_options){.workers = 2}));
+    hunt_begin(&hunt, getpid());
+    while (hunt.total < kills_wanted(KILLS)) {
+        submit_all(pool, futures, on);
+        hunt_kill(&hunt, TINE_US(300));
+        for (int left = JOBS; left > 0; left -= take_ready(futures, on))
+            ck_assert_int_ge(tine_wait(on, JOBS, TINE_FOREVER), 1);
+        hunt_forget(&hunt);
+    }
+    tine_pool_close(pool);
 }
 
 SUITE("kill/wait")
