@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ipc/connection.h"
 #include "ipc/rpc_message.h"
 #include "lib/clock.h"
 #include "lib/fork.h"
@@ -334,6 +335,22 @@ static void read_all(tine_rpc *rpc)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
+/*
+ * What of a large message is still here, for its send has ended when a slice was over. An outside loop
+ * would wait for the answer to what never leaves.
+ */
+static void send_rest(tine_rpc *rpc, tine__deadline deadline)
+{
+    while (tine__connection_unsent(rpc->connection)) {
+        int64_t left = tine__deadline_left(deadline);
+
+        if (left == 0)
+            return;
+        if (tine_connection_poll(rpc->connection, left < CLOGGED_NS ? left : CLOGGED_NS) != 0)
+            read_all(rpc);
+    }
+}
+
 static int send_all(tine_rpc *rpc, const tine_buffer *message, tine__deadline deadline)
 {
     for (;;) {
@@ -341,6 +358,8 @@ static int send_all(tine_rpc *rpc, const tine_buffer *message, tine__deadline de
         int rc = tine_connection_send_bytes(rpc->connection, message->data, message->size,
                                             left < CLOGGED_NS ? left : CLOGGED_NS);
 
+        if (rc == 0)
+            send_rest(rpc, deadline);
         if (rc != -ETIMEDOUT && rc != -EAGAIN)
             return end_of(rc);
         read_all(rpc);

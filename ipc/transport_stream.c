@@ -179,7 +179,7 @@ static int push(struct stream_end *end, tine__deadline deadline)
         if (rc == -EAGAIN)
             rc = await_room(end, deadline);
     }
-    if (rc == 1)
+    if (rc == 1 || rc == -EPIPE)
         /* relaxed: who sees the old value looks again in TINE__LOOK_NS */
         atomic_store_explicit(&end->rest, false, memory_order_relaxed);
     return rc == 1 ? 0 : rc;

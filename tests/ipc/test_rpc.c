@@ -1033,6 +1033,29 @@ TEST(python_of_the_other_protocol_is_served_too)
     rpc_scene_close(&scene);
 }
 
+TEST(a_large_request_leaves_before_its_submit_returns)
+{
+    struct pollfd set = {.events = POLLIN};
+    void *bytes = calloc(1, 2000000);
+    struct rpc_scene scene;
+    tine_rpc_future *future;
+    tine_rpc *rpc;
+
+    open_all(&scene, NULL);
+    rpc = rpc_scene_client(&scene);
+    set.fd = tine_rpc_fileno(rpc);
+    ck_assert_rc(tine_rpc_submit(&future, rpc, TINE_FOREVER, "echo", "y", bytes, (size_t)2000000),
+                 0);
+    do
+        ck_assert_int_eq(poll(&set, 1, -1), 1);
+    while (tine_rpc_future_wait(future, 0) < 0);
+    ck_assert_rc(tine_rpc_future_result(future, 0, NULL), 0);
+    tine_rpc_future_close(future);
+    free(bytes);
+    tine_rpc_close(rpc);
+    rpc_scene_close(&scene);
+}
+
 TEST(two_sides_that_send_do_not_wait_for_each_other)
 {
     enum { CALLS = 40 };

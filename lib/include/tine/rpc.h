@@ -443,7 +443,8 @@ TINE_API TINE_CHECKED int tine_rpc_notify(tine_rpc *rpc, int64_t timeout_ns, con
  * Units:   none
  * Returns: a descriptor, which stays the client's: while calls are not answered it is readable when
  *          tine_rpc_future_wait() with timeout 0 of any of them has something to do, and then all
- *          may be done; for one thread; or a negative code
+ *          may be done; for one thread; or a negative code. A request that was sent in part, with a
+ *          timeout too short for all of it, goes on with these calls only
  * Handle:  none
  * Give up: -EINVAL
  * Blocks:  no
