@@ -29,7 +29,8 @@
  *
  * Each of the three stays true once it is, so only the sweeper can change such a slot; there is one
  * at a time (`sweeper`; a dead one's successor begins anew). The message is lost with the process
- * that had it, as a small one is. A stopped process keeps at most the slot that it works on.
+ * that had it, as a small one is. A stopped process keeps at most the slot that it works on; one that
+ * was stopped as a visitor, or as it swept, keeps those that the dead have lost, too, until it goes on.
  *
  * The stamps bear the generation of the slot they were meant for, so a sender that comes late with
  * its `sent` changes nothing of the next message. A killed process loses at most the one block that

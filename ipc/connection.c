@@ -756,15 +756,18 @@ static int give_connection(const void *handle, struct tine__handle_parts *parts)
 
 static int take_connection(const struct tine__handle_parts *parts, void **handle)
 {
+    bool readable = parts->words[3] & READABLE, writable = parts->words[3] & WRITABLE;
     struct tine__transport *transport;
     tine_connection *connection;
-    int rc = parts->words[3] > (READABLE | WRITABLE) ? TINE_EFORMAT
-             : parts->fd_count == TINE__RING_FDS     ? tine__transport_ring_take(parts, &transport)
-                                                 : tine__transport_socket_take(parts, &transport);
+    int rc;
 
+    if (parts->words[3] > (READABLE | WRITABLE))
+        return TINE_EFORMAT;
+    rc = parts->fd_count == TINE__RING_FDS
+             ? tine__transport_ring_take(parts, readable, writable, &transport)
+             : tine__transport_socket_take(parts, &transport);
     if (rc == 0)
-        rc = tine__connection_open(&connection, transport, parts->words[3] & READABLE,
-                                   parts->words[3] & WRITABLE);
+        rc = tine__connection_open(&connection, transport, readable, writable);
     if (rc == 0)
         *handle = connection;
     return rc;

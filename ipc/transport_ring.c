@@ -184,11 +184,15 @@ static int take_block(struct ring_end *end, size_t size, tine__deadline deadline
 {
     struct tine__blocks_shm *blocks = outgoing(end);
 
+    bool slept = false;
+
     look_for_blocks(blocks, end->out.shared);
-    for (;;) {
+    for (;; slept = true) {
         uint32_t turn = tine__waiters_join(&blocks->room);
         int rc = tine__blocks_take(blocks, size, block);
 
+        if (rc != -EAGAIN && slept) /* there may be room for another sleeper, too */
+            tine__waiters_wake(&blocks->room, 1);
         if (rc != -EAGAIN)
             return rc;
         if (tine__ring_ended(end->out.shared, TINE__RING_READERS) ||
@@ -634,7 +638,8 @@ int tine__transport_ring_pair(struct tine__transport *ends[2], bool duplex, int3
     return rc;
 }
 
-int tine__transport_ring_take(const struct tine__handle_parts *parts, struct tine__transport **end)
+int tine__transport_ring_take(const struct tine__handle_parts *parts, bool readable, bool writable,
+                              struct tine__transport **end)
 {
     struct tine__ring_pair_shm *shared = (struct tine__ring_pair_shm *)(uintptr_t)parts->words[0];
     struct tine__kept_shm *entry = (struct tine__kept_shm *)(uintptr_t)parts->words[1];
@@ -655,6 +660,10 @@ int tine__transport_ring_take(const struct tine__handle_parts *parts, struct tin
         return rc == -EINVAL ? TINE_EFORMAT : rc;
     }
     join(made, shared);
+    if ((readable && made->in.shared == NULL) || (writable && made->out.shared == NULL)) {
+        ring_close(&made->base);
+        return TINE_EFORMAT;
+    }
     *end = &made->base;
     return 0;
 }

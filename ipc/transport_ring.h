@@ -53,8 +53,12 @@ enum { TINE__RING_INLINE = 1, TINE__RING_BLOCK = 2 };
  */
 int tine__transport_ring_pair(struct tine__transport *ends[2], bool duplex, int32_t check,
                               uint64_t length_max);
-/* Another handle of an end, from what give gave; those of sockets have more descriptors. */
+/*
+ * Another handle of an end, from what give gave; those of sockets have more descriptors. TINE_EFORMAT: of
+ * none, or of one that cannot do what it shall (readable: receive, writable: send). -ENOMEM, -EMFILE.
+ */
 enum { TINE__RING_FDS = 1 };
-int tine__transport_ring_take(const struct tine__handle_parts *parts, struct tine__transport **end);
+int tine__transport_ring_take(const struct tine__handle_parts *parts, bool readable, bool writable,
+                              struct tine__transport **end);
 
 #endif

@@ -218,11 +218,15 @@ static int take_block(struct socket_end *end, size_t size, tine__deadline deadli
 {
     struct tine__blocks_shm *blocks = outgoing(end);
 
+    bool slept = false;
+
     look_out(end);
-    for (;;) {
+    for (;; slept = true) {
         uint32_t turn = tine__waiters_join(&blocks->room);
         int rc = tine__blocks_take(blocks, size, block);
 
+        if (rc != -EAGAIN && slept) /* there may be room for another sleeper, too */
+            tine__waiters_wake(&blocks->room, 1);
         if (rc != -EAGAIN)
             return rc;
         if (tine__record_hung_up(end->fd))
@@ -432,6 +436,7 @@ static ssize_t receive_record(struct socket_end *end, struct arrival *arrival,
         if (size != -EAGAIN)
             return size;
         look_in(end);
+        tine__blocks_renew(incoming(end), visitor); /* or it would be noted for two slices */
         rc = wait_for(end->fd, POLLIN, deadline);
         if (rc < 0)
             return rc;

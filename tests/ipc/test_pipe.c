@@ -13,6 +13,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "ipc/connection.h"
 #include "lib/clock.h"
 #include "tests/ipc/pipe_help.h"
 #include "tests/support/proc.h"
@@ -182,6 +183,26 @@ TEST(boundaries_are_kept)
         ck_assert_mem_eq(room, parts[i], size);
     }
     ck_assert_rc(tine_connection_poll(ends.b, 0), 0);
+    pipe_end(&ends);
+}
+
+/* What travels in a message may be wrong. */
+TEST(an_end_is_not_taken_for_more_than_it_is)
+{
+    struct ends ends = pipe_with(&(tine_pipe_options){.simplex = 1});
+    tine_connection *all[2] = {ends.a, ends.b};
+    bool both_ways = PIPE_TRANSPORT != TINE_RING; /* of a socket, that is a way of speaking */
+
+    for (int i = 0; i < 2; i++) {
+        struct tine__handle_parts parts = {.words = {0}};
+        void *taken;
+
+        ck_assert_rc(tine__connection_kind.give(all[i], &parts), 0);
+        parts.words[3] = 3;
+        ck_assert_rc(tine__connection_kind.take(&parts, &taken), both_ways ? 0 : TINE_EFORMAT);
+        if (both_ways)
+            tine_connection_close(taken);
+    }
     pipe_end(&ends);
 }
 

@@ -35,9 +35,9 @@
  *
  * .transport = TINE_RING: the same in shared memory. A sender needs the kernel only where somebody
  * sleeps; up to 256 KiB wait for each thread that sends (at most 1024 threads, -ENOLCK beyond); who
- * waits spins for up to 5 us first, as long as that has paid lately. A sender that has room learns from
- * the death of the others' last process after 64 messages at the latest, not with the next. Descriptors
- * cannot go along (-EINVAL for `F` and `o`). An end has no descriptor (tine_connection_fileno); an event
+ * waits spins for up to 5 us first, as long as that has paid lately. A sender that has room does not learn
+ * from the death of the others' last process with the next message, but looks after each 64, if nobody
+ * has looked for 20 ms. Descriptors cannot go along (-EINVAL for `F` and `o`). An end has no descriptor (tine_connection_fileno); an event
  * loop gets one of tine_waitable_fd(), which costs nothing where nobody asks for it.
  */
 #ifndef TINE_PIPE_H
