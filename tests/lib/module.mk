@@ -22,6 +22,7 @@ tests_lib = \
 	%D%/test_prescan \
 	%D%/test_random \
 	%D%/test_reader \
+	%D%/test_record \
 	%D%/test_shape \
 	%D%/test_sig \
 	%D%/test_sys \
@@ -58,6 +59,7 @@ endif
 %C%_test_prescan_LDADD = libtinetest.la
 %C%_test_random_LDADD = libtinetest.la
 %C%_test_reader_LDADD = libtinetest.la
+%C%_test_record_LDADD = libtinetest.la
 %C%_test_shape_LDADD = libtinetest.la
 %C%_test_sig_LDADD = libtinetest.la
 %C%_test_sys_LDADD = libtinetest.la
