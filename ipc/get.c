@@ -17,6 +17,8 @@
 #include "shm/pollable.h"
 #include "shm/watch.h"
 
+#define GETS_A_LOOK 1024
+
 static int take_next(tine_queue *queue, uint32_t party, tine__deadline deadline, uint32_t *index,
                      uint64_t *word)
 {
@@ -143,6 +145,16 @@ static int get_next(struct getting *get, int64_t timeout_ns)
     return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
 }
 
+/* Where there is always another item nobody sleeps, and nobody else would look for the dead. */
+static void look_now_and_then(tine_queue *queue)
+{
+    uint32_t gets = atomic_load_explicit(&queue->gets, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&queue->gets, gets, memory_order_relaxed);
+    if (gets % GETS_A_LOOK == 0)
+        (void)tine__queue_look(queue, false);
+}
+
 /* In a joinable queue with a place for the lease, which end_get() uses. */
 static int begin_get(struct getting *get, tine_queue *queue, int64_t timeout_ns)
 {
@@ -155,7 +167,10 @@ static int begin_get(struct getting *get, tine_queue *queue, int64_t timeout_ns)
         .party = (uint32_t)party,
         .deadline = timeout_ns == 0 ? TINE__QUEUE_PAST : tine__deadline_after(timeout_ns),
     };
-    return queue->shm->joinable ? tine__lease_reserve(queue) : 0;
+    if (!queue->shm->joinable)
+        return 0;
+    look_now_and_then(queue);
+    return tine__lease_reserve(queue);
 }
 
 static void end_in_vain(const struct getting *get)

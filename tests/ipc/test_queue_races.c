@@ -303,6 +303,34 @@ TEST(numbers_of_the_dead_are_used_again)
     tine_queue_close(queue);
 }
 
+static void get_and_die(void *queue)
+{
+    ck_assert_int_eq(get(queue), 1);
+}
+
+/* Where nobody ever finds the queue empty, and so nobody sleeps. */
+TEST(items_of_the_dead_come_again_while_there_are_others)
+{
+    tine_queue *queue = queue_new((tine_queue_options){.joinable = 1});
+    struct patience patience = patience_begin();
+    struct child child;
+    bool come = false;
+
+    put(queue, 1);
+    child = child_start(get_and_die, queue);
+    child_join(&child);
+    put(queue, 2);
+    do
+        for (int i = 0; i < 1000 && !come; i++) {
+            put(queue, 2);
+            come = get(queue) == 1;
+            ck_assert_ok(tine_queue_task_done(queue));
+        }
+    while (!come && patience_pause(&patience));
+    ck_assert(come);
+    tine_queue_close(queue);
+}
+
 /* Bytes that a dead one has charged are found by those, too, who never wait. */
 TEST(bytes_charged_by_the_dead_are_found_without_waiting)
 {

@@ -25,12 +25,14 @@
  *
  * Without .joinable an item is gone once a get has returned it. With .joinable it is leased to the
  * process that got it until task_done: if that dies first, closes the queue, or lets .lease_ns go
- * by, the item is delivered again, before all others; so each item is done at least once, and join
- * never waits for the dead. With .lose it is counted lost instead.
+ * by, the item is delivered again, before all others (LIFO and PRIORITY: in its old place); so each
+ * item is done at least once, and join never waits for the dead. With .lose it is counted lost
+ * instead. What comes back takes no room: there may be as many more than .maxsize or .maxbytes.
  *
  * Whoever is killed in any of these calls holds nobody up; nor who is stopped, but in the middle of a
  * put or get by LIFO or PRIORITY, or of a larger item, for which the heap is asked: then others may
- * wait for as long as they said, or as he stands.
+ * wait for as long as they said, or as he stands. With .maxbytes, who is stopped there keeps the room of
+ * his item.
  * A producer killed in a put loses at most that item, a consumer killed in a get at most the one it
  * was given, and with .joinable none.
  */
@@ -450,7 +452,8 @@ TINE_API TINE_CHECKED int tine_queue_full(tine_queue *queue);
  *          immediate  1: drop those that are there, too
  * Out:     none
  * Shape:   puts fail at once, gets when the queue is empty, or with immediate at once; a join
- *          waits for those that are leased
+ *          waits for those that are leased. One that comes back after the consumers have left waits
+ *          for somebody who gets it: join first, then shut down
  * Units:   none
  * Returns: 0, also when it was shut down before, or a negative code
  * Handle:  none
@@ -468,7 +471,8 @@ TINE_API int tine_queue_shutdown(tine_queue *queue, int immediate);
  *
  * In:      item  from tine_queue_get_item() and its like
  * Out:     size  how many; NULL if not wanted
- * Shape:   borrowed until tine_queue_item_free(); aligned to 8
+ * Shape:   borrowed until tine_queue_item_free(); aligned to 8. After .lease_ns they may change: what
+ *          was read is the item's only if tine_queue_item_done() then returns 0
  * Units:   size bytes
  * Returns: the bytes; NULL for NULL
  * Handle:  none
