@@ -3,16 +3,19 @@
  * Raw system calls of waiting for descriptors; see lib/sys_poll.h. No state, no locks.
  *
  * Abstract names belong to a network namespace: a bell can be rung by processes of the same one only. They
- * vanish with the socket, however its process ends. Anybody on the machine may ring one who guesses 64
- * random bits, or reads them in /proc/net/unix: a ring says no more than "look".
+ * vanish with the socket, however its process ends. Anybody can read them in /proc/net/unix and send there, so
+ * the kernel is told to drop what does not begin with the secret, which nobody can read who is not in the
+ * family. (Where it can't be told, anybody can make the owner look in vain.)
  */
 #include "lib/sys_poll.h"
 
 #include "lib/clock.h"
 #include "lib/sys.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <poll.h>
 #include <stddef.h>
 #include <string.h>
@@ -56,14 +59,32 @@ static socklen_t name_bell(struct sockaddr_un *address, uint64_t number)
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
 }
 
-int tine__sys_bell(uint64_t number)
+static void let_in_only(int fd, uint64_t secret)
+{
+    struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(secret >> 32), 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)secret, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, sizeof secret),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    struct sock_fprog program = {.len = sizeof steps / sizeof steps[0], .filter = steps};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+int tine__sys_bell(uint64_t number, uint64_t secret)
 {
     struct sockaddr_un address;
     socklen_t length = name_bell(&address, number);
     int fd = tine__sys_socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK);
     int rc;
 
-    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, length) == 0)
+    if (fd < 0)
+        return fd;
+    let_in_only(fd, secret);
+    if (bind(fd, (const struct sockaddr *)&address, length) == 0)
         return fd;
     rc = -errno;
     close(fd);
@@ -82,15 +103,16 @@ bool tine__sys_is_bell(int fd, uint64_t number)
     return is_bell;
 }
 
-int tine__sys_ring(int from, uint64_t number)
+int tine__sys_ring(int from, uint64_t number, uint64_t secret)
 {
+    uint64_t message = htobe64(secret); /* as filters read it */
     struct sockaddr_un address;
     socklen_t length = name_bell(&address, number);
     int saved = errno, rc = 0;
     int fd = from >= 0 ? from : socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (fd < 0 || sendto(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&address,
-                         length) < 0)
+    if (fd < 0 || sendto(fd, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL,
+                         (const struct sockaddr *)&address, length) < 0)
         rc = -errno;
     if (fd >= 0 && from < 0)
         close(fd);

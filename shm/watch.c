@@ -52,6 +52,7 @@
  * sweeper   0 or a dead one's → own by CAS     all      acq_rel
  * looked    see tine__look_due()
  * suspect   who rang in vain: 1; a look: 0     looks    relaxed
+ * secret    the maker, random                  all      published with the table
  * chunks    0 → address by CAS                 all      acq_rel / acquire
  * lines     see above; the last word of a line:         seq_cst
  *           0 → address of the next one by CAS
@@ -60,7 +61,8 @@ struct table_shm {
     _Atomic uint64_t sweeper;
     _Atomic uint64_t looked;
     _Atomic uint32_t suspect;
-    uint32_t reserved[11];
+    uint32_t reserved[9];
+    uint64_t secret;                 /* of all bells: see lib/sys_poll.h */
     _Atomic uint64_t chunks[CHUNKS]; /* struct tine__bell_shm[CHUNK_BELLS] each */
     _Atomic uint64_t lines[LINES][LINE_SLOTS + 1];
 };
@@ -110,7 +112,10 @@ static struct table_shm *table_or_new(void)
     if (table() != NULL)
         return table();
     made = zeroed(sizeof *made);
-    return made == NULL ? NULL : link_or_free(tine__heap_root(TINE__ROOT_WATCHES), made);
+    if (made == NULL)
+        return NULL;
+    made->secret = tine__random_u64();
+    return link_or_free(tine__heap_root(TINE__ROOT_WATCHES), made);
 }
 
 /* ---- bells ----------------------------------------------------------------------------------- */
@@ -196,7 +201,7 @@ static int hang_up(struct tine__bell_shm *bell)
         uint64_t address = tine__random_u64();
 
         atomic_store_explicit(&bell->address, address, memory_order_relaxed);
-        fd = tine__sys_bell(address);
+        fd = tine__sys_bell(address, table()->secret);
     }
     return fd;
 }
@@ -320,10 +325,10 @@ static void ring(struct tine__bell_shm *bell)
     /* After the exchange: who went by an old entry, and took `rung` from the next owner, rings that. */
     address = atomic_load_explicit(&bell->address, memory_order_relaxed);
     if (take_idle(&own)) {
-        rc = tine__sys_ring(own.fd, address);
+        rc = tine__sys_ring(own.fd, address, table()->secret);
         give_back(&own);
     } else {
-        rc = tine__sys_ring(-1, address);
+        rc = tine__sys_ring(-1, address, table()->secret);
     }
     if (rc < 0)
         atomic_store_explicit(&bell->rung, 0, memory_order_seq_cst);

@@ -55,7 +55,7 @@ static bool fails(int function)
 WRAP(MALLOC, void *, malloc, NULL, (size_t size), (size))
 WRAP(ALIGNED_ALLOC, void *, tine_aligned_alloc, NULL, (size_t alignment, size_t size),
      (alignment, size))
-WRAP(BELL, int, tine__sys_bell, -EMFILE, (uint64_t number), (number))
+WRAP(BELL, int, tine__sys_bell, -EMFILE, (uint64_t number, uint64_t secret), (number, secret))
 WRAP(EPOLL, int, tine__sys_epoll, -EMFILE, (void), ())
 WRAP(TIMER, int, tine__sys_timer, -ENFILE, (void), ())
 WRAP(EPOLL_ADD, int, tine__sys_epoll_add, -ENOSPC, (int epoll, int fd, uint64_t cookie),

@@ -216,6 +216,18 @@ TEST(a_forked_child_does_not_use_its_parents_bell)
     tine__bell_close(&bell);
 }
 
+/* The address of a bell can be read in /proc/net/unix. */
+TEST(strangers_cannot_ring)
+{
+    struct tine__bell bell = bell_new();
+    uint64_t address = bell.shared->address;
+
+    for (uint64_t guess = 0; guess < 100; guess++)
+        ck_assert_rc(tine__sys_ring(-1, address, guess), 0);
+    ck_assert(!has_rung(bell.fd));
+    tine__bell_close(&bell);
+}
+
 TEST(what_is_not_in_the_heap_cannot_be_watched)
 {
     struct tine__bell bell = bell_new();
