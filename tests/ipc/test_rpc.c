@@ -747,6 +747,57 @@ TEST(who_takes_answers_slowly_gets_them_all)
     rpc_scene_close(&scene);
 }
 
+/* Answers of another thread's, while the server sleeps: it has to send the rest of them. */
+TEST(late_answers_that_have_no_room_follow)
+{
+    enum { CALLS = 8, ANSWER = 1000000 };
+    struct keeper *keeper = keeper_new();
+    void *bytes = calloc(1, ANSWER);
+    struct rpc_scene scene;
+    tine_connection *slow;
+
+    open_all(&scene, keeper);
+    slow = rpc_scene_dial(&scene, NULL);
+    ck_assert_int_eq(ask_and_never_read(slow, "keep", 1, CALLS), CALLS);
+    ck_assert_eventually(atomic_load(&keeper->seen) == CALLS);
+    for (size_t i = 0; i < CALLS; i++)
+        ck_assert_rc(tine_rpc_reply(keeper->kept[i], "y", bytes, (size_t)ANSWER), 0);
+    for (size_t i = 0; i < CALLS; i++) {
+        tine_message message;
+
+        ck_assert_rc(tine_connection_recv_view(slow, TINE_FOREVER, &message), 0);
+        ck_assert_uint_ge(message.size, ANSWER);
+        tine_message_release(&message);
+    }
+    free(bytes);
+    tine_connection_close(slow);
+    rpc_scene_close(&scene);
+}
+
+TEST(who_takes_no_late_answers_is_dropped)
+{
+    tine_rpc_server_options options = {.send_timeout_ns = TINE_MS(50)};
+    struct keeper *keeper = keeper_new();
+    void *bytes = calloc(1, 1000000);
+    struct rpc_scene scene;
+    tine_connection *greedy;
+
+    rpc_scene_open(&scene, &options);
+    rpc_scene_add(&scene, "keep", keep, keeper);
+    rpc_scene_add(&scene, "add", add, NULL);
+    rpc_scene_start(&scene);
+    greedy = rpc_scene_dial(&scene, NULL);
+    ck_assert_int_eq(ask_and_never_read(greedy, "keep", 1, 2), 2);
+    ck_assert_eventually(atomic_load(&keeper->seen) == 2);
+    ck_assert_rc(tine_rpc_reply(keeper->kept[0], "y", bytes, (size_t)1000000), 0);
+    ck_assert_eventually(tine_rpc_cancelled(keeper->kept[1]));
+    tine_rpc_drop(keeper->kept[1]);
+    expect_end(greedy);
+    check_server_well(&scene);
+    free(bytes);
+    rpc_scene_close(&scene);
+}
+
 TEST(no_more_requests_are_taken_than_allowed)
 {
     tine_rpc_server_options options = {.requests_max = 5};
@@ -1078,6 +1129,24 @@ TEST(two_sides_that_send_do_not_wait_for_each_other)
     }
     free(bytes);
     tine_rpc_close(rpc);
+    rpc_scene_close(&scene);
+}
+
+TEST(clients_and_servers_come_and_go_without_a_trace, .timeout_s = 60)
+{
+    enum { ROUNDS = 10000 };
+    struct rpc_scene scene, other;
+    tine_rpc *rpc;
+
+    open_all(&scene, NULL);
+    for (int i = 0; i < ROUNDS; i++) {
+        rpc = rpc_scene_client(&scene);
+        check_well(rpc);
+        tine_rpc_close(rpc);
+        rpc_scene_open(&other, NULL);
+        rpc_scene_add(&other, "add", add, NULL);
+        tine_rpc_server_close(other.server);
+    }
     rpc_scene_close(&scene);
 }
 
