@@ -685,6 +685,36 @@ TEST(a_long_claim_ends_a_connection)
     tine_listener_close(listener);
 }
 
+/* ---- what is for the family only ------------------------------------------------------------- */
+
+static void some_function(void)
+{
+}
+
+/* References to code, descriptors and handles: not from strangers, nor to them. */
+TEST(strangers_get_no_references, .loop_end = WAYS)
+{
+    tine_any_function *function = NULL;
+    tine_connection *a, *b, *other = NULL;
+    int fd = -1;
+
+    meet_somehow(loop_index, &a, &b);
+    ck_assert_int_lt(tine_connection_send(a, TINE_FOREVER, "F", STDIN_FILENO), 0);
+    ck_assert_int_lt(tine_connection_send(a, TINE_FOREVER, "o", b), 0);
+    if (tine_connection_send(a, TINE_FOREVER, "c", some_function) == 0)
+        ck_assert_int_lt(tine_connection_recv(b, TINE_FOREVER, "c", &function), 0);
+    /* what a family's connection would have sent */
+    ck_assert_rc(tine_connection_send_bytes(a, "\xd7\x02\0\0\0\0\0\0\0\0", 10, TINE_FOREVER), 0);
+    ck_assert_int_lt(tine_connection_recv(b, TINE_FOREVER, "F", &fd), 0);
+    ck_assert_rc(tine_connection_send_bytes(a, "\xd7\x04\0\0\0\0\0\0\0\0", 10, TINE_FOREVER), 0);
+    ck_assert_int_lt(tine_connection_recv(b, TINE_FOREVER, "o", &other), 0);
+    ck_assert_ptr_null(function);
+    ck_assert_ptr_null(other);
+    ck_assert_int_eq(fd, -1);
+    tine_connection_close(a);
+    tine_connection_close(b);
+}
+
 /* ---- timeouts in the middle ------------------------------------------------------------------ */
 
 TEST(half_a_message_is_waited_for)
