@@ -22,6 +22,7 @@
 #include "ipc/handles.h"
 #include "ipc/transport_ring.h"
 #include "ipc/transport_socket.h"
+#include "ipc/transport_stream.h"
 #include "lib/codec.h"
 #include "lib/copy.h"
 #include "lib/fork.h"
@@ -763,7 +764,8 @@ static int take_connection(const struct tine__handle_parts *parts, void **handle
 
     if (parts->words[3] > (READABLE | WRITABLE))
         return TINE_EFORMAT;
-    rc = parts->fd_count == TINE__RING_FDS
+    rc = parts->words[2] == TINE__STREAM_PARTS ? tine__transport_stream_take(parts, &transport)
+         : parts->fd_count == TINE__RING_FDS
              ? tine__transport_ring_take(parts, readable, writable, &transport)
              : tine__transport_socket_take(parts, &transport);
     if (rc == 0)

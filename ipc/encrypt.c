@@ -58,6 +58,26 @@ void tine__encryption_close(struct tine__encryption *encryption)
     free(encryption);
 }
 
+_Static_assert(sizeof(struct tine__encryption) <= TINE__ENCRYPTION_BYTES, "all of it");
+
+void tine__encryption_save(const struct tine__encryption *encryption,
+                           uint8_t bytes[TINE__ENCRYPTION_BYTES])
+{
+    memset(bytes, 0, TINE__ENCRYPTION_BYTES);
+    memcpy(bytes, encryption, sizeof *encryption);
+}
+
+int tine__encryption_restore(struct tine__encryption **encryption,
+                             const uint8_t bytes[TINE__ENCRYPTION_BYTES])
+{
+    static const struct tine__session none;
+    int rc = tine__encryption_open(encryption, &none);
+
+    if (rc == 0)
+        memcpy(*encryption, bytes, sizeof **encryption);
+    return rc;
+}
+
 void tine__encrypt_start(struct tine__encryption *encryption, uint8_t start[TINE__BOX_START])
 {
     crypto_secretstream_xchacha20poly1305_init_push(&encryption->send, start, encryption->send_key);

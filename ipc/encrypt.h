@@ -21,6 +21,13 @@ int tine__encryption_open(struct tine__encryption **encryption,
                           const struct tine__session *session);
 void tine__encryption_close(struct tine__encryption *encryption); /* NULL: nothing to do */
 
+/* Everything about it, for another process that goes on with it in place of this one. */
+enum { TINE__ENCRYPTION_BYTES = 256 };
+void tine__encryption_save(const struct tine__encryption *encryption,
+                           uint8_t bytes[TINE__ENCRYPTION_BYTES]);
+int tine__encryption_restore(struct tine__encryption **encryption,
+                             const uint8_t bytes[TINE__ENCRYPTION_BYTES]);
+
 /* The start of what we send; once. */
 void tine__encrypt_start(struct tine__encryption *encryption, uint8_t start[TINE__BOX_START]);
 /* box has room for size + TINE__BOX_EXTRA and does not overlap. last: of a message */

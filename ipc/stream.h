@@ -81,6 +81,11 @@ int tine__stream_ended(struct tine__stream_in *in);
 void *tine__stream_take(struct tine__stream_in *in);
 void tine__stream_drop(struct tine__stream_in *in); /* WHOLE: its bytes have been copied */
 
+/* Nothing of a message has come; *started: encrypted, and its direction's start has. */
+bool tine__stream_between(const struct tine__stream_in *in, bool *started);
+/* Just initialised: goes on where another one was between two messages. */
+void tine__stream_in_resume(struct tine__stream_in *in, uint64_t sequence, bool started);
+
 /* ---- out ------------------------------------------------------------------------------------- */
 
 struct tine__stream_out {

@@ -352,14 +352,28 @@ int tine__stream_received(struct tine__stream_in *in, size_t count)
     return enough ? step(in) : 0;
 }
 
+bool tine__stream_between(const struct tine__stream_in *in, bool *started)
+{
+    *started = in->stage != TINE__STREAM_START;
+    return in->some_size == 0 &&
+           (in->stage == TINE__STREAM_START || in->stage == TINE__STREAM_HEAD ||
+            (in->stage == TINE__STREAM_LENGTH && in->head_size == 0));
+}
+
+void tine__stream_in_resume(struct tine__stream_in *in, uint64_t sequence, bool started)
+{
+    in->sequence = sequence;
+    if (started)
+        await_message(in);
+}
+
 int tine__stream_ended(struct tine__stream_in *in)
 {
-    bool between = in->stage == TINE__STREAM_START || in->stage == TINE__STREAM_HEAD ||
-                   (in->stage == TINE__STREAM_LENGTH && in->head_size == 0);
+    bool started;
 
     if (in->stage == TINE__STREAM_BROKEN)
         return in->verdict;
-    return broken(in, between && in->some_size == 0 ? TINE_EEOF : -EBADMSG);
+    return broken(in, tine__stream_between(in, &started) ? TINE_EEOF : -EBADMSG);
 }
 
 void *tine__stream_take(struct tine__stream_in *in)

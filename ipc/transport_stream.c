@@ -15,9 +15,14 @@
  * whoever uses a direction first has it, and all others get TINE_EFORKED there. Encrypted, anything
  * else would use a nonce twice.
  *
+ * A handle that is sent to another process (give) is a fork at that instant: the counters move into
+ * a memfd, which goes along, and behind them a copy of the machines as they are between two
+ * messages. Such a copy is written once and never changed.
+ *
  * turns_shm  field          written by                                     order
  *            send, receive  whoever begins an operation: CAS from its own  relaxed: guards nothing
  *                           count to one more                              but private state
+ *            copies         who travels: one more                            relaxed: a number
  */
 #include "ipc/transport_stream.h"
 
@@ -44,7 +49,24 @@
 
 struct turns_shm {
     _Atomic uint64_t send, receive;
+    _Atomic uint64_t copies; /* that have their place */
 };
+
+#define NOBODYS UINT64_MAX /* of a turn: no process comes to it */
+
+/* What a handle travels as, in the memfd of the turns. In the family: as the compiler lays it out. */
+struct copy {
+    uint64_t magic; /* TINE__STREAM_PARTS */
+    uint64_t send_turn, receive_turn, send_sequence, receive_sequence;
+    struct tine__frame_rules send, receive;
+    uint8_t encryption[TINE__ENCRYPTION_BYTES];
+    bool python, encrypted, send_started, receive_started;
+};
+
+#define COPY_BYTES ((size_t)1024)
+#define COPIES_AT  ((size_t)4096) /* behind the page with the turns */
+
+_Static_assert(sizeof(struct copy) <= COPY_BYTES, "each has its place");
 
 struct direction {
     struct tine__futex_lock lock;
@@ -60,6 +82,7 @@ struct stream_end {
     _Atomic bool ended; /* receiving has come to its end, good or bad */
     _Atomic uint64_t generation;
     struct turns_shm *turns;
+    int travel_fd; /* of the turns' memfd; -1: it has not travelled */
     struct direction sending, receiving;
     struct tine__stream_rules rules;
     struct tine__stream_in in;
@@ -116,8 +139,7 @@ static int claim(struct direction *direction, _Atomic uint64_t *shared)
 }
 
 /* Locked afterwards, if 0. */
-static int begin(struct stream_end *end, struct direction *direction, _Atomic uint64_t *shared,
-                 tine__deadline deadline)
+static int begin(struct stream_end *end, struct direction *direction, tine__deadline deadline)
 {
     int rc;
 
@@ -125,7 +147,7 @@ static int begin(struct stream_end *end, struct direction *direction, _Atomic ui
     rc = tine__futex_lock_until(&direction->lock, deadline);
     if (rc < 0)
         return rc;
-    rc = claim(direction, shared);
+    rc = claim(direction, direction == &end->sending ? &end->turns->send : &end->turns->receive);
     if (rc < 0)
         tine__futex_unlock(&direction->lock);
     return rc;
@@ -220,7 +242,7 @@ static int stream_send(struct tine__transport *self, const struct tine__outgoing
 
     if (message->fd_count > 0)
         return -ENOTSUP;
-    rc = begin(end, &end->sending, &end->turns->send, deadline);
+    rc = begin(end, &end->sending, deadline);
     if (rc < 0)
         return rc;
     rc = send_locked(end, message, deadline);
@@ -231,7 +253,7 @@ static int stream_send(struct tine__transport *self, const struct tine__outgoing
 /* For whoever waits for something else meanwhile. */
 static void send_rest(struct stream_end *end)
 {
-    if (begin(end, &end->sending, &end->turns->send, TINE__AT_ONCE) < 0)
+    if (begin(end, &end->sending, TINE__AT_ONCE) < 0)
         return;
     (void)push(end, TINE__AT_ONCE);
     tine__futex_unlock(&end->sending.lock);
@@ -335,7 +357,7 @@ static int stream_receive(struct tine__transport *self, struct tine__incoming *m
                           tine__deadline deadline)
 {
     struct stream_end *end = end_of(self);
-    int rc = begin(end, &end->receiving, &end->turns->receive, deadline);
+    int rc = begin(end, &end->receiving, deadline);
 
     if (rc < 0)
         return rc;
@@ -377,7 +399,10 @@ static void stream_close(struct tine__transport *self)
         send_rest(end);
     if (end->turns != NULL)
         munmap(end->turns, sizeof *end->turns);
-    close(end->fd);
+    if (end->travel_fd >= 0)
+        close(end->travel_fd);
+    if (end->fd >= 0)
+        close(end->fd);
     tine__stream_in_fini(&end->in);
     tine__stream_out_fini(&end->out);
     tine__encryption_close(end->rules.encryption);
@@ -385,10 +410,90 @@ static void stream_close(struct tine__transport *self)
     free(end);
 }
 
+/* ---- travelling ------------------------------------------------------------------------------ */
+
+/* Both directions are ours, and locked. Those who have the old turns never come to one again. */
+static int move_turns(struct stream_end *end)
+{
+    struct turns_shm *moved;
+    int rc, fd = tine__sys_memfd("tine stream");
+
+    if (fd < 0)
+        return fd;
+    rc = tine__sys_extend(fd, 0, COPIES_AT);
+    moved =
+        rc < 0 ? MAP_FAILED : mmap(NULL, sizeof *moved, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (moved == MAP_FAILED) {
+        close(fd);
+        return rc < 0 ? rc : -ENOMEM;
+    }
+    atomic_store_explicit(&moved->send, end->sending.turn, memory_order_relaxed);
+    atomic_store_explicit(&moved->receive, end->receiving.turn, memory_order_relaxed);
+    atomic_store_explicit(&end->turns->send, NOBODYS, memory_order_relaxed);
+    atomic_store_explicit(&end->turns->receive, NOBODYS, memory_order_relaxed);
+    munmap(end->turns, sizeof *end->turns);
+    end->turns = moved;
+    end->travel_fd = fd;
+    return 0;
+}
+
+static int write_copy(struct stream_end *end, struct tine__handle_parts *parts)
+{
+    struct copy copy = {.magic = TINE__STREAM_PARTS,
+                        .send_turn = end->sending.turn,
+                        .receive_turn = end->receiving.turn,
+                        .send_sequence = end->out.sequence,
+                        .receive_sequence = end->in.sequence,
+                        .send = end->rules.send,
+                        .receive = end->rules.receive,
+                        .python = end->rules.python,
+                        .encrypted = end->rules.encryption != NULL,
+                        .send_started = end->out.started};
+    uint64_t place;
+    ssize_t written;
+
+    if (!tine__stream_idle(&end->out) || !tine__stream_between(&end->in, &copy.receive_started))
+        return -EBUSY;
+    if (copy.encrypted)
+        tine__encryption_save(end->rules.encryption, copy.encryption);
+    place = atomic_fetch_add_explicit(&end->turns->copies, 1, memory_order_relaxed);
+    written = pwrite(end->travel_fd, &copy, sizeof copy, (off_t)(COPIES_AT + place * COPY_BYTES));
+    explicit_bzero(&copy, sizeof copy);
+    if (written != sizeof copy)
+        return -ENOMEM;
+    parts->words[0] = place;
+    parts->words[1] = 0;
+    parts->words[2] = TINE__STREAM_PARTS;
+    parts->fds[0] = end->fd;
+    parts->fds[1] = end->travel_fd;
+    parts->fd_count = 2;
+    return 0;
+}
+
+/* -EBUSY: in the middle of a message, or another thread is inside. */
+static int stream_give(struct tine__transport *self, struct tine__handle_parts *parts)
+{
+    struct stream_end *end = end_of(self);
+    int rc = begin(end, &end->sending, TINE__AT_ONCE);
+
+    if (rc < 0)
+        return rc == -ETIMEDOUT ? -EBUSY : rc;
+    rc = begin(end, &end->receiving, TINE__AT_ONCE);
+    if (rc == 0) {
+        rc = end->travel_fd < 0 ? move_turns(end) : 0;
+        if (rc == 0)
+            rc = write_copy(end, parts);
+        tine__futex_unlock(&end->receiving.lock);
+    }
+    tine__futex_unlock(&end->sending.lock);
+    return rc == -ETIMEDOUT ? -EBUSY : rc;
+}
+
 static const struct tine__transport_ops stream_ops = {.send = stream_send,
                                                       .receive = stream_receive,
                                                       .poll = stream_poll,
                                                       .fd = stream_fd,
+                                                      .give = stream_give,
                                                       .unsent = stream_unsent,
                                                       .close = stream_close};
 
@@ -418,6 +523,14 @@ static int set_up(struct stream_end *end, const struct tine__session *session)
     return rc < 0 ? rc : tine__stream_out_init(&end->out, &end->rules);
 }
 
+static void begin_life(struct stream_end *end, int fd)
+{
+    end->base.ops = &stream_ops;
+    end->fd = fd;
+    end->travel_fd = -1;
+    atomic_init(&end->generation, tine__fork_generation());
+}
+
 int tine__transport_stream(struct tine__transport **transport, int fd,
                            const struct tine__session *session, bool python, uint64_t limit)
 {
@@ -428,9 +541,7 @@ int tine__transport_stream(struct tine__transport **transport, int fd,
         close(fd);
         return -ENOMEM;
     }
-    end->base.ops = &stream_ops;
-    end->fd = fd;
-    atomic_init(&end->generation, tine__fork_generation());
+    begin_life(end, fd);
     end->rules.python = python;
     end->rules.receive.length_max = limit;
     end->rules.send.length_max = session->peer_limit;
@@ -439,5 +550,75 @@ int tine__transport_stream(struct tine__transport **transport, int fd,
         stream_close(&end->base);
     else
         *transport = &end->base;
+    return rc;
+}
+
+static int resume(struct stream_end *end, const struct copy *copy)
+{
+    int rc = 0;
+
+    end->sending.turn = copy->send_turn;
+    end->receiving.turn = copy->receive_turn;
+    end->rules.python = copy->python;
+    end->rules.send = copy->send;
+    end->rules.receive = copy->receive;
+    if (copy->encrypted)
+        rc = tine__encryption_restore(&end->rules.encryption, copy->encryption);
+    tine__stream_in_init(&end->in, &end->rules);
+    if (rc == 0)
+        rc = tine__stream_out_init(&end->out, &end->rules);
+    if (rc < 0)
+        return rc;
+    tine__stream_in_resume(&end->in, copy->receive_sequence, copy->receive_started);
+    end->out.sequence = copy->send_sequence;
+    end->out.started = copy->send_started;
+    return 0;
+}
+
+static int map_turns(struct stream_end *end, const struct tine__handle_parts *parts)
+{
+    void *turns;
+    int rc = end->travel_fd = tine__sys_dup(parts->fds[1]);
+
+    if (rc < 0)
+        return rc;
+    turns = mmap(NULL, sizeof *end->turns, PROT_READ | PROT_WRITE, MAP_SHARED, end->travel_fd, 0);
+    if (turns == MAP_FAILED)
+        return -ENOMEM;
+    end->turns = turns;
+    return 0;
+}
+
+static int take(struct stream_end *end, const struct tine__handle_parts *parts,
+                const struct copy *copy)
+{
+    int rc = map_turns(end, parts);
+
+    if (rc == 0)
+        rc = end->fd = tine__sys_dup(parts->fds[0]);
+    return rc < 0 ? rc : resume(end, copy);
+}
+
+int tine__transport_stream_take(const struct tine__handle_parts *parts,
+                                struct tine__transport **transport)
+{
+    struct stream_end *end;
+    struct copy copy;
+    int rc;
+
+    if (parts->fd_count != 2 || parts->words[0] > UINT32_MAX ||
+        pread(parts->fds[1], &copy, sizeof copy,
+              (off_t)(COPIES_AT + parts->words[0] * COPY_BYTES)) != sizeof copy ||
+        copy.magic != TINE__STREAM_PARTS)
+        return TINE_EFORMAT;
+    end = calloc(1, sizeof *end);
+    if (end != NULL)
+        begin_life(end, -1);
+    rc = end == NULL ? -ENOMEM : take(end, parts, &copy);
+    explicit_bzero(&copy, sizeof copy);
+    if (rc == 0)
+        *transport = &end->base;
+    else if (end != NULL)
+        stream_close(&end->base);
     return rc;
 }

@@ -16,4 +16,11 @@
 int tine__transport_stream(struct tine__transport **transport, int fd,
                            const struct tine__session *session, bool python, uint64_t limit);
 
+/* In words[2] of the parts of such a handle. */
+#define TINE__STREAM_PARTS UINT64_C(0x6d6165727473)
+
+/* Another handle of a stream, from what ops->give() said. TINE_EFORMAT, -ENOMEM, -EMFILE */
+int tine__transport_stream_take(const struct tine__handle_parts *parts,
+                                struct tine__transport **transport);
+
 #endif

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <tine/heap.h>
 #include <tine/log.h>
 
 #include "ipc/address.h"
@@ -700,14 +701,14 @@ TEST(strangers_get_no_references, .loop_end = WAYS)
 
     meet_somehow(loop_index, &a, &b);
     ck_assert_int_lt(tine_connection_send(a, TINE_FOREVER, "F", STDIN_FILENO), 0);
-    ck_assert_int_lt(tine_connection_send(a, TINE_FOREVER, "o", b), 0);
+    ck_assert_int_lt(tine_connection_send(a, TINE_FOREVER, "oc", b), 0);
     if (tine_connection_send(a, TINE_FOREVER, "c", some_function) == 0)
         ck_assert_int_lt(tine_connection_recv(b, TINE_FOREVER, "c", &function), 0);
     /* what a family's connection would have sent */
     ck_assert_rc(tine_connection_send_bytes(a, "\xd7\x02\0\0\0\0\0\0\0\0", 10, TINE_FOREVER), 0);
     ck_assert_int_lt(tine_connection_recv(b, TINE_FOREVER, "F", &fd), 0);
     ck_assert_rc(tine_connection_send_bytes(a, "\xd7\x04\0\0\0\0\0\0\0\0", 10, TINE_FOREVER), 0);
-    ck_assert_int_lt(tine_connection_recv(b, TINE_FOREVER, "o", &other), 0);
+    ck_assert_int_lt(tine_connection_recv(b, TINE_FOREVER, "oc", &other), 0);
     ck_assert_ptr_null(function);
     ck_assert_ptr_null(other);
     ck_assert_int_eq(fd, -1);
@@ -845,6 +846,95 @@ TEST(a_child_that_comes_too_late_is_told, .loop_end = WAYS)
     tine_connection_close(b);
 }
 
+/* ---- connections as messages ----------------------------------------------------------------- */
+
+/* Made before there was anything to serve. */
+static void serve_what_comes(void *context)
+{
+    tine_connection *pipe = context, *client;
+    int64_t number;
+
+    for (int i = 0; i < 2; i++) {
+        ck_assert_rc(tine_connection_recv(pipe, TINE_FOREVER, "oc", &client), 0);
+        while (tine_connection_recv(client, TINE_FOREVER, "q", &number) == 0)
+            ck_assert_rc(tine_connection_send(client, TINE_FOREVER, "q", 2 * number), 0);
+        tine_connection_close(client);
+    }
+    tine_connection_close(pipe);
+}
+
+static void ask_for_double(tine_connection *connection, int64_t number)
+{
+    int64_t doubled;
+
+    ck_assert_rc(tine_connection_send(connection, TINE_FOREVER, "q", number), 0);
+    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(20), "q", &doubled), 0);
+    ck_assert_int_eq(doubled, 2 * number);
+}
+
+/* Accepted here, served there: also after some messages here. */
+TEST(a_connection_goes_to_another_process, .loop_end = WAYS)
+{
+    tine_connection *here, *there, *a, *b;
+    struct child child;
+    int64_t number;
+
+    ck_assert_rc(tine_pipe(&here, &there, NULL), 0);
+    child = child_start(serve_what_comes, there);
+    for (int i = 0; i < 2; i++) {
+        meet_somehow(loop_index, &a, &b);
+        for (int j = 0; j < i; j++) {
+            ck_assert_rc(tine_connection_send(b, TINE_FOREVER, "q", INT64_C(5)), 0);
+            ck_assert_rc(tine_connection_recv(a, TINE_FOREVER, "q", &number), 0);
+            ck_assert_rc(tine_connection_send(a, TINE_FOREVER, "q", INT64_C(6)), 0);
+            ck_assert_rc(tine_connection_recv(b, TINE_FOREVER, "q", &number), 0);
+        }
+        ck_assert_rc(tine_connection_send(here, TINE_FOREVER, "oc", a), 0);
+        ask_for_double(b, 21);
+        ck_assert_rc(tine_connection_send(a, TINE_FOREVER, "q", INT64_C(7)), TINE_EFORKED);
+        ck_assert_rc(tine_connection_recv(a, 0, "q", &number), TINE_EFORKED);
+        tine_connection_close(a);
+        ask_for_double(b, 22);
+        tine_connection_close(b);
+    }
+    child_join(&child);
+    tine_connection_close(here);
+    tine_connection_close(there);
+}
+
+TEST(who_is_in_the_middle_does_not_travel)
+{
+    tine_listener_options options = {.protocol = TINE_PROTOCOL_PYTHON};
+    tine_connection *here, *there, *connection;
+    tine_listener *listener;
+    int64_t number;
+    int fd;
+
+    ck_assert_rc(tine_pipe(&here, &there, NULL), 0);
+    ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);
+    fd = stranger(listener);
+    ck_assert_rc(tine_listener_accept(listener, TINE_FOREVER, &connection), 0);
+    ck_assert_int_eq(send(fd, "\0\0\0", 3, MSG_NOSIGNAL), 3);
+    ck_assert_rc(tine_connection_recv(connection, 0, "q", &number), -EAGAIN);
+    ck_assert_rc(tine_connection_send(here, TINE_FOREVER, "oc", connection), -EBUSY);
+    ck_assert_int_eq(send(fd, "\1\7", 2, MSG_NOSIGNAL), 2);
+    ck_assert_rc(tine_connection_recv(connection, TINE_FOREVER, "q", &number), 0);
+    ck_assert_rc(tine_connection_send(here, TINE_FOREVER, "oc", connection), 0);
+    /* not used there, it is still ours */
+    ck_assert_rc(tine_connection_send(connection, TINE_FOREVER, "q", number), 0);
+    tine_connection_close(connection);
+    ck_assert_rc(tine_connection_recv(there, TINE_FOREVER, "oc", &connection), 0);
+    ck_assert_rc(tine_connection_send(connection, TINE_FOREVER, "q", number), TINE_EFORKED);
+    ck_assert_int_eq(send(fd, "\0\0\0\1\10", 5, MSG_NOSIGNAL), 5);
+    ck_assert_rc(tine_connection_recv(connection, TINE_FOREVER, "q", &number), 0);
+    ck_assert_int_eq(number, 8);
+    tine_connection_close(connection);
+    tine_connection_close(here);
+    tine_connection_close(there);
+    close(fd);
+    tine_listener_close(listener);
+}
+
 /* ---- event loops ----------------------------------------------------------------------------- */
 
 TEST(an_event_loop_may_own_the_waiting)
@@ -937,6 +1027,11 @@ TEST(nothing_is_left_of_many_connections, .timeout_s = 60)
         tine_connection_close(b);
         tine_listener_close(listener);
     }
+}
+
+__attribute__((constructor)) static void open_heap_first(void)
+{
+    tine_free(tine_alloc(1));
 }
 
 SUITE("ipc/listener")

@@ -40,11 +40,13 @@
  *
  * What differs from the connections of tine_pipe(): messages are streams of bytes, so one process
  * at a time sends and one receives. After a fork, whoever sends (receives) first goes on, in all
- * others it is TINE_EFORKED there. A message whose send comes to its timeout in the middle has been
- * sent: the rest goes out with the next calls on that connection. Bytes that make no sense end the
- * connection (TINE_EFORMAT, TINE_ECHECKSUM, -EBADMSG); a peer that dies in the middle of a message
- * does so, too (-EBADMSG). Messages are up to 64 MiB, unless .message_bytes_max says otherwise, and
- * carry no descriptors (-ENOTSUP).
+ * others it is TINE_EFORKED there; likewise after the connection was sent to another process (`oc`,
+ * in this family; -EBUSY in the middle of a message), so a worker can serve what its parent has
+ * accepted. A message whose send comes to its timeout in the middle has been sent: the rest goes
+ * out with the next calls on that connection. Bytes that make no sense end the connection
+ * (TINE_EFORMAT, TINE_ECHECKSUM, -EBADMSG); a peer that dies in the middle of a message does so,
+ * too (-EBADMSG). Messages are up to 64 MiB, unless .message_bytes_max says otherwise, and carry no
+ * descriptors, handles or functions.
  */
 #ifndef TINE_LISTENER_H
 #define TINE_LISTENER_H
