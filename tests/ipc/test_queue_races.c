@@ -410,4 +410,64 @@ TEST(a_child_forked_in_the_midst_of_a_get_closes_the_queue)
     tine_queue_close(queue);
 }
 
+struct busy {
+    tine_queue *queue;
+    _Atomic bool stop;
+};
+
+/* Holds a few at a time, so that the list of leases grows and is tidied all the time. */
+static void use_once(tine_queue *queue)
+{
+    for (int64_t i = 0; i < 5; i++)
+        put(queue, i);
+    for (int i = 0; i < 5; i++)
+        get(queue);
+    for (int i = 0; i < 5; i++)
+        ck_assert_ok(tine_queue_task_done(queue));
+}
+
+static void *use_all_the_time(void *context)
+{
+    struct busy *busy = context;
+
+    while (!busy->stop)
+        use_once(busy->queue);
+    return NULL;
+}
+
+static void use_and_close(void *queue)
+{
+    use_once(queue);
+    tine_queue_close(queue);
+}
+
+static void fork_many(void *context)
+{
+    enum { CHILDREN = 60, THREADS = 2 };
+    struct busy busy = {.queue = context};
+    pthread_t threads[THREADS];
+    struct child child;
+
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, use_all_the_time, &busy), 0);
+    for (int i = 0; i < CHILDREN; i++) {
+        child = child_start(i % 2 == 0 ? use_and_close : close_it, busy.queue);
+        child_join(&child);
+    }
+    busy.stop = true;
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    ck_assert_ok(tine_queue_join(busy.queue, TINE_SEC(10), NULL));
+}
+
+TEST(children_forked_in_the_midst_of_threads_calls_use_the_queue, .loop_end = 2, .timeout_s = 60)
+{
+    tine_queue *queue = queue_new(
+        (tine_queue_options){.joinable = 1, .order = loop_index == 0 ? TINE_FIFO : TINE_PRIORITY});
+    struct child child = child_start(fork_many, queue);
+
+    child_join(&child);
+    tine_queue_close(queue);
+}
+
 SUITE("ipc/queue_races")
