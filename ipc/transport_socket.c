@@ -172,7 +172,10 @@ static int send_record(struct socket_end *end, const struct iovec *parts, int co
     }
 }
 
-/* The number makes the check of each message its own: never the same twice on a connection. */
+/*
+ * The number makes the check of each message its own. It may come again, after 2^32 or from a sibling
+ * that was forked by the same process: that costs no more than one sign of damage the less.
+ */
 static void start_frame(struct socket_end *end, const struct tine__outgoing *message,
                         struct tine__frame *frame)
 {
@@ -185,6 +188,11 @@ static void start_frame(struct socket_end *end, const struct tine__outgoing *mes
         .descriptors = (uint8_t)message->fd_count,
         .epoch = tine__blocks_epoch(outgoing(end)),
     };
+}
+
+static uint32_t sender_of(const struct tine__frame *frame)
+{
+    return (uint32_t)(frame->sequence >> 32) & 1;
 }
 
 /* Header and payload in one piece: the plain call is the faster one. */
@@ -468,6 +476,8 @@ static int take_in(struct socket_end *end, struct arrival *arrival, ssize_t size
         tine__frame_verify(arrival->buffer->header, frame, rules, arrival->payload, arrival->parts);
     if (rc < 0)
         return rc;
+    if (sender_of(frame) == end->side) /* our own, which somebody has sent back */
+        return TINE_EFORMAT;
     tine__blocks_drained(incoming(end), frame->epoch);
     if (frame->type != TINE__FRAME_BLOCK)
         return 0;

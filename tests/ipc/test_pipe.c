@@ -917,6 +917,33 @@ TEST(records_that_are_no_messages_are_refused)
     pipe_end(&ends);
 }
 
+TEST(a_record_that_is_sent_back_is_refused, .loop_end = 2)
+{
+    struct ends ends = pipe_with(NULL);
+    static uint8_t bytes[100000], record[1000];
+    tine_message message;
+    int fd = tine_connection_fileno(ends.b);
+    ssize_t size;
+
+    if (!has_descriptor(&ends)) {
+        pipe_end(&ends);
+        return;
+    }
+    /* slot and generation of the large ones are the same in both directions */
+    ck_assert_rc(tine_connection_send_bytes(ends.a, bytes, loop_index ? sizeof bytes : 5, 0), 0);
+    ck_assert_rc(tine_connection_send_bytes(ends.b, bytes, sizeof bytes, 0), 0);
+    ck_assert_rc(tine_connection_recv_view(ends.a, 0, &message), 0);
+    tine_message_release(&message);
+    size = recv(fd, record, sizeof record, 0);
+    ck_assert_int_gt(size, 0);
+    ck_assert_rc(tine_connection_send_bytes(ends.b, bytes, sizeof bytes, 0), 0);
+    ck_assert_int_eq(send(fd, record, (size_t)size, 0), size);
+    ck_assert_rc(tine_connection_recv_view(ends.a, 0, &message), 0);
+    tine_message_release(&message);
+    ck_assert_rc(tine_connection_recv_view(ends.a, 0, &message), TINE_EFORMAT);
+    pipe_end(&ends);
+}
+
 TEST(the_descriptor_tells_of_messages)
 {
     struct ends ends = pipe_with(NULL);
