@@ -14,8 +14,8 @@
 #include "tests/support/step.h"
 #include "tests/support/wait.h"
 
-#define POINTS 12
-#define FEW    6 /* where there are thousands of instructions */
+#define POINTS 8
+#define FEW    4 /* where there are thousands of instructions */
 
 /* What it reads from /proc takes thousands of instructions that concern no shared memory. */
 bool __wrap_tine__owner_word_lives(uint64_t word);
@@ -345,7 +345,7 @@ TEST(killed_in_a_put_for_which_the_table_grows, .timeout_s = 300, .loop_end = 2)
                                         .run = victim_puts,
                                         .check = check_growth,
                                         .context = &scene},
-                         POINTS);
+                         FEW);
     tine_queue_close(scene.queue);
 }
 
