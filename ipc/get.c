@@ -41,6 +41,42 @@ static int take_next(tine_queue *queue, uint32_t party, tine__deadline deadline,
     return rc;
 }
 
+static uint64_t count(struct tine__queue_shm *shm)
+{
+    if (shm->order == TINE_FIFO)
+        return tine__fifo_count(&shm->fifo, &shm->slots);
+    return atomic_load_explicit(&shm->ranking.count, memory_order_seq_cst);
+}
+
+/*
+ * A producer that is woken for each place takes the CPU from the consumer that has just made it, puts one
+ * item and sleeps again. So where items are taken in quick succession it is woken when half the queue is
+ * free, and at each tick of the clock. If nobody goes on taking, it finds the room itself after
+ * TINE__QUEUE_NAP_NS.
+ */
+static bool is_worth_waking(struct tine__queue_shm *shm)
+{
+    uint64_t tick = (uint64_t)tine__now_coarse_ns();
+
+    if (atomic_load_explicit(&shm->taken_at, memory_order_relaxed) != tick) {
+        atomic_store_explicit(&shm->taken_at, tick, memory_order_relaxed);
+        return true;
+    }
+    return count(shm) + tine__queue_room_worth_waking(shm) <= shm->maxsize;
+}
+
+static void wake_producers(struct tine__queue_shm *shm)
+{
+    uint32_t waiting = atomic_load_explicit(&shm->writable.waiting, memory_order_seq_cst);
+
+    if (waiting == 0)
+        return;
+    if (shm->maxbytes != 0) /* what is too little for the first who waits may do for another */
+        tine__waiters_wake_all(&shm->writable);
+    else if ((waiting & TINE__WAITERS_WATCHED) != 0 || is_worth_waking(shm))
+        tine__waiters_wake(&shm->writable, 1);
+}
+
 int tine__queue_take(tine_queue *queue, uint32_t party, tine__deadline deadline, uint32_t *index,
                      uint64_t *word)
 {
@@ -53,10 +89,8 @@ int tine__queue_take(tine_queue *queue, uint32_t party, tine__deadline deadline,
         tine__charge_back(shm, tine__slot_at(&shm->slots, *index));
     if (shm->lease_ns != 0)
         tine__lease_begin(queue, *index, *word);
-    if (shm->maxbytes != 0) /* what is too little for the first who waits may do for another */
-        tine__waiters_wake_all(&shm->writable);
-    else if (shm->maxsize != 0)
-        tine__waiters_wake(&shm->writable, 1);
+    if (shm->maxsize != 0 || shm->maxbytes != 0)
+        wake_producers(shm);
     return 0;
 }
 

@@ -74,11 +74,26 @@ static int try_put(const struct putting *put)
     return tine__ranking_put(&shm->ranking, put->index, shm->maxsize, put->deadline);
 }
 
+/*
+ * Room for a few: to fill each place as soon as it is free would take the lines of the cache from the
+ * consumer with each of them.
+ */
+static bool is_worth_trying(struct tine__queue_shm *shm)
+{
+    uint64_t few = tine__queue_room_worth_waking(shm) / 8;
+
+    return few == 0 || shm->order != TINE_FIFO ||
+           tine__fifo_count(&shm->fifo, &shm->slots) + few <= shm->maxsize ||
+           tine__fifo_is_shut(&shm->fifo);
+}
+
 static bool spin_put(const struct putting *put, int *rc)
 {
     struct tine__spinning spinning;
 
     for (tine__spin_begin(&put->queue->spin_put, &spinning, 0); tine__spin_on(&spinning);) {
+        if (!is_worth_trying(put->queue->shm))
+            continue;
         *rc = try_put(put);
         if (*rc == -EAGAIN)
             continue;
@@ -89,12 +104,26 @@ static bool spin_put(const struct putting *put, int *rc)
     return false;
 }
 
+/*
+ * Until woken. A consumer may have let it sleep although there is some room (see ipc/get.c): so the first
+ * sleep, and that after each wake-up, is a short one.
+ */
+static int sleep_for_room(const struct putting *put, uint32_t turn, bool woken)
+{
+    struct tine__queue_shm *shm = put->queue->shm;
+    tine__deadline nap = TINE__NEVER;
+
+    if (woken && tine__queue_room_worth_waking(shm) > 1)
+        nap = tine__deadline_after(TINE__QUEUE_NAP_NS);
+    return tine__waiters_sleep(&shm->writable, turn, put->deadline < nap ? put->deadline : nap);
+}
+
 static int put_later(const struct putting *put)
 {
     struct tine__queue_shm *shm = put->queue->shm;
-    bool looked = tine__queue_look(put->queue, false);
+    bool looked = tine__queue_look(put->queue, false), woken = true;
 
-    for (;;) {
+    for (uint32_t before = 0;;) {
         uint32_t turn = tine__waiters_join(&shm->writable);
         int rc = try_put(put);
 
@@ -102,7 +131,9 @@ static int put_later(const struct putting *put)
             tine__waiters_wake(&shm->writable, 1);
         if (rc != -EAGAIN)
             return rc;
-        rc = tine__waiters_sleep(&shm->writable, turn, put->deadline);
+        rc = sleep_for_room(put, turn, woken || turn != before);
+        woken = false;
+        before = turn;
         if (rc < 0 && looked)
             return rc;
         looked = tine__queue_look(put->queue, rc < 0);

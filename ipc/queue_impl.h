@@ -32,6 +32,7 @@
  *                                                                 before it looked
  * charge         CAS                                    any       see ipc/charge.c
  * looked         tine__look_due()                       lookers   relaxed
+ * taken_at       takers, while a producer sleeps        takers    relaxed; at which tick, a hint
  * parts          see their headers
  */
 struct tine__queue_shm {
@@ -55,7 +56,8 @@ struct tine__queue_shm {
     uint64_t pad2[13];
     _Atomic uint64_t charge;
     _Atomic uint64_t looked;
-    uint64_t pad3[14];
+    _Atomic uint64_t taken_at;
+    uint64_t pad3[13];
     struct tine__ranking_shm ranking; /* instead of fifo, if order is not TINE_FIFO */
     struct tine__parties_shm parties;
 };
@@ -117,6 +119,15 @@ static inline struct tine__slot_shm *tine__queue_slot(const tine_queue *queue, u
 static inline uint32_t tine__queue_slots(const tine_queue *queue)
 {
     return tine__slots_total(&queue->shm->slots);
+}
+
+/* How long a producer may sleep beside room that nobody has woken it for. */
+#define TINE__QUEUE_NAP_NS 1000000
+
+/* Places that must be free before a producer is woken for them. */
+static inline uint64_t tine__queue_room_worth_waking(const struct tine__queue_shm *shm)
+{
+    return shm->maxsize < 16 ? 1 : shm->maxsize / 2;
 }
 
 /* After an item with that word was finished. */

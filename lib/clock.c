@@ -17,6 +17,14 @@ int64_t tine__now_ns(void)
     return (int64_t)now.tv_sec * NS_PER_SEC + now.tv_nsec;
 }
 
+int64_t tine__now_coarse_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * NS_PER_SEC + now.tv_nsec;
+}
+
 tine__deadline tine__deadline_after(int64_t timeout_ns)
 {
     int64_t deadline;
