@@ -29,8 +29,9 @@
  *
  * Each of the three stays true once it is, so only the sweeper can change such a slot; there is one
  * at a time (`sweeper`; a dead one's successor begins anew). The message is lost with the process
- * that had it, as a small one is. A stopped process keeps at most the slot that it works on; one that
- * was stopped as a visitor, or as it swept, keeps those that the dead have lost, too, until it goes on.
+ * that had it, as a small one is. A stopped process keeps at most the slot that it works on; one
+ * that was stopped as a visitor, or as it swept, keeps those that the dead have lost, too, until it
+ * goes on.
  *
  * The stamps bear the generation of the slot they were meant for, so a sender that comes late with
  * its `sent` changes nothing of the next message. A killed process loses at most the one block that
@@ -124,7 +125,9 @@ void tine__blocks_init(struct tine__blocks_shm *blocks, uint32_t epoch)
 
 /* ---- a slot that the caller holds ------------------------------------------------------------ */
 
-/* Killed in it, the caller leaves a slot whose capacity is 0, so that nobody counts on its block. */
+/*
+ * Killed in it, the caller leaves a slot whose capacity is 0, so that nobody counts on its block.
+ */
 static void free_block(struct tine__block_slot_shm *slot)
 {
     uint64_t block;
@@ -552,7 +555,9 @@ void tine__blocks_empty(struct tine__blocks_shm *blocks)
     for (int i = 0; i < TINE__BLOCKS_SLOTS; i++)
         free_block(&blocks->slots[i]);
     while ((chunk = next_chunk(&blocks->visitors)) != NULL) {
-        /* Out of the list first: killed here, one is lost, and who comes again goes on behind it. */
+        /*
+         * Out of the list first: killed here, one is lost, and who comes again goes on behind it.
+         */
         atomic_store_explicit(&blocks->visitors.next, load(&chunk->next), memory_order_release);
         tine_free(chunk);
     }

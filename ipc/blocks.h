@@ -155,8 +155,8 @@ static inline void tine__blocks_drained(struct tine__blocks_shm *blocks, uint32_
 }
 
 /*
- * Inside, where a record can be in several hands at once: who may accept what it names? True for one
- * caller of each generation. No index and generation but those of a record.
+ * Inside, where a record can be in several hands at once: who may accept what it names? True for
+ * one caller of each generation. No index and generation but those of a record.
  */
 bool tine__blocks_claim(struct tine__blocks_shm *blocks, uint32_t index, uint32_t generation);
 /* Inside: takes what a record names. TINE_EFORMAT: there is no such message. */

@@ -194,8 +194,9 @@ static bool is_vain(int rc)
 
 /*
  * The next message, kept or new; a new one perhaps in memory of the caller's: message->into and
- * room. -EMSGSIZE: the next one is kept, and larger than fits, as *size says. While this one waited,
- * another thread may have kept what was to come, so the end is not said before that is looked at.
+ * room. -EMSGSIZE: the next one is kept, and larger than fits, as *size says. While this one
+ * waited, another thread may have kept what was to come, so the end is not said before that is
+ * looked at.
  */
 static int receive(tine_connection *connection, int64_t timeout_ns, size_t fits,
                    struct tine__incoming *message, size_t *size)

@@ -19,8 +19,8 @@ int tine__connection_open(tine_connection **connection, struct tine__transport *
 bool tine__connection_keeps(tine_connection *connection);
 
 /*
- * Is a part of what was sent still here, for want of room? It goes out with the next calls, so somebody
- * has to make one when the descriptor is writable.
+ * Is a part of what was sent still here, for want of room? It goes out with the next calls, so
+ * somebody has to make one when the descriptor is writable.
  */
 bool tine__connection_unsent(tine_connection *connection);
 

@@ -53,8 +53,8 @@ struct tine__incoming {
  *          -ENOMEM, -EOPNOTSUPP (descriptors, where none can go along)
  * receive  0; -ETIMEDOUT, TINE_EEOF (nobody can send any more, and all that was sent is received);
  *          TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO (that one message is lost; not so for streams)
- * loan     data: memory for a message of that size, where its receiver can read it; release() gives it
- *          back. As send, and -ENOTSUP: there is none such; NULL: never
+ * loan     data: memory for a message of that size, where its receiver can read it; release() gives
+ *          it back. As send, and -ENOTSUP: there is none such; NULL: never
  * send_loan  as send, of a loan of this process's, of which size may have become smaller; else
  *          -EINVAL. 0: it is sent, and not to be released; else it is as before
  * poll     1: receive would not wait (a message, the end, or one that somebody else is quicker to
@@ -63,10 +63,10 @@ struct tine__incoming {
  * point    where a change is rung when there may be something to receive: in the family heap
  * arm      from the next fence on that is done (tine__waiters_watch)
  * fence    tine__fence_heavy() does it for all, or this for one, where that fails; then poll
- * unsent   true: a part of a message whose send has ended waits for room, and goes out with the next
- *          calls; NULL: never
- * give     what a handle of the same end consists of, to travel to another process (words[3] is left
- *          to the connection); NULL: it cannot
+ * unsent   true: a part of a message whose send has ended waits for room, and goes out with the
+ *          next calls; NULL: never
+ * give     what a handle of the same end consists of, to travel to another process (words[3] is
+ *          left to the connection); NULL: it cannot
  * close    gives this process's handle back
  *
  * A deadline of TINE__AT_ONCE has passed already: try once, without looking at the clock. Nobody

@@ -14,16 +14,17 @@
 #define TINE__RECORD_FDS 16 /* with one record, at most */
 
 /*
- * Sends the parts as one record, with descriptors beside it. Never SIGPIPE. 0; -EAGAIN (full, now or
- * for as long as tine__record_slices says, or until a signal came), -ETOOMANYREFS (too many descriptors are under way),
- * -EPIPE, -ECONNRESET, -ENOBUFS, -ENOMEM, -EBADF.
+ * Sends the parts as one record, with descriptors beside it. Never SIGPIPE. 0; -EAGAIN (full, now
+ * or for as long as tine__record_slices says, or until a signal came), -ETOOMANYREFS (too many
+ * descriptors are under way), -EPIPE, -ECONNRESET, -ENOBUFS, -ENOMEM, -EBADF.
  */
 int tine__record_send(int fd, const struct iovec *parts, int count, const int *fds,
                       uint32_t fd_count, int flags);
 /*
- * The size of the next record, 0 at the end, or of an empty record. *fd_count: room in, descriptors received out; those
- * for which this process had no room are lost. -EAGAIN (as above); -ECONNRESET (once, when the others have
- * closed without having read all); -EBADMSG: the record was larger than the parts, and is lost.
+ * The size of the next record, 0 at the end, or of an empty record. *fd_count: room in, descriptors
+ * received out; those for which this process had no room are lost. -EAGAIN (as above); -ECONNRESET
+ * (once, when the others have closed without having read all); -EBADMSG: the record was larger than
+ * the parts, and is lost.
  */
 ssize_t tine__record_recv(int fd, const struct iovec *parts, int count, int *fds,
                           uint32_t *fd_count, int flags);

@@ -35,10 +35,11 @@
  *
  * .transport = TINE_RING: the same in shared memory. A sender needs the kernel only where somebody
  * sleeps; up to 256 KiB wait for each thread that sends (at most 1024 threads, -ENOLCK beyond); who
- * waits spins for up to 5 us first, as long as that has paid lately. A sender that has room does not learn
- * from the death of the others' last process with the next message, but looks after each 64, if nobody
- * has looked for 20 ms. Descriptors cannot go along (-EINVAL for `F` and `o`). An end has no descriptor (tine_connection_fileno); an event
- * loop gets one of tine_waitable_fd(), which costs nothing where nobody asks for it.
+ * waits spins for up to 5 us first, as long as that has paid lately. A sender that has room does
+ * not learn from the death of the others' last process with the next message, but looks after each
+ * 64, if nobody has looked for 20 ms. Descriptors cannot go along (-EINVAL for `F` and `o`). An end
+ * has no descriptor (tine_connection_fileno); an event loop gets one of tine_waitable_fd(), which
+ * costs nothing where nobody asks for it.
  */
 #ifndef TINE_PIPE_H
 #define TINE_PIPE_H
@@ -53,8 +54,8 @@ TINE_BEGIN_DECLS
 typedef struct tine_connection tine_connection;
 
 /*
- * How much of a message is checked when it is received. Always: its header, length and, over a socket,
- * number.
+ * How much of a message is checked when it is received. Always: its header, length and, over a
+ * socket, number.
  */
 enum {
     TINE_CHECK_DEFAULT = 0, /* the bytes of messages up to 4 KiB */
@@ -222,8 +223,8 @@ TINE_API TINE_CHECKED int tine_connection_send_bytes(tine_connection *connection
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   a receiver that is killed takes at most the message in hand along
- * Source:  ipc/connection.c; follows Connection.recv_bytes; differs: no maxlength: the pipe has one for
- *          all its messages
+ * Source:  ipc/connection.c; follows Connection.recv_bytes; differs: no maxlength: the pipe has one
+ *          for all its messages
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_recv_bytes(tine_connection *connection,
@@ -252,8 +253,8 @@ TINE_API TINE_CHECKED int tine_connection_recv_bytes(tine_connection *connection
  * Death:   a receiver that is killed takes the message in hand, and those that it keeps, along
  * Source:  ipc/connection.c; follows Connection.recv_bytes_into; differs: too small a buffer does
  *          not consume the message. A kept message belongs to this handle in this process alone: it
- *          does not make tine_connection_fileno() readable, wakes no other thread, and a forked child
- *          has none; there is no offset
+ *          does not make tine_connection_fileno() readable, wakes no other thread, and a forked
+ *          child has none; there is no offset
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_recv_bytes_into(tine_connection *connection,
@@ -322,8 +323,8 @@ TINE_API TINE_CHECKED int tine_connection_recv_reader(tine_connection *connectio
  * Shape:   aligned to 8 bytes. Up to 64 KiB it is copied when it is sent
  * Units:   size in bytes, timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code
- * Handle:  -EPIPE (nobody has the other end), -ETIMEDOUT, -EAGAIN (timeout 0 and no room), -EMSGSIZE
- *          (more than message_bytes_max)
+ * Handle:  -EPIPE (nobody has the other end), -ETIMEDOUT, -EAGAIN (timeout 0 and no room),
+ *          -EMSGSIZE (more than message_bytes_max)
  * Give up: -EBADF (this end only receives), -EINVAL, -ENOMEM
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
@@ -345,8 +346,8 @@ TINE_API TINE_CHECKED int tine_connection_loan(tine_connection *connection, size
  * Shape:   the first message->size bytes
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code: then nothing was sent
- * Handle:  -EPIPE (nobody has the other end), -ETIMEDOUT, -EAGAIN (timeout 0 and no room), -EMSGSIZE
- *          (more than message_bytes_max)
+ * Handle:  -EPIPE (nobody has the other end), -ETIMEDOUT, -EAGAIN (timeout 0 and no room),
+ *          -EMSGSIZE (more than message_bytes_max)
  * Give up: -EBADF (this end only receives), -EINVAL (no loan of this handle and process, or larger
  *          than that), -ENOMEM
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
@@ -361,8 +362,8 @@ TINE_API TINE_CHECKED int tine_connection_send_loan(tine_connection *connection,
 /**
  * tine_message_release - give a message back that was read where it lies, or not sent
  *
- * In:      message  of tine_connection_recv_view() or loan(), in the process that got it; zeroed, or
- *                   released already: nothing happens
+ * In:      message  of tine_connection_recv_view() or loan(), in the process that got it; zeroed,
+ *                   or released already: nothing happens
  * Out:     message  zeroed
  * Shape:   none
  * Units:   none
@@ -423,8 +424,8 @@ TINE_API TINE_CHECKED int tine_connection_fileno(const tine_connection *connecti
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: the entry, good until the connection is closed; ready at the end as well, and with a kept
- *          message
+ * Returns: the entry, good until the connection is closed; ready at the end as well, and with a
+ *          kept message
  * Handle:  none
  * Give up: none: tine_wait() refuses NULL and an end that only sends (-EBADF)
  * Blocks:  no
