@@ -28,6 +28,8 @@
  * by, the item is delivered again, before all others (LIFO and PRIORITY: in its old place); so each
  * item is done at least once, and join never waits for the dead. With .lose it is counted lost
  * instead. What comes back takes no room: there may be as many more than .maxsize or .maxbytes.
+ * A process that execs another program without having closed the queue keeps its leases while it
+ * lives.
  *
  * Whoever is killed in any of these calls holds nobody up; nor who is stopped, but in the middle of a
  * put or get by LIFO or PRIORITY, or of a larger item, for which the heap is asked: then others may
