@@ -15,6 +15,7 @@ struct dialling {
     const tine_dial_options *options;
     tine_connection *connection;
     int rc;
+    _Atomic bool over;
     pthread_t thread;
 };
 
@@ -23,6 +24,7 @@ static inline void *dial_thread(void *context)
     struct dialling *dialling = context;
 
     dialling->rc = tine_dial(&dialling->connection, dialling->address, dialling->options);
+    dialling->over = true;
     return NULL;
 }
 

@@ -161,9 +161,10 @@ TEST(accept_survives_what_fails, .loop_end = PLACES)
         fail_at(0);
         ck_assert_msg(rc == 0 || rc == -ENOMEM || rc == -ETIMEDOUT, "call %d: %d", call, rc);
         ck_assert((rc == 0) == (connection != NULL));
-        if (rc != 0 && rc != -ENOMEM)
-            (void)!tine_listener_accept(listener, TINE_MS(1), &connection);
         tine_connection_close(connection);
+        while (!dialling.over) /* a slow machine, or a pause: its dial may still be under way */
+            if (tine_listener_accept(listener, TINE_MS(2), &connection) == 0)
+                tine_connection_close(connection);
         rc = dialling_end(&dialling);
         ck_assert_msg(rc == 0 || rc == -ECONNRESET, "dial after call %d: %d", call, rc);
         if (rc == 0)

@@ -10,6 +10,7 @@
 #include <tine/log.h>
 #include <tine/time.h>
 
+#include "lib/sys.h"
 #include "tests/support/files.h"
 #include "tests/support/python.h"
 #include "tests/support/suite.h"
@@ -58,6 +59,16 @@ static void accept_python(struct python *python, tine_listener *listener,
     python_begin(python, "c = Client(%s, authkey=b'open sesame')", address);
     ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), connection), 0);
     ck_assert_str_eq(python_finish(python), "");
+}
+
+/* Until Python has an answer: it does not get in. */
+static const char *refuse(struct python *python, tine_listener *listener)
+{
+    tine_connection *connection;
+
+    while (tine__sys_poll_in(fileno(python->in), 0) == 0)
+        ck_assert_rc(tine_listener_accept(listener, TINE_MS(5), &connection), -ETIMEDOUT);
+    return python_finish(python);
 }
 
 /* We at a listener `l` of Python, which has `c` then. */
@@ -232,8 +243,7 @@ TEST(a_python_with_another_key_is_refused, .loop_end = NEWEST - OLDEST + 1)
     ck_assert_rc(tine_listener_open(&listener, NULL, &listener_options), 0);
     python_address(listener, address, sizeof address);
     python_begin(&python, "Client(%s, authkey=b'wrong')", address);
-    ck_assert_rc(tine_listener_accept(listener, TINE_MS(300), &connection), -ETIMEDOUT);
-    ck_assert_str_eq(python_finish(&python), "!AuthenticationError('digest sent was rejected')");
+    ck_assert_str_eq(refuse(&python, listener), "!AuthenticationError('digest sent was rejected')");
     accept_python(&python, listener, &connection);
     tine_connection_close(connection);
     tine_listener_close(listener);
@@ -283,8 +293,7 @@ TEST(an_old_python_is_refused_clearly, .loop_end = OLDEST - ANCIENT)
     ck_assert_rc(tine_listener_open(&listener, NULL, &listener_options), 0);
     python_address(listener, address, sizeof address);
     python_begin(&python, "Client(%s, authkey=b'open sesame')", address);
-    ck_assert_rc(tine_listener_accept(listener, TINE_MS(300), &connection), -ETIMEDOUT);
-    ck_assert_str_eq(python_finish(&python), "!AuthenticationError('digest sent was rejected')");
+    ck_assert_str_eq(refuse(&python, listener), "!AuthenticationError('digest sent was rejected')");
     ck_assert_msg(strstr(lines, "Python before 3.12") != NULL, "the log says %s", lines);
     tine_listener_close(listener);
 
