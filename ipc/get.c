@@ -41,13 +41,6 @@ static int take_next(tine_queue *queue, uint32_t party, tine__deadline deadline,
     return rc;
 }
 
-static uint64_t count(struct tine__queue_shm *shm)
-{
-    if (shm->order == TINE_FIFO)
-        return tine__fifo_count(&shm->fifo, &shm->slots);
-    return atomic_load_explicit(&shm->ranking.count, memory_order_seq_cst);
-}
-
 /*
  * A producer that is woken for each place takes the CPU from the consumer that has just made it, puts one
  * item and sleeps again. So where items are taken in quick succession it is woken when half the queue is
@@ -62,7 +55,7 @@ static bool is_worth_waking(struct tine__queue_shm *shm)
         atomic_store_explicit(&shm->taken_at, tick, memory_order_relaxed);
         return true;
     }
-    return count(shm) + tine__queue_room_worth_waking(shm) <= shm->maxsize;
+    return tine__queue_count(shm) + tine__queue_room_worth_waking(shm) <= shm->maxsize;
 }
 
 static void wake_producers(struct tine__queue_shm *shm)

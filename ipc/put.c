@@ -82,9 +82,7 @@ static bool is_worth_trying(struct tine__queue_shm *shm)
 {
     uint64_t few = tine__queue_room_worth_waking(shm) / 8;
 
-    return few == 0 || shm->order != TINE_FIFO ||
-           tine__fifo_count(&shm->fifo, &shm->slots) + few <= shm->maxsize ||
-           tine__fifo_is_shut(&shm->fifo);
+    return few == 0 || tine__queue_count(shm) + few <= shm->maxsize || tine__queue_is_shut(shm);
 }
 
 static bool spin_put(const struct putting *put, int *rc)

@@ -94,18 +94,30 @@ int tine__queue_enter(tine_queue *queue)
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
+uint64_t tine__queue_count(struct tine__queue_shm *shm)
+{
+    if (shm->order == TINE_FIFO)
+        return tine__fifo_count(&shm->fifo, &shm->slots);
+    return atomic_load_explicit(&shm->ranking.count, memory_order_seq_cst);
+}
+
+bool tine__queue_is_shut(const struct tine__queue_shm *shm)
+{
+    if (atomic_load_explicit(&shm->immediate, memory_order_seq_cst))
+        return true;
+    return shm->order == TINE_FIFO
+               ? tine__fifo_is_shut(&shm->fifo)
+               : atomic_load_explicit(&shm->ranking.shut, memory_order_seq_cst) != 0;
+}
+
 int64_t tine_queue_qsize(tine_queue *queue)
 {
-    struct tine__queue_shm *shm;
     uint64_t count;
 
     if (queue == NULL)
         return -EINVAL;
-    shm = queue->shm;
-    count = shm->order == TINE_FIFO
-                ? tine__fifo_count(&shm->fifo, &shm->slots)
-                : atomic_load_explicit(&shm->ranking.count, memory_order_seq_cst);
-    if (tine__queue_has_returned(shm))
+    count = tine__queue_count(queue->shm);
+    if (tine__queue_has_returned(queue->shm))
         count += tine__lease_count_returned(queue);
     return (int64_t)count;
 }

@@ -150,6 +150,9 @@ extern const struct tine__handle_kind tine__queue_kind;
 
 /* The caller's party; to be called first in each call. Negative: -ENOLCK, -ENOMEM. */
 int tine__queue_enter(tine_queue *queue);
+/* How many items are there, but for those that were returned. */
+uint64_t tine__queue_count(struct tine__queue_shm *shm);
+bool tine__queue_is_shut(const struct tine__queue_shm *shm);
 
 /* ---- ipc/get.c ------------------------------------------------------------------------------- */
 

@@ -11,15 +11,6 @@
 #include "ipc/charge.h"
 #include "lib/waitable.h"
 
-static bool is_shut(const struct tine__queue_shm *shm)
-{
-    if (atomic_load_explicit(&shm->immediate, memory_order_seq_cst))
-        return true;
-    return shm->order == TINE_FIFO
-               ? tine__fifo_is_shut(&shm->fifo)
-               : atomic_load_explicit(&shm->ranking.shut, memory_order_seq_cst) != 0;
-}
-
 static bool has_room(const struct tine__queue_shm *shm, uint64_t count)
 {
     return (shm->maxsize == 0 || count < shm->maxsize) &&
@@ -44,7 +35,7 @@ static int ready(const tine_waitable *waitable, bool look)
         return party;
     if (look)
         look_for_the_dead(queue);
-    if (is_shut(shm))
+    if (tine__queue_is_shut(shm))
         return (int)waitable->events;
     if (shm->order == TINE_FIFO)
         (void)tine__fifo_tail(&shm->fifo);

@@ -196,8 +196,11 @@ static int put_locked(struct tine__ranking_shm *ranking, uint32_t index, uint64_
 int tine__ranking_put(struct tine__ranking_shm *ranking, uint32_t index, uint64_t maxsize,
                       tine__deadline deadline)
 {
-    int rc = lock(ranking, deadline);
+    int rc;
 
+    if (maxsize != 0 && count_of(ranking) >= maxsize && !is_shut(ranking))
+        return -EAGAIN;
+    rc = lock(ranking, deadline);
     if (rc < 0)
         return rc;
     rc = put_locked(ranking, index, maxsize);
@@ -268,6 +271,12 @@ uint64_t tine__ranking_puts(struct tine__ranking_shm *ranking)
     puts = puts_of(ranking);
     unlock(ranking);
     return puts;
+}
+
+void tine__ranking_settle(struct tine__ranking_shm *ranking)
+{
+    if (lock(ranking, 0) == 0)
+        unlock(ranking);
 }
 
 int tine__ranking_shut(struct tine__ranking_shm *ranking)

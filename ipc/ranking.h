@@ -54,6 +54,8 @@ int tine__ranking_take(struct tine__ranking_shm *ranking, uint32_t party, uint64
                        bool returned, tine__deadline deadline, uint32_t *index, uint64_t *word);
 /* Another number after each put. */
 uint64_t tine__ranking_puts(struct tine__ranking_shm *ranking);
+/* For who has found a process dead: if that held the lock, what it left is repaired now. */
+void tine__ranking_settle(struct tine__ranking_shm *ranking);
 int tine__ranking_shut(struct tine__ranking_shm *ranking);
 
 #endif

@@ -215,6 +215,8 @@ static void sweep_party(tine_queue *queue, uint32_t party, uint64_t owner)
         for (uint32_t i = 0, n = tine__queue_slots(queue); i < n; i++)
             sweep_slot(queue, i, party, owner);
     while (has_any(queue, party) && tine__parties_is(&shm->parties, party, owner));
+    if (shm->order != TINE_FIFO)
+        tine__ranking_settle(&shm->ranking);
     say_returned(queue); /* for it may have been about to say so */
     tine__waiters_wake_all(&shm->writable);
     tine__waiters_wake_all(&shm->finished);

@@ -252,6 +252,24 @@ TEST(a_producer_killed_while_it_waits_for_room_leaves_nothing, .loop_end = ORDER
     tine_queue_close(scene.queue);
 }
 
+/* Though it may be left asleep until half the queue is free. */
+TEST(one_place_is_enough_for_a_producer_that_waits, .loop_end = ORDERS)
+{
+    struct scene scene =
+        scene_new((tine_queue_options){.order = orders[loop_index], .maxsize = 40});
+    struct child child;
+
+    for (int64_t i = 0; i < 40; i++)
+        put(scene.queue, i);
+    for (uint32_t i = 1; i <= 10; i++) {
+        child = child_start(put_into_the_full_queue, &scene);
+        gate_await(scene.gate, i);
+        ck_assert_ok(tine_queue_get_bytes(scene.queue, (char[500]){0}, 500, 0, &(size_t){0}));
+        child_join(&child);
+    }
+    tine_queue_close(scene.queue);
+}
+
 /* More processes, one after the other, than there are numbers in one chunk. */
 TEST(numbers_of_processes_are_used_again)
 {
