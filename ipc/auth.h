@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ipc/secret.h"
+#include "ipc/auth_secret.h"
 
 #define TINE__SESSION_KEY_BYTES   32
 #define TINE__SESSION_CHECK_BYTES 16

@@ -30,7 +30,7 @@
 
 #include "ipc/address.h"
 #include "ipc/connection.h"
-#include "ipc/handshake.h"
+#include "ipc/auth_handshake.h"
 #include "ipc/transport_stream.h"
 #include "lib/auto.h"
 #include "lib/fork.h"

@@ -2,39 +2,39 @@
 libtinecore_la_SOURCES += \
 	%D%/address.c %D%/address.h \
 	%D%/auth.c %D%/auth.h \
+	%D%/auth_handshake.c %D%/auth_handshake.h \
 	%D%/auth_native.c %D%/auth_native.h \
 	%D%/auth_python.c \
+	%D%/auth_secret.c %D%/auth_secret.h \
 	%D%/blocks.c %D%/blocks.h \
-	%D%/charge.c %D%/charge.h \
 	%D%/connection.c %D%/connection.h \
 	%D%/encrypt.c %D%/encrypt.h \
-	%D%/fifo.c %D%/fifo.h \
 	%D%/frame.c %D%/frame.h \
-	%D%/get.c \
 	%D%/handles.c %D%/handles.h \
-	%D%/handshake.c %D%/handshake.h \
-	%D%/item.c \
-	%D%/join.c \
 	%D%/lane.c %D%/lane.h \
-	%D%/lease.c \
 	%D%/listener.c \
-	%D%/parties.c %D%/parties.h \
 	%D%/pipe.c \
-	%D%/put.c \
 	%D%/queue.c \
+	%D%/queue_charge.c %D%/queue_charge.h \
+	%D%/queue_fifo.c %D%/queue_fifo.h \
+	%D%/queue_get.c \
 	%D%/queue_impl.h \
+	%D%/queue_item.c \
+	%D%/queue_join.c \
+	%D%/queue_lease.c \
+	%D%/queue_parties.c %D%/queue_parties.h \
+	%D%/queue_put.c \
+	%D%/queue_ranking.c %D%/queue_ranking.h \
+	%D%/queue_slots.c %D%/queue_slots.h \
+	%D%/queue_sweep.c \
 	%D%/queue_wait.c \
-	%D%/ranking.c %D%/ranking.h \
 	%D%/ring.c %D%/ring.h \
 	%D%/rpc_client.c \
 	%D%/rpc_message.c %D%/rpc_message.h \
 	%D%/rpc_peer.c %D%/rpc_peer.h \
 	%D%/rpc_request.c \
 	%D%/rpc_server.c \
-	%D%/secret.c %D%/secret.h \
-	%D%/slots.c %D%/slots.h \
 	%D%/stream.h %D%/stream_in.c %D%/stream_out.c \
-	%D%/sweep.c \
 	%D%/transport.h \
 	%D%/transport_ring.c %D%/transport_ring.h \
 	%D%/transport_socket.c %D%/transport_socket.h \

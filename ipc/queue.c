@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tine_queue: making, entering, asking, shutting down, closing. See ipc/put.c and ipc/get.c for what
+ * tine_queue: making, entering, asking, shutting down, closing. See ipc/queue_put.c and ipc/queue_get.c for what
  * it is made for.
  *
- * Items lie in the slots (ipc/slots.h); the fifo or the ranking says which comes next; ipc/lease.c and
- * ipc/sweep.c know who has what. Whoever changes something that others may wait for (an item, room,
+ * Items lie in the slots (ipc/queue_slots.h); the fifo or the ranking says which comes next; ipc/queue_lease.c and
+ * ipc/queue_sweep.c know who has what. Whoever changes something that others may wait for (an item, room,
  * shutdown) does so with a sequentially consistent step and then wakes; see shm/waiters.h.
  *
  * There is no transport by socket: the words of the slots must be the truth for leases and for what is

@@ -10,10 +10,10 @@
 #include <tine/codec.h>
 #include <tine/queue.h>
 
-#include "ipc/fifo.h"
-#include "ipc/parties.h"
-#include "ipc/ranking.h"
-#include "ipc/slots.h"
+#include "ipc/queue_fifo.h"
+#include "ipc/queue_parties.h"
+#include "ipc/queue_ranking.h"
+#include "ipc/queue_slots.h"
 #include "lib/clock.h"
 #include "lib/futex_lock.h"
 #include "lib/handle.h"
@@ -30,7 +30,7 @@
  * returned       + 1: after an item was RETURNED        takers    seq_cst
  * returned_seen  CAS: a taker that found none RETURNED  takers    seq_cst; to what `returned` was
  *                                                                 before it looked
- * charge         CAS                                    any       see ipc/charge.c
+ * charge         CAS                                    any       see ipc/queue_charge.c
  * looked         tine__look_due()                       lookers   relaxed
  * taken_at       takers, while a producer sleeps        takers    relaxed; at which tick, a hint
  * parts          see their headers
@@ -154,7 +154,7 @@ int tine__queue_enter(tine_queue *queue);
 uint64_t tine__queue_count(struct tine__queue_shm *shm);
 bool tine__queue_is_shut(const struct tine__queue_shm *shm);
 
-/* ---- ipc/get.c ------------------------------------------------------------------------------- */
+/* ---- ipc/queue_get.c ------------------------------------------------------------------------------- */
 
 /* Which item the caller has from now on: the slot's index and its word. 0, -EAGAIN, -ESHUTDOWN, … */
 int tine__queue_take(tine_queue *queue, uint32_t party, tine__deadline deadline, uint32_t *index,
@@ -163,12 +163,12 @@ int tine__queue_take(tine_queue *queue, uint32_t party, tine__deadline deadline,
 /* Drops all that is there. */
 void tine__queue_drain(tine_queue *queue, uint32_t party);
 
-/* ---- ipc/item.c ------------------------------------------------------------------------------ */
+/* ---- ipc/queue_item.c ------------------------------------------------------------------------------ */
 
 /* An item that the caller has by that word. */
 void tine__item_begin(tine_queue_item *item, tine_queue *queue, uint32_t index, uint64_t word);
 
-/* ---- ipc/lease.c ----------------------------------------------------------------------------- */
+/* ---- ipc/queue_lease.c ----------------------------------------------------------------------------- */
 
 /* A place in the list for one that will be noted, or the place is given back. 0, -ENOMEM. */
 int tine__lease_reserve(tine_queue *queue);
@@ -190,7 +190,7 @@ bool tine__lease_let_go(tine_queue *queue, const tine_queue_item *item);
 /* Frees the slot of an item that the caller has by that word. False: the lease had ended. */
 bool tine__lease_finish(tine_queue *queue, uint32_t index, uint64_t word);
 
-/* ---- ipc/sweep.c ----------------------------------------------------------------------------- */
+/* ---- ipc/queue_sweep.c ----------------------------------------------------------------------------- */
 
 /* After the item was TAKEN, if leases have an end by time. */
 void tine__lease_begin(tine_queue *queue, uint32_t index, uint64_t word);

@@ -8,7 +8,7 @@
  */
 #include "ipc/queue_impl.h"
 
-#include "ipc/charge.h"
+#include "ipc/queue_charge.h"
 #include "lib/waitable.h"
 
 static bool has_room(const struct tine__queue_shm *shm, uint64_t count)

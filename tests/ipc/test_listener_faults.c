@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "ipc/address.h"
-#include "ipc/secret.h"
+#include "ipc/auth_secret.h"
 #include "lib/sys.h"
 #include "lib/sys_poll.h"
 #include "tests/ipc/meet.h"

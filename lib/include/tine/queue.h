@@ -135,7 +135,7 @@ TINE_API void tine_queue_close(tine_queue *queue);
  * Blocks:  only while there are .maxsize items or .maxbytes bytes, at most timeout_ns
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   killed in the call: the item is in the queue or nowhere
- * Source:  ipc/put.c; follows Queue.put; differs: visible to all when it returns
+ * Source:  ipc/queue_put.c; follows Queue.put; differs: visible to all when it returns
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_put(tine_queue *queue, int64_t timeout_ns, const char *format,
@@ -156,7 +156,7 @@ TINE_API TINE_CHECKED int tine_queue_put(tine_queue *queue, int64_t timeout_ns, 
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   as tine_queue_put
- * Source:  ipc/put.c; follows Queue.put_nowait
+ * Source:  ipc/queue_put.c; follows Queue.put_nowait
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_put_nowait(tine_queue *queue, const char *format, ...);
@@ -178,7 +178,7 @@ TINE_API TINE_CHECKED int tine_queue_put_nowait(tine_queue *queue, const char *f
  * Blocks:  as tine_queue_put
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   as tine_queue_put
- * Source:  ipc/put.c; follows queue.PriorityQueue.put of a tuple; differs: equals stay in order
+ * Source:  ipc/queue_put.c; follows queue.PriorityQueue.put of a tuple; differs: equals stay in order
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_put_priority(tine_queue *queue, int64_t priority,
@@ -201,7 +201,7 @@ TINE_API TINE_CHECKED int tine_queue_put_priority(tine_queue *queue, int64_t pri
  * Blocks:  as tine_queue_put
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   as tine_queue_put
- * Source:  ipc/put.c
+ * Source:  ipc/queue_put.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_put_bytes(tine_queue *queue, const void *bytes, size_t size,
@@ -223,7 +223,7 @@ TINE_API TINE_CHECKED int tine_queue_put_bytes(tine_queue *queue, const void *by
  * Blocks:  as tine_queue_put
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   killed in the call: some first ones are in the queue
- * Source:  ipc/put.c
+ * Source:  ipc/queue_put.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_put_many(tine_queue *queue, const tine_queue_message *messages,
@@ -246,7 +246,7 @@ TINE_API TINE_CHECKED int tine_queue_put_many(tine_queue *queue, const tine_queu
  * Blocks:  yes, at most timeout_ns
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   killed in the call: the item stays, or is gone; with .joinable it is delivered again
- * Source:  ipc/get.c; follows Queue.get; differs: an item that does not fit stays
+ * Source:  ipc/queue_get.c; follows Queue.get; differs: an item that does not fit stays
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_get(tine_queue *queue, int64_t timeout_ns, const char *format,
@@ -266,7 +266,7 @@ TINE_API TINE_CHECKED int tine_queue_get(tine_queue *queue, int64_t timeout_ns, 
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   as tine_queue_get
- * Source:  ipc/get.c; follows Queue.get_nowait
+ * Source:  ipc/queue_get.c; follows Queue.get_nowait
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_get_nowait(tine_queue *queue, const char *format, ...);
@@ -287,7 +287,7 @@ TINE_API TINE_CHECKED int tine_queue_get_nowait(tine_queue *queue, const char *f
  * Blocks:  yes, at most timeout_ns
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   as tine_queue_get
- * Source:  ipc/get.c
+ * Source:  ipc/queue_get.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_get_bytes(tine_queue *queue, void *buffer, size_t room,
@@ -307,7 +307,7 @@ TINE_API TINE_CHECKED int tine_queue_get_bytes(tine_queue *queue, void *buffer, 
  * Blocks:  yes, at most timeout_ns
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   as tine_queue_get
- * Source:  ipc/get.c
+ * Source:  ipc/queue_get.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_get_item(tine_queue *queue, int64_t timeout_ns,
@@ -328,7 +328,7 @@ TINE_API TINE_CHECKED int tine_queue_get_item(tine_queue *queue, int64_t timeout
  * Blocks:  yes, at most timeout_ns
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   as tine_queue_get, for all of them
- * Source:  ipc/get.c
+ * Source:  ipc/queue_get.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_get_many(tine_queue *queue, tine_queue_item **items,
@@ -349,7 +349,7 @@ TINE_API TINE_CHECKED int tine_queue_get_many(tine_queue *queue, tine_queue_item
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   killed in the call: the item is done, or delivered again
- * Source:  ipc/lease.c; follows JoinableQueue.task_done; differs: at most as often as items were got
+ * Source:  ipc/queue_lease.c; follows JoinableQueue.task_done; differs: at most as often as items were got
  * Since:   0.1
  */
 TINE_API int tine_queue_task_done(tine_queue *queue);
@@ -368,7 +368,7 @@ TINE_API int tine_queue_task_done(tine_queue *queue);
  * Blocks:  yes, at most timeout_ns
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   what a dead consumer had goes back into the queue within 100 ms, or is counted lost
- * Source:  ipc/join.c; follows JoinableQueue.join; differs: never hangs on the dead
+ * Source:  ipc/queue_join.c; follows JoinableQueue.join; differs: never hangs on the dead
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_join(tine_queue *queue, int64_t timeout_ns, uint64_t *lost);
@@ -387,7 +387,7 @@ TINE_API TINE_CHECKED int tine_queue_join(tine_queue *queue, int64_t timeout_ns,
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   killed with one: it is gone
- * Source:  ipc/join.c
+ * Source:  ipc/queue_join.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_dead_letters(tine_queue *queue, tine_queue_item **items,
@@ -482,7 +482,7 @@ TINE_API int tine_queue_shutdown(tine_queue *queue, int immediate);
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal yes
  * Death:   none
- * Source:  ipc/item.c
+ * Source:  ipc/queue_item.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED const void *tine_queue_item_bytes(const tine_queue_item *item, size_t *size);
@@ -501,7 +501,7 @@ TINE_API TINE_CHECKED const void *tine_queue_item_bytes(const tine_queue_item *i
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   none
- * Source:  ipc/item.c
+ * Source:  ipc/queue_item.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_item_unpack(const tine_queue_item *item, const char *format,
@@ -520,7 +520,7 @@ TINE_API TINE_CHECKED int tine_queue_item_unpack(const tine_queue_item *item, co
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal yes
  * Death:   none
- * Source:  ipc/item.c
+ * Source:  ipc/queue_item.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int64_t tine_queue_item_priority(const tine_queue_item *item);
@@ -538,7 +538,7 @@ TINE_API TINE_CHECKED int64_t tine_queue_item_priority(const tine_queue_item *it
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal yes
  * Death:   none
- * Source:  ipc/item.c
+ * Source:  ipc/queue_item.c
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_item_deliveries(const tine_queue_item *item);
@@ -556,7 +556,7 @@ TINE_API TINE_CHECKED int tine_queue_item_deliveries(const tine_queue_item *item
  * Blocks:  no
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   killed in the call: the item is done, or delivered again
- * Source:  ipc/item.c
+ * Source:  ipc/queue_item.c
  * Since:   0.1
  */
 TINE_API int tine_queue_item_done(tine_queue_item *item);
@@ -574,7 +574,7 @@ TINE_API int tine_queue_item_done(tine_queue_item *item);
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   what a dead process had is given back by others
- * Source:  ipc/item.c
+ * Source:  ipc/queue_item.c
  * Since:   0.1
  */
 TINE_API void tine_queue_item_free(tine_queue_item *item);

@@ -12,13 +12,13 @@
  * changes it; one that is stopped there is noticed by the next look, which goes through the slots.
  *
  * Whoever sleeps looks for the dead every TINE__LOOK_NS. Any number may sweep at the same time, be
- * killed or stopped over it: see ipc/parties.c.
+ * killed or stopped over it: see ipc/queue_parties.c.
  */
 #include "ipc/queue_impl.h"
 
 #include <errno.h>
 
-#include "ipc/charge.h"
+#include "ipc/queue_charge.h"
 
 #define LOOK_SLOTS  65536 /* that one look goes through */
 #define EXPIRY_TAG  48    /* bits 48-63: of the generation; below: ns >> EXPIRY_UNIT */

@@ -5,7 +5,7 @@
  * Taking an item makes its word TAKEN by a party, in one CAS, so there is no instant at which an item has been
  * received and its lease not recorded. A lease ends by one CAS of the same word: done by the holder
  * (or for it, by one that holds none), or given back by whoever finds the holder dead or its time over
- * (ipc/sweep.c). The loser of the two sees a word of another generation.
+ * (ipc/queue_sweep.c). The loser of the two sees a word of another generation.
  *
  *     TAKEN → FREE         done; the payload is in the slot
  *     TAKEN → DONE → FREE  done; the payload is in a block, or somebody still reads it

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef TINE_IPC_FIFO_H
-#define TINE_IPC_FIFO_H
+#ifndef TINE_IPC_QUEUE_FIFO_H
+#define TINE_IPC_QUEUE_FIFO_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ipc/slots.h"
+#include "ipc/queue_slots.h"
 
 /*
  * First in, first out: rings of cells that name slots, for any number of producers and consumers.
  * Lock-free: whoever is killed or stopped between any two instructions holds nobody up. See
- * ipc/fifo.c for the argument.
+ * ipc/queue_fifo.c for the argument.
  *
  * A cell is one word: the round in which it was last written (bits 32-63; 0: never) and what it names
  * (0-31): slot + 1, or one of these.

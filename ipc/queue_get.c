@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ipc/charge.h"
+#include "ipc/queue_charge.h"
 #include "lib/codec.h"
 #include "shm/pollable.h"
 #include "shm/watch.h"

@@ -4,7 +4,7 @@
  * it at once; a peer whose socket does not is given up. Nothing is read beyond the handshake, so
  * the bytes of the first message stay in the kernel for the connection.
  */
-#include "ipc/handshake.h"
+#include "ipc/auth_handshake.h"
 
 #include <errno.h>
 #include <sys/socket.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef TINE_IPC_SECRET_H
-#define TINE_IPC_SECRET_H
+#ifndef TINE_IPC_AUTH_SECRET_H
+#define TINE_IPC_AUTH_SECRET_H
 
 #include <stddef.h>
 

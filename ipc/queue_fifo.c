@@ -32,7 +32,7 @@
  * maxsize: at the CAS of cell p, p is the tail, and the head is where it was read or further. So
  * their distance is an upper bound of how many are there, and never is one too many let in.
  */
-#include "ipc/fifo.h"
+#include "ipc/queue_fifo.h"
 
 #include <errno.h>
 #include <string.h>

@@ -11,7 +11,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "ipc/charge.h"
+#include "ipc/queue_charge.h"
 #include "shm/pollable.h"
 #include "shm/watch.h"
 #include "lib/codec.h"
@@ -103,7 +103,7 @@ static bool spin_put(const struct putting *put, int *rc)
 }
 
 /*
- * Until woken. A consumer may have let it sleep although there is some room (see ipc/get.c): so the first
+ * Until woken. A consumer may have let it sleep although there is some room (see ipc/queue_get.c): so the first
  * sleep, and that after each wake-up, is a short one.
  */
 static int sleep_for_room(const struct putting *put, uint32_t turn, bool woken)

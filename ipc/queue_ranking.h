@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef TINE_IPC_RANKING_H
-#define TINE_IPC_RANKING_H
+#ifndef TINE_IPC_QUEUE_RANKING_H
+#define TINE_IPC_QUEUE_RANKING_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ipc/slots.h"
+#include "ipc/queue_slots.h"
 #include "lib/clock.h"
 #include "shm/robust.h"
 
 /*
  * Items by rank, smallest priority first: a binary heap of slots under a robust lock. Among equals the
- * first put comes first, or with `lifo` the last. See ipc/ranking.c for what a death under the
+ * first put comes first, or with `lifo` the last. See ipc/queue_ranking.c for what a death under the
  * lock means.
  */
 struct tine__rank_shm {

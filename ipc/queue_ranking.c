@@ -12,7 +12,7 @@
  *
  * A stopped holder stops the others here, other than in the fifo, but for no longer than their timeouts.
  */
-#include "ipc/ranking.h"
+#include "ipc/queue_ranking.h"
 
 #include <errno.h>
 #include <string.h>

@@ -7,7 +7,7 @@
  *
  * Private to the process. The handle itself holds no part of the key.
  */
-#include "ipc/secret.h"
+#include "ipc/auth_secret.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef TINE_IPC_HANDSHAKE_H
-#define TINE_IPC_HANDSHAKE_H
+#ifndef TINE_IPC_AUTH_HANDSHAKE_H
+#define TINE_IPC_AUTH_HANDSHAKE_H
 
 #include "ipc/auth.h"
 #include "lib/clock.h"

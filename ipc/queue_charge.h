@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef TINE_IPC_CHARGE_H
-#define TINE_IPC_CHARGE_H
+#ifndef TINE_IPC_QUEUE_CHARGE_H
+#define TINE_IPC_QUEUE_CHARGE_H
 
 #include "ipc/queue_impl.h"
 
-/* The bytes that the items in a queue have together, for .maxbytes; see ipc/charge.c. */
+/* The bytes that the items in a queue have together, for .maxbytes; see ipc/queue_charge.c. */
 
 /* Charges the item in the caller's slot, unless it is charged already. False: that is too much. */
 bool tine__charge(struct tine__queue_shm *shm, struct tine__slot_shm *slot);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef TINE_IPC_SLOTS_H
-#define TINE_IPC_SLOTS_H
+#ifndef TINE_IPC_QUEUE_SLOTS_H
+#define TINE_IPC_QUEUE_SLOTS_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -14,7 +14,7 @@
  *
  *     bits 0-3    state
  *          4      watched: somebody who joins wants to know when this slot is done
- *          5-16   party: number of the process that has it, 0 none (ipc/parties.h)
+ *          5-16   party: number of the process that has it, 0 none (ipc/queue_parties.h)
  *          17-24  deliveries: how often the item was taken, at most 255
  *          25-63  generation: one more with each change, so that a stale CAS fails
  *
@@ -58,9 +58,9 @@ enum {
  * ticket    the filler; whoever ranks it        takers, sweepers   published by the word or the cell
  * block     the filler; whoever empties it      the owner          published by the word; taken by an
  *                                                                  exchange with 0 before it is freed
- * expiry    the taker, lookers                  lookers            see ipc/lease.c
+ * expiry    the taker, lookers                  lookers            see ipc/queue_lease.c
  * charged   the filler; exchange: the taker     recounts           relaxed
- * lost      CAS: whoever counts a loss          whoever sums up    see ipc/lease.c
+ * lost      CAS: whoever counts a loss          whoever sums up    see ipc/queue_lease.c
  * the rest  the filler                          the owner          published by the word
  */
 struct tine__slot_shm {

@@ -9,7 +9,7 @@
  * take may then give back what is counted no more; so the limit can be exceeded by as much as that item
  * has, until the next count.
  */
-#include "ipc/charge.h"
+#include "ipc/queue_charge.h"
 
 #define CHARGE_BYTES  (((uint64_t)1 << 41) - 1) /* of the word; above it, how often it has changed */
 #define CHARGE_CHANGE ((uint64_t)1 << 41)

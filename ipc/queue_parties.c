@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Numbers of processes; see ipc/parties.h.
+ * Numbers of processes; see ipc/queue_parties.h.
  *
  * Several may sweep the same dead one at once, or one of them may be stopped over it: before each change
  * of an item it asks whether the number is still the dead one's, the change fails if the item has changed
@@ -8,7 +8,7 @@
  * succeeds nothing bears the number any more, because its process could take nothing new, and this
  * sweep has seen all there was.
  */
-#include "ipc/parties.h"
+#include "ipc/queue_parties.h"
 
 #include <errno.h>
 

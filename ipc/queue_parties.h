@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef TINE_IPC_PARTIES_H
-#define TINE_IPC_PARTIES_H
+#ifndef TINE_IPC_QUEUE_PARTIES_H
+#define TINE_IPC_QUEUE_PARTIES_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of a queue's items; see ipc/slots.h for its words.
+ * The table of a queue's items; see ipc/queue_slots.h for its words.
  *
  * Nothing is kept beside the words: no list of free slots, no counts. Whoever needs a free slot looks
  * at a few and takes the first by CAS. In a queue slots are freed in about the order in which they
@@ -10,7 +10,7 @@
  * payload is copied, so a death loses a block only in the few instructions between tine_alloc and that
  * store. Blocks are not kept with the slots: the heap hands warm ones out again, to all of its users.
  */
-#include "ipc/slots.h"
+#include "ipc/queue_slots.h"
 
 #include <errno.h>
 #include <string.h>
