@@ -702,6 +702,7 @@ TEST(strangers_get_no_references, .loop_end = WAYS)
 {
     tine_any_function *function = NULL;
     tine_connection *a, *b, *other = NULL;
+    void *pointer = NULL;
     int fd = -1;
 
     meet_somehow(loop_index, &a, &b);
@@ -714,6 +715,9 @@ TEST(strangers_get_no_references, .loop_end = WAYS)
     ck_assert_int_lt(tine_connection_recv(b, TINE_FOREVER, "F", &fd), 0);
     ck_assert_rc(tine_connection_send_bytes(a, "\xd7\x04\0\0\0\0\0\0\0\0", 10, TINE_FOREVER), 0);
     ck_assert_int_lt(tine_connection_recv(b, TINE_FOREVER, "oc", &other), 0);
+    ck_assert_rc(tine_connection_send_bytes(a, "\xd7\x01\0\0\0\0\0\0\0\0", 10, TINE_FOREVER), 0);
+    ck_assert_rc(tine_connection_recv(b, TINE_FOREVER, "p", &pointer), -EINVAL);
+    ck_assert_ptr_null(pointer);
     ck_assert_ptr_null(function);
     ck_assert_ptr_null(other);
     ck_assert_int_eq(fd, -1);

@@ -172,7 +172,7 @@ TINE_API TINE_CHECKED int tine_connection_send(tine_connection *connection, int6
  *          (timeout 0 and no message); TINE_EFORMAT, -ERANGE (another shape: the message is gone);
  *          -EMFILE (no room here for its descriptors: it is gone)
  * Give up: TINE_ECHECKSUM, -EPROTO (it came damaged: it is gone), -EBADF (this end only sends),
- *          -EINVAL, -ENOMEM, -ELOOP
+ *          -EINVAL (also `p`, `c`, `F` and `o` from outside of the family), -ENOMEM, -ELOOP
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   a receiver that is killed takes at most the message in hand along
