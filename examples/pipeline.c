@@ -275,8 +275,8 @@ int main(int argc, char **argv)
 {
     bool serial = argc > 1 && strcmp(argv[1], "--serial") == 0;
     int kills = argc > 1 && strncmp(argv[1], "--kill=", 7) == 0 ? atoi(argv[1] + 7) : 0;
-    struct queues queues;
-    tine_dict *totals;
+    struct queues queues = {0};
+    tine_dict *totals = NULL;
     int rc = open_all(&queues, &totals, serial);
 
     /* Blocks of the i-th file have the numbers from i * 4096 on. */
@@ -288,6 +288,10 @@ int main(int argc, char **argv)
         rc = merge(&queues, totals);
     if (rc == 0)
         rc = print(totals);
+    tine_queue_close(queues.files);
+    tine_queue_close(queues.blocks);
+    tine_queue_close(queues.counts);
+    tine_dict_close(totals);
     if (rc < 0)
         fprintf(stderr, "pipeline: %s\n", tine_strerror(rc));
     return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
