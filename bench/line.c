@@ -174,6 +174,8 @@ static int seconds_per_message(const struct bench_pass *pass, struct line *line,
     rc = measure_open(pass, line, value);
     if (line->way->close != NULL)
         line->way->close(line);
+    for (int i = 0; i < 2; i++)
+        tine_connection_close(line->handles[i]);
     free(line->room);
     *value /= (double)pass->n;
     return rc;
