@@ -481,18 +481,48 @@ bool tine__address_is_local(int fd)
     return address.ss_family == AF_UNIX || is_loopback(&address);
 }
 
-int tine__address_peer_user(int fd, uid_t *user)
+static int peer_credentials(int fd, struct ucred *peer)
 {
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-    struct ucred peer;
-    socklen_t size = sizeof address, peer_size = sizeof peer;
+    socklen_t size = sizeof address, peer_size = sizeof *peer;
 
     if (getsockname(fd, (struct sockaddr *)&address, &size) < 0)
         return -errno;
     if (address.ss_family != AF_UNIX)
         return -ENOTSUP;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) < 0)
-        return -errno;
-    *user = peer.uid;
-    return 0;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &peer_size) < 0 ? -errno : 0;
+}
+
+int tine__address_peer_user(int fd, uid_t *user)
+{
+    struct ucred peer;
+    int rc = peer_credentials(fd, &peer);
+
+    if (rc == 0)
+        *user = peer.uid;
+    return rc;
+}
+
+static uint64_t peer_host(int fd)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address;
+    socklen_t size = sizeof address;
+    uint64_t network;
+
+    if (getpeername(fd, (struct sockaddr *)&address, &size) < 0)
+        return 0;
+    if (address.ss_family == AF_INET)
+        return ((const struct sockaddr_in *)&address)->sin_addr.s_addr;
+    if (address.ss_family != AF_INET6)
+        return 0;
+    memcpy(&network, six->sin6_addr.s6_addr, sizeof network);
+    return network;
+}
+
+uint64_t tine__address_peer(int fd)
+{
+    struct ucred peer;
+
+    return peer_credentials(fd, &peer) == 0 ? (uint64_t)peer.pid : peer_host(fd);
 }

@@ -64,5 +64,10 @@ void tine__address_text(int fd, bool peer, char text[TINE__ADDRESS_TEXT]);
 bool tine__address_is_local(int fd);
 /* The other end's user, on an AF_UNIX socket. -ENOTSUP on others. */
 int tine__address_peer_user(int fd, uid_t *user);
+/*
+ * A number for who is at the other end: of an AF_UNIX socket the process that connected, of TCP the
+ * host; of IPv6 its network of 64 bits, within which a host takes any address it likes.
+ */
+uint64_t tine__address_peer(int fd);
 
 #endif

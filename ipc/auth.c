@@ -61,6 +61,7 @@ void *tine__auth_space(struct tine__auth *auth, size_t *room)
 
 int tine__auth_received(struct tine__auth *auth, size_t count)
 {
+    auth->heard = true;
     auth->in_size += (uint32_t)count;
     if (auth->verdict < 0)
         return auth->verdict;

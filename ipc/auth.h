@@ -66,6 +66,7 @@ struct tine__auth {
     enum tine__auth_state state;
     int verdict;
     uint32_t in_size, in_wanted, out_size, out_sent, transcript_size;
+    bool heard;        /* the peer has said something */
     bool length_known; /* Python: in[] holds a length, and now its message comes */
     uint8_t in[TINE__AUTH_BYTES];
     uint8_t out[2 * TINE__AUTH_BYTES];

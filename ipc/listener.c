@@ -4,8 +4,8 @@
  *
  * accept() serves all clients that are not known yet, while it waits: each is an arrival with its
  * own handshake and deadline, and an epoll set tells which has said something. Nothing here waits
- * for one of them. There are at most ARRIVALS; who comes then replaces the oldest. So what
- * strangers can cost is bounded, and who answers promptly gets in between any number of those who
+ * for one of them. There are at most ARRIVALS; who comes then replaces one of them, see first_to_yield().
+ * So what strangers can cost is bounded, and who answers gets in between any number of those who
  * don't. Between two calls of accept the arrivals rest; the epoll set is readable when one of them,
  * or a new one, is worth a call.
  *
@@ -69,7 +69,7 @@ struct terms {
 /* A client whose handshake is under way. */
 struct arrival {
     int fd; /* -1: none */
-    uint64_t number;
+    uint64_t number, peer;
     tine__deadline deadline, grace;
     struct tine__auth auth;
 };
@@ -238,14 +238,39 @@ static struct arrival *free_place(tine_listener *listener)
     return NULL;
 }
 
-static struct arrival *oldest(tine_listener *listener)
+static unsigned places_of(const tine_listener *listener, uint64_t peer)
 {
-    struct arrival *oldest = &listener->arrivals[0];
+    unsigned places = 0;
+
+    for (int i = 0; i < ARRIVALS; i++)
+        places += listener->arrivals[i].peer == peer;
+    return places;
+}
+
+/* Whether a gives way before b. */
+static bool yields(const tine_listener *listener, const struct arrival *a, const struct arrival *b)
+{
+    unsigned places_a = places_of(listener, a->peer), places_b = places_of(listener, b->peer);
+
+    if (places_a != places_b)
+        return places_a > places_b;
+    if (a->auth.heard != b->auth.heard)
+        return !a->auth.heard;
+    return a->number < b->number;
+}
+
+/*
+ * Who gives way when all places are taken: one of the peer that has most of them, so that a crowd
+ * pushes out its own, however slow the others are; of these one that has said nothing; the oldest.
+ */
+static struct arrival *first_to_yield(tine_listener *listener)
+{
+    struct arrival *first = &listener->arrivals[0];
 
     for (int i = 1; i < ARRIVALS; i++)
-        if (listener->arrivals[i].number < oldest->number)
-            oldest = &listener->arrivals[i];
-    return oldest;
+        if (yields(listener, &listener->arrivals[i], first))
+            first = &listener->arrivals[i];
+    return first;
 }
 
 /* 1: *connection is there, 0: not (yet), negative: it cannot be had. */
@@ -280,6 +305,7 @@ static int place(tine_listener *listener, int fd, struct arrival **place)
     arrival = free_place(listener); /* make_room() has seen to it */
     arrival->fd = fd;
     arrival->number = listener->came++;
+    arrival->peer = tine__address_peer(fd);
     arrival->deadline = tine__deadline_after(listener->handshake_timeout_ns);
     arrival->grace = tine__deadline_after(GRACE_NS);
     rc = begin_handshake(&arrival->auth, &listener->terms, fd, true);
@@ -321,19 +347,19 @@ static void end_pause(tine_listener *listener)
 /* For one more. False: there is none; or all who are there are so new that it waits. */
 static bool make_room(tine_listener *listener)
 {
-    struct arrival *last;
+    struct arrival *first;
 
     if (free_place(listener) != NULL)
         return true;
     if (tine__sys_poll_in(listener->fd, 0) <= 0)
         return false;
-    last = oldest(listener);
-    if (!tine__deadline_passed(last->grace)) {
+    first = first_to_yield(listener);
+    if (!tine__deadline_passed(first->grace)) {
         listener->crowded = true;
-        pause_until(listener, last->grace);
+        pause_until(listener, first->grace);
         return false;
     }
-    drop_saying(listener, last, "others came, and it had not finished its handshake");
+    drop_saying(listener, first, "others came, and it had not finished its handshake");
     return true;
 }
 

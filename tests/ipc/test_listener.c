@@ -468,7 +468,8 @@ TEST(other_users_stay_out, .loop_end = 2)
 
 /* ---- clients that do not behave -------------------------------------------------------------- */
 
-#define CROWD 40
+#define CROWD  40
+#define PLACES 16 /* of a listener, for those who are not known yet */
 
 TEST(who_says_nothing_delays_nobody, .loop_end = 2)
 {
@@ -484,7 +485,7 @@ TEST(who_says_nothing_delays_nobody, .loop_end = 2)
     for (int i = 0; i < 5; i++)
         check_well(listener, &dial);
     ck_assert_logged("others came");
-    for (int i = 0; i < CROWD - 16; i++)
+    for (int i = 0; i < CROWD - PLACES; i++)
         await_end(mute[i]);
     for (int i = 0; i < CROWD; i++)
         close(mute[i]);
@@ -523,6 +524,94 @@ TEST(a_flood_of_the_mute_keeps_nobody_out, .loop_end = 2)
     child_kill(&child);
     tine_listener_close(listener);
     samples_end(&samples);
+}
+
+struct crowd {
+    tine_listener *listener;
+    struct gate *gate;
+};
+
+static void crowd(void *context)
+{
+    struct crowd *crowd = context;
+
+    gate_await(crowd->gate, 1);
+    for (int i = 0; i < CROWD; i++)
+        (void)stranger(crowd->listener);
+    pause();
+}
+
+static unsigned times_logged(const char *words)
+{
+    unsigned count = 0;
+
+    for (const char *at = lines; (at = strstr(at, words)) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* Until they have all come in after one other, and those that are too many are gone again. */
+static void serve_crowd(tine_listener *listener)
+{
+    while (times_logged("others came") < CROWD + 1 - PLACES)
+        accept_nobody(listener, TINE_MS(20));
+}
+
+static bool is_dropped(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLRDHUP};
+
+    ck_assert_ok(poll(&poll_fd, 1, 0));
+    return poll_fd.revents != 0;
+}
+
+/* However slow: who came alone stays, and those go that have all other places, of one process. */
+TEST(a_crowd_pushes_out_its_own, .loop_end = 2)
+{
+    tine_listener_options options = {KEY, .protocol = loop_index,
+                                     .handshake_timeout_ns = TINE_SEC(60)};
+    struct crowd of_one = {.gate = gate_new()};
+    tine_listener *listener;
+    struct child child;
+    int slow;
+
+    log_begin();
+    ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);
+    of_one.listener = listener;
+    child =
+        child_start(crowd, &of_one); /* first: a copy of the accepted socket would hold it open */
+    slow = stranger(listener);
+    accept_nobody(listener, TINE_MS(20));
+    gate_raise(of_one.gate);
+    serve_crowd(listener);
+    ck_assert(!is_dropped(slow));
+    child_kill(&child);
+    close(slow);
+    tine_listener_close(listener);
+}
+
+/* Of one host, where the listener cannot tell processes apart. */
+TEST(the_mute_are_dropped_before_those_who_speak, .loop_end = 2)
+{
+    tine_listener_options options = {KEY, .protocol = loop_index,
+                                     .handshake_timeout_ns = TINE_SEC(60)};
+    tine_listener *listener;
+    int slow, mute[CROWD];
+
+    log_begin();
+    ck_assert_rc(tine_listener_open(&listener, "tcp://127.0.0.1:0", &options), 0);
+    slow = stranger(listener);
+    ck_assert_int_eq(send(slow, "\0", 1, MSG_NOSIGNAL), 1);
+    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(20)), 1);
+    accept_nobody(listener, TINE_MS(20));
+    for (int i = 0; i < CROWD; i++)
+        mute[i] = stranger(listener);
+    serve_crowd(listener);
+    ck_assert(!is_dropped(slow));
+    for (int i = 0; i < CROWD; i++)
+        close(mute[i]);
+    close(slow);
+    tine_listener_close(listener);
 }
 
 /* Whoever leaves the waiting to a loop of its own is woken for what is late, too. */

@@ -136,8 +136,9 @@ TINE_API TINE_CHECKED int tine_listener_open(tine_listener **listener, const cha
  * Returns: 0, or a negative code
  * Handle:  -ETIMEDOUT, -EAGAIN
  * Give up: -EINVAL (NULL), -ENOMEM (the client is dropped), TINE_EFORKED
- * Blocks:  at most timeout_ns; handshakes of up to 16 clients go on meanwhile, of more the oldest
- *          is dropped. Where descriptors or memory run out it goes on after 100 ms.
+ * Blocks:  at most timeout_ns; handshakes of up to 16 clients go on meanwhile. Of more, one is
+ *          dropped of the process (TCP: the host) that has most, rather one that said nothing, the
+ *          oldest of these, but none within its first 10 ms. Where descriptors or memory run out it goes on after 100 ms.
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   a client that dies in its handshake is dropped; one that dies later leaves a connection
  *          that ends
