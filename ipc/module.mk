@@ -8,11 +8,13 @@ libtinecore_la_SOURCES += \
 	%D%/auth_secret.c %D%/auth_secret.h \
 	%D%/blocks.c %D%/blocks.h \
 	%D%/connection.c %D%/connection.h \
+	%D%/dial.c \
 	%D%/encrypt.c %D%/encrypt.h \
 	%D%/frame.c %D%/frame.h \
 	%D%/handles.c %D%/handles.h \
 	%D%/lane.c %D%/lane.h \
-	%D%/listener.c \
+	%D%/listener.c %D%/listener_impl.h \
+	%D%/listener_accept.c \
 	%D%/pipe.c \
 	%D%/queue.c \
 	%D%/queue_charge.c %D%/queue_charge.h \
@@ -35,6 +37,7 @@ libtinecore_la_SOURCES += \
 	%D%/rpc_request.c \
 	%D%/rpc_server.c \
 	%D%/stream.h %D%/stream_in.c %D%/stream_out.c \
+	%D%/terms.c %D%/terms.h \
 	%D%/transport.h \
 	%D%/transport_ring.c %D%/transport_ring.h \
 	%D%/transport_socket.c %D%/transport_socket.h \

@@ -4,11 +4,22 @@
 #define TINE_TESTS_IPC_MEET_H
 
 #include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include <tine/listener.h>
 #include <tine/time.h>
 
 #include "tests/support/suite.h"
+
+/* An abstract address that no other test uses at the same time. */
+static inline const char *own_address(void)
+{
+    static char address[64];
+
+    snprintf(address, sizeof address, "unix:@tine-test-%d", (int)getpid());
+    return address;
+}
 
 struct dialling {
     const char *address;

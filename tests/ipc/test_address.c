@@ -14,6 +14,7 @@
 #include <tine/time.h>
 
 #include "lib/sys.h"
+#include "tests/ipc/meet.h"
 #include "tests/support/children.h"
 #include "tests/support/files.h"
 #include "tests/support/suite.h"
@@ -243,7 +244,7 @@ TEST(where_nobody_is_nobody_answers)
     files_begin(&files);
     ck_assert_rc(connect_to(unix_path(files_path(&files, "s")), TINE_FOREVER), -ENOENT);
     ck_assert_rc(connect_to(unix_path(files_path(&files, "no/s")), TINE_FOREVER), -ENOENT);
-    ck_assert_rc(connect_to("unix:@tine-test-nobody", TINE_FOREVER), -ECONNREFUSED);
+    ck_assert_rc(connect_to(own_address(), TINE_FOREVER), -ECONNREFUSED);
     files_end(&files);
 }
 
@@ -278,7 +279,7 @@ TEST(a_free_port_has_a_number, .loop_end = 2)
 /* A listener that accepts nobody lets the kernel's queue run full. */
 TEST(a_dial_keeps_its_deadline, .loop_end = 2)
 {
-    const char *any = loop_index == 0 ? "unix:@tine-test-full" : "tcp://127.0.0.1:0";
+    const char *any = loop_index == 0 ? own_address() : "tcp://127.0.0.1:0";
     char text[TINE__ADDRESS_TEXT];
     struct tine__address_file file;
     struct tine__address address;

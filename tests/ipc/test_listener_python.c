@@ -11,6 +11,7 @@
 #include <tine/time.h>
 
 #include "lib/sys.h"
+#include "tests/ipc/meet.h"
 #include "tests/support/files.h"
 #include "tests/support/python.h"
 #include "tests/support/suite.h"
@@ -153,7 +154,7 @@ TEST(a_python_comes_to_our_listener, .loop_end = 3 * (NEWEST - OLDEST + 1))
     snprintf(address, sizeof address, "unix:%s", files_path(&files, "s"));
     ck_assert_rc(tine_listener_open(&listener,
                                     loop_index % 3 == 0   ? address
-                                    : loop_index % 3 == 1 ? "unix:@tine-test-python"
+                                    : loop_index % 3 == 1 ? own_address()
                                                           : "tcp://127.0.0.1:0",
                                     &listener_options),
                  0);

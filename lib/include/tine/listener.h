@@ -142,8 +142,8 @@ TINE_API TINE_CHECKED int tine_listener_open(tine_listener **listener, const cha
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   a client that dies in its handshake is dropped; one that dies later leaves a connection
  *          that ends
- * Source:  ipc/listener.c; follows Listener.accept of Python; differs: no client delays another,
- *          and those who fail are not the caller's concern
+ * Source:  ipc/listener_accept.c; follows Listener.accept of Python; differs: no client delays
+ *          another, and those who fail are not the caller's concern
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_listener_accept(tine_listener *listener, int64_t timeout_ns,
@@ -241,7 +241,7 @@ TINE_API void tine_listener_close(tine_listener *listener);
  * Blocks:  at most .timeout_ns; a host name as long as the resolver takes
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   a listener that dies meanwhile: -ECONNREFUSED or -ECONNRESET
- * Source:  ipc/listener.c; follows multiprocessing.connection.Client of Python
+ * Source:  ipc/dial.c; follows multiprocessing.connection.Client of Python
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_dial(tine_connection **connection, const char *address,
