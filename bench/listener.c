@@ -2,11 +2,12 @@
 /*
  * listener.*: a process that listens, and one that dials it, at an abstract address.
  *
- * dial     connect, prove a key to each other, hang up
+ * dial     connect, prove a key to each other, hang up; or .encrypted, with keys of the connection's own
  * rtt64    64 bytes there and back over such a connection
  * 1M       so many bytes, one way, into a buffer of the receiver's; checked, or .encrypted
  *
- * The peers are Python's Client and Listener with an authkey, and the bare calls on a stream socket.
+ * The peers are Python's Client and Listener with an authkey, the bare calls on a stream socket, and
+ * for an encrypted dial one that is not.
  */
 #include "bench/bench.h"
 
@@ -89,9 +90,9 @@ static int dial_all(void *arg)
     return rc;
 }
 
-static int dial_side(const struct bench_pass *pass, double *value)
+static int dial_so(const struct bench_pass *pass, bool encrypted, double *value)
 {
-    struct meeting meeting = {.n = pass->n};
+    struct meeting meeting = {.n = pass->n, .encrypted = encrypted};
     double seconds = 0;
     pid_t pid;
     int rc;
@@ -106,6 +107,16 @@ static int dial_side(const struct bench_pass *pass, double *value)
     end_other(pid);
     *value = seconds / (double)pass->n * 1e6;
     return rc;
+}
+
+static int dial_side(const struct bench_pass *pass, double *value)
+{
+    return dial_so(pass, has(pass, ".encrypted"), value);
+}
+
+static int clear_dial_side(const struct bench_pass *pass, double *value)
+{
+    return dial_so(pass, false, value);
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -241,6 +252,16 @@ static const struct bench_case cases[] = {
         .peer = "Python Client",
         .tine_side = dial_side,
         .peer_side = bench_python,
+        .n = 500,
+        .n_quick = 10,
+        .repetitions = 5,
+    },
+    {
+        .name = "listener.dial.encrypted",
+        .unit = "us",
+        .peer = "in clear",
+        .tine_side = dial_side,
+        .peer_side = clear_dial_side,
         .n = 500,
         .n_quick = 10,
         .repetitions = 5,

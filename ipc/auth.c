@@ -21,7 +21,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/log.h"
+#include "lib/random.h"
+
 _Static_assert(TINE__MAC_BYTES == crypto_auth_hmacsha256_BYTES, "one MAC for both protocols");
+_Static_assert(TINE__AUTH_EXCHANGE_BYTES == crypto_scalarmult_SCALARBYTES &&
+                   TINE__AUTH_EXCHANGE_BYTES == crypto_scalarmult_BYTES,
+               "X25519");
 
 /* Of nobody: where there is no key, MACs are made with one of no bytes. */
 static const uint8_t no_key[1];
@@ -103,6 +109,24 @@ void tine__auth_mac(const struct tine__auth *auth, const char *label, const void
     crypto_auth_hmacsha256_update(&state, bytes, size);
     crypto_auth_hmacsha256_final(&state, mac);
     sodium_memzero(&state, sizeof state);
+}
+
+void tine__auth_exchange_begin(struct tine__auth *auth, uint8_t told[TINE__AUTH_EXCHANGE_BYTES])
+{
+    if (sodium_init() < 0) /* any number of times; without it libsodium takes its slowest code */
+        tine__log_warning("libsodium does not start; handshakes are slow");
+    tine__random_bytes(auth->exchange, sizeof auth->exchange);
+    (void)crypto_scalarmult_base(told, auth->exchange);
+}
+
+bool tine__auth_exchange_end(struct tine__auth *auth, const uint8_t told[TINE__AUTH_EXCHANGE_BYTES])
+{
+    uint8_t shared[TINE__AUTH_EXCHANGE_BYTES];
+    bool is_one = crypto_scalarmult(shared, auth->exchange, told) == 0; /* else it is all zeros */
+
+    memcpy(auth->exchange, shared, sizeof shared);
+    sodium_memzero(shared, sizeof shared);
+    return is_one;
 }
 
 bool tine__auth_mac_equal(const uint8_t *a, const uint8_t *b)

@@ -45,7 +45,8 @@ struct tine__session {
  */
 enum {
     TINE__AUTH_BYTES = 4 + 256, /* the longest message of any handshake, with its length */
-    TINE__AUTH_TRANSCRIPT_BYTES = 64 + 96 + 32,
+    TINE__AUTH_EXCHANGE_BYTES = 32,
+    TINE__AUTH_TRANSCRIPT_BYTES = 64 + 96 + 32 + TINE__AUTH_EXCHANGE_BYTES,
     TINE__AUTH_CHALLENGE_BYTES = 48,
 };
 
@@ -72,6 +73,7 @@ struct tine__auth {
     uint8_t out[2 * TINE__AUTH_BYTES];
     uint8_t transcript[TINE__AUTH_TRANSCRIPT_BYTES];
     uint8_t challenge[TINE__AUTH_CHALLENGE_BYTES]; /* Python: ours */
+    uint8_t exchange[TINE__AUTH_EXCHANGE_BYTES];   /* native: our secret, then what both have */
 };
 
 /* 0, or TINE_EFORKED: this process has no copy of the key. */
@@ -102,6 +104,11 @@ int tine__auth_python_step(struct tine__auth *auth);
 /* HMAC-SHA256 under the caller's key over a label and bytes. */
 void tine__auth_mac(const struct tine__auth *auth, const char *label, const void *bytes,
                     size_t size, uint8_t mac[TINE__MAC_BYTES]);
+/* A new secret for this connection alone, and what the peer is told of it. */
+void tine__auth_exchange_begin(struct tine__auth *auth, uint8_t told[TINE__AUTH_EXCHANGE_BYTES]);
+/* Of what the peer has told: the secret that both have. False: there is none, whatever ours was. */
+bool tine__auth_exchange_end(struct tine__auth *auth,
+                             const uint8_t told[TINE__AUTH_EXCHANGE_BYTES]);
 bool tine__auth_mac_equal(const uint8_t *a, const uint8_t *b); /* in constant time */
 void tine__auth_say(struct tine__auth *auth, const void *bytes, size_t size);
 /* The only way to another state; wanted: bytes until the next step. */

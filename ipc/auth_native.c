@@ -2,13 +2,20 @@
 /*
  * tine's own handshake. Bytes, and what each MAC covers, stand in doc/wire.md.
  *
- *     dialler → listener   hello {magic, 'C', wishes, version, limit, nonce}
- *     listener → dialler   hello {magic, 'S', …}, HMAC(key, "tine1 S", both hellos)
- *     dialler → listener   HMAC(key, "tine1 C", all before)
+ *     dialler → listener   hello {magic, 'C', wishes, version, limit, nonce, X}
+ *     listener → dialler   hello {magic, 'S', …, Y}, HMAC(key, "tine2 S", both hellos)
+ *     dialler → listener   HMAC(key, "tine2 C", all before)
  *
  * The listener proves first, so whoever lures a dialler to a socket of its own learns nothing that
  * opens another. Both nonces and the role are under every MAC: nothing can be replayed or sent
  * back. Wishes and limits are, too: nobody between the two can talk them out of encryption.
+ *
+ * X and Y are public keys of X25519 that both make for this connection and forget with it. The keys
+ * of an encrypted stream are made of their product as well as of the key, so who learns the key
+ * later cannot read what was said before (forward secrecy); and X and Y are under the MACs, so who
+ * lacks the key cannot put his own in their place. The dialler sends X always, for the listener may
+ * wish for encryption; a Y, and the product, which is the dearest part of it all, are made for
+ * encrypted streams only, the product for those that have proven the key.
  */
 #include "ipc/auth.h"
 
@@ -31,7 +38,9 @@
 #define WISHES       (ENCRYPT | CHECK_FULL | CHECK_HEADER)
 
 _Static_assert(HELLO_BYTES == 64, "no padding");
-_Static_assert(2 * HELLO_BYTES + 2 * TINE__MAC_BYTES == TINE__AUTH_TRANSCRIPT_BYTES, "all of it");
+_Static_assert(2 * HELLO_BYTES + 2 * TINE__MAC_BYTES + TINE__AUTH_EXCHANGE_BYTES ==
+                   TINE__AUTH_TRANSCRIPT_BYTES,
+               "all of it");
 
 static void remember(struct tine__auth *auth, const void *bytes, size_t size)
 {
@@ -83,6 +92,8 @@ static void say_hello(struct tine__auth *auth)
 
     memcpy(hello.magic, TINE__HELLO_MAGIC, sizeof hello.magic);
     tine__random_bytes(hello.nonce, sizeof hello.nonce);
+    if (!auth->terms.listener || auth->session.encrypted)
+        tine__auth_exchange_begin(auth, hello.exchange);
     say_and_remember(auth, &hello, sizeof hello);
 }
 
@@ -91,7 +102,7 @@ static void say_proof(struct tine__auth *auth)
 {
     uint8_t mac[TINE__MAC_BYTES];
 
-    mac_all(auth, auth->terms.listener ? "tine1 S" : "tine1 C", mac);
+    mac_all(auth, auth->terms.listener ? "tine2 S" : "tine2 C", mac);
     say_and_remember(auth, mac, sizeof mac);
 }
 
@@ -99,10 +110,23 @@ static int hear_proof(struct tine__auth *auth, const uint8_t *said)
 {
     uint8_t mac[TINE__MAC_BYTES];
 
-    mac_all(auth, auth->terms.listener ? "tine1 C" : "tine1 S", mac);
+    mac_all(auth, auth->terms.listener ? "tine2 C" : "tine2 S", mac);
     if (!tine__auth_mac_equal(mac, said))
         return tine__auth_fail(auth, -EACCES, "it has another key");
     remember(auth, said, TINE__MAC_BYTES);
+    return 0;
+}
+
+/* The peer has proven its key: what only the two of us know, if it is wanted. */
+static int exchange(struct tine__auth *auth)
+{
+    struct tine__hello_wire hello;
+
+    if (!auth->session.encrypted)
+        return 0;
+    memcpy(&hello, auth->transcript + (auth->terms.listener ? 0 : HELLO_BYTES), sizeof hello);
+    if (!tine__auth_exchange_end(auth, hello.exchange))
+        return tine__auth_fail(auth, TINE_EFORMAT, "its part of the session's key is none");
     return 0;
 }
 
@@ -119,10 +143,12 @@ static void finish(struct tine__auth *auth)
     struct tine__session *session = &auth->session;
     bool listener = auth->terms.listener;
 
-    mac_all(auth, "tine1 key C", listener ? session->receive_key : session->send_key);
-    mac_all(auth, "tine1 key S", listener ? session->send_key : session->receive_key);
-    make_check_key(auth, "tine1 sum C", listener ? session->receive_check : session->send_check);
-    make_check_key(auth, "tine1 sum S", listener ? session->send_check : session->receive_check);
+    if (session->encrypted)
+        remember(auth, auth->exchange, sizeof auth->exchange);
+    mac_all(auth, "tine2 key C", listener ? session->receive_key : session->send_key);
+    mac_all(auth, "tine2 key S", listener ? session->send_key : session->receive_key);
+    make_check_key(auth, "tine2 sum C", listener ? session->receive_check : session->send_check);
+    make_check_key(auth, "tine2 sum S", listener ? session->send_check : session->receive_check);
     tine__auth_go(auth, TINE__AUTH_DONE, 0);
 }
 
@@ -134,16 +160,14 @@ static int other_version(struct tine__auth *auth)
 /* The hello is whole; -EPROTO: of another version, whose other fields mean we know not what. */
 static int read_hello(struct tine__auth *auth, struct tine__hello_wire *hello)
 {
-    static const uint8_t zero[sizeof hello->reserved];
-
     memcpy(hello, auth->in, sizeof *hello);
     if (memcmp(hello->magic, TINE__HELLO_MAGIC, sizeof hello->magic) != 0 ||
         hello->role != (auth->terms.listener ? 'C' : 'S'))
         return tine__auth_fail(auth, TINE_EFORMAT, "it does not speak tine's handshake");
     if (le16toh(hello->version) != TINE__HELLO_VERSION)
         return -EPROTO;
-    if ((hello->wishes & ~WISHES) != 0 || memcmp(hello->reserved, zero, sizeof zero) != 0)
-        return tine__auth_fail(auth, -EPROTO, "its hello has parts that are not known here");
+    if ((hello->wishes & ~WISHES) != 0)
+        return tine__auth_fail(auth, -EPROTO, "it has wishes that are not known here");
     agree(auth, hello->wishes);
     auth->session.peer_limit = le64toh(hello->limit);
     return 0;
@@ -175,6 +199,8 @@ static int hear_listener(struct tine__auth *auth)
         return auth->state == TINE__AUTH_FAILED ? rc : other_version(auth);
     remember(auth, auth->in, HELLO_BYTES);
     rc = hear_proof(auth, auth->in + HELLO_BYTES);
+    if (rc == 0)
+        rc = exchange(auth);
     if (rc < 0)
         return rc;
     say_proof(auth);
@@ -202,6 +228,8 @@ int tine__auth_native_step(struct tine__auth *auth)
         return auth->terms.listener ? hear_dialler(auth) : hear_listener(auth);
     case TINE__AUTH_PROOF:
         rc = hear_proof(auth, auth->in);
+        if (rc == 0)
+            rc = exchange(auth);
         if (rc == 0)
             finish(auth);
         return rc;

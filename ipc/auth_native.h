@@ -11,11 +11,12 @@ struct tine__hello_wire {
     uint8_t wishes;
     uint16_t version;
     uint64_t limit;
-    uint8_t reserved[16];
-    uint8_t nonce[32];
+    uint8_t nonce[16];
+    uint8_t
+        exchange[32]; /* X25519, public, of this connection alone; 0: it is not to be encrypted */
 };
 
 #define TINE__HELLO_MAGIC   "\x8bth\n"
-#define TINE__HELLO_VERSION 1
+#define TINE__HELLO_VERSION 2
 
 #endif

@@ -6,8 +6,8 @@
  * box says whether it is the last of its message. A line that is cut looks like a peer that has
  * left.
  *
- * Who knows the caller's key and has recorded handshake and stream can read it later: there is no
- * forward secrecy.
+ * Who learns the caller's key later cannot read a stream that was recorded (ipc/auth_native.c); who
+ * reads this process's memory can read all of the stream that is under way.
  *
  * Private to the process, and not to be used in two: the same nonce twice would give both texts
  * away. transport_stream.c sees to that after a fork.

@@ -41,6 +41,7 @@ endif
 
 %C%_test_address_LDADD = libtinetest.la
 %C%_test_auth_LDADD = libtinetest.la
+%C%_test_auth_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__random_bytes
 %C%_test_blocks_LDADD = libtinetest.la
 %C%_test_blocks_step_LDADD = libtinetest.la
 %C%_test_blocks_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives

@@ -4,6 +4,7 @@
 #include "ipc/auth_native.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,23 @@
 #include "tests/support/suite.h"
 
 #define EVERYTHING SIZE_MAX
+
+/* ---- randomness that is known ---------------------------------------------------------------- */
+
+static int counting = -1; /* the next byte that is drawn; negative: real ones are */
+
+void __real_tine__random_bytes(void *bytes, size_t size);
+void __wrap_tine__random_bytes(void *bytes, size_t size);
+
+void __wrap_tine__random_bytes(void *bytes, size_t size)
+{
+    if (counting < 0) {
+        __real_tine__random_bytes(bytes, size);
+        return;
+    }
+    for (size_t i = 0; i < size; i++)
+        ((uint8_t *)bytes)[i] = (uint8_t)counting++;
+}
 
 static bool python_of(int loop_index)
 {
@@ -99,6 +117,199 @@ TEST(both_have_the_same_session)
     talk_end(&talk);
 }
 
+/* ---- secrets of one connection --------------------------------------------------------------- */
+
+static void ck_assert_hex(const void *bytes, size_t size, const char *expected)
+{
+    char hex[2 * 128 + 1];
+
+    ck_assert_uint_le(size, 128);
+    for (size_t i = 0; i < size; i++)
+        snprintf(hex + 2 * i, 3, "%02x", ((const uint8_t *)bytes)[i]);
+    ck_assert_str_eq(hex, expected);
+}
+
+#define DIALLER_HELLO                                                                              \
+    "8b74680a43000200d007000000000000000102030405060708090a0b0c0d0e0f"                             \
+    "d89e3bad79437dbed9f843418304f460ff05c7fe81fe4a9577a804cb9367ff66"
+#define LISTENER_HELLO                                                                             \
+    "8b74680a53010200e803000000000000303132333435363738393a3b3c3d3e3f"                             \
+    "79a631eede1bf9c98f12032cdeadd0e7a079398fc786b88cc846ec89af85a51a"
+#define LISTENER_PROOF "97313592e8ea5a13fbc70ef0d3a37aaacdb7f8977ca5e7d0c1647c21c6270bc5"
+#define DIALLER_PROOF  "a9922326c6e3583a1400c06ea519ca1672e336d8e8b8d0366f97a99e44aea021"
+
+/* From doc/wire.md by another implementation, with random numbers 0, 1, 2, … in the order drawn. */
+TEST(the_bytes_are_those_of_the_document)
+{
+    const struct tine__session *session;
+    struct talk talk;
+    size_t count;
+    int rc;
+
+    counting = 0;
+    talk_begin(&talk, "secret", "secret", false);
+    talk.listener.terms.encrypt = true;
+    session = &talk.dialler.session;
+    ck_assert_hex(tine__auth_output(&talk.dialler, &count), 64, DIALLER_HELLO);
+    ck_assert_uint_eq(count, 64);
+    carry(&talk.dialler, &talk.listener, EVERYTHING, &rc);
+    ck_assert_hex(tine__auth_output(&talk.listener, &count), 96, LISTENER_HELLO LISTENER_PROOF);
+    ck_assert_uint_eq(count, 96);
+    carry(&talk.listener, &talk.dialler, EVERYTHING, &rc);
+    ck_assert_hex(tine__auth_output(&talk.dialler, &count), 32, DIALLER_PROOF);
+    ck_assert_uint_eq(count, 32);
+    ck_assert_rc(talk_over(&talk, EVERYTHING), 0);
+    ck_assert_hex(session->send_key, sizeof session->send_key,
+                  "6430b9aeb1980edf92744ff1e30587f4c56e10a5c9024654d06dbfa96497ffea");
+    ck_assert_hex(session->receive_key, sizeof session->receive_key,
+                  "2c38551a78e4eab9a908cda95907fd54cf543e2116539600da2d1c321db5351f");
+    ck_assert_hex(session->send_check, sizeof session->send_check,
+                  "66e88b998fc3d287eb58fdd89e5140ee");
+    ck_assert_hex(session->receive_check, sizeof session->receive_check,
+                  "b03f03f6438aa8103d018e8289958f53");
+    talk_end(&talk);
+}
+
+/* The keys of a stream in clear need no more than the shared key; those of an encrypted one do. */
+TEST(who_gets_the_key_later_opens_nothing, .loop_end = 2)
+{
+    uint8_t guess[TINE__MAC_BYTES];
+    struct talk talk;
+
+    talk_begin(&talk, "secret", "secret", false);
+    talk.listener.terms.encrypt = loop_index == 1;
+    ck_assert_rc(talk_over(&talk, EVERYTHING), 0);
+    /* key and all bytes that went over the wire */
+    tine__auth_mac(&talk.listener, "tine2 key S", talk.listener.transcript, 64 + 96 + 32, guess);
+    ck_assert((memcmp(guess, talk.listener.session.send_key, sizeof guess) == 0) ==
+              (loop_index == 0));
+    talk_end(&talk);
+}
+
+/* Not even where both of another session were repeated but for what is never sent. */
+TEST(no_two_sessions_have_the_same_keys)
+{
+    uint8_t keys[2][TINE__SESSION_KEY_BYTES];
+
+    for (int i = 0; i < 2; i++) {
+        struct talk talk;
+
+        talk_begin(&talk, "secret", "secret", false);
+        talk.listener.terms.encrypt = true;
+        ck_assert_rc(talk_over(&talk, EVERYTHING), 0);
+        memcpy(keys[i], talk.dialler.session.send_key, sizeof keys[i]);
+        talk_end(&talk);
+    }
+    ck_assert_mem_ne(keys[0], keys[1], sizeof keys[0]);
+}
+
+TEST(what_was_secret_is_forgotten)
+{
+    static const struct tine__auth nothing;
+    struct talk talk;
+
+    talk_begin(&talk, "secret", "secret", false);
+    talk.listener.terms.encrypt = true;
+    ck_assert_rc(talk_over(&talk, EVERYTHING), 0);
+    ck_assert_mem_ne(talk.listener.exchange, nothing.exchange, sizeof nothing.exchange);
+    ck_assert_mem_eq(talk.listener.exchange, talk.dialler.exchange, sizeof nothing.exchange);
+    tine__auth_end(&talk.listener);
+    ck_assert_mem_eq(talk.listener.exchange, nothing.exchange, sizeof nothing.exchange);
+    ck_assert_mem_eq(talk.listener.transcript, nothing.transcript, sizeof nothing.transcript);
+    talk_end(&talk);
+}
+
+/* Somebody between the two, without the key, who puts a key of his own in place of theirs. */
+TEST(nobody_stands_between, .loop_end = 2)
+{
+    struct talk talk;
+    struct tine__auth intruder;
+    uint8_t own[TINE__AUTH_EXCHANGE_BYTES];
+    int rc;
+
+    talk_begin(&talk, "secret", "secret", false);
+    talk.listener.terms.encrypt = true;
+    tine__auth_exchange_begin(&intruder, own);
+    if (loop_index == 0)
+        memcpy(talk.dialler.out + 32, own, sizeof own);
+    carry(&talk.dialler, &talk.listener, EVERYTHING, &rc);
+    ck_assert_rc(rc, 0);
+    if (loop_index == 1)
+        memcpy(talk.listener.out + 32, own, sizeof own);
+    carry(&talk.listener, &talk.dialler, EVERYTHING, &rc);
+    ck_assert_rc(rc, -EACCES);
+    talk_end(&talk);
+}
+
+/* Of an order up to 8, and the same beyond the modulus: the product would be known to everybody. */
+static const uint8_t low[][TINE__AUTH_EXCHANGE_BYTES] = {
+    {0},
+    {1},
+    {0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3,
+     0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32,
+     0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00},
+    {0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1,
+     0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c,
+     0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57},
+    {0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+    {0xed, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+    {0xee, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+};
+#define LOW ((int)(sizeof low / sizeof low[0]))
+
+/* A peer that has the key, and says such a point. */
+TEST(a_product_of_zero_is_refused, .loop_end = 2 * LOW)
+{
+    const uint8_t *point = low[loop_index / 2];
+    struct talk talk;
+    int rc;
+
+    talk_begin(&talk, "secret", "secret", false);
+    talk.listener.terms.encrypt = true;
+    if (loop_index % 2 == 0) {
+        memcpy(talk.dialler.out + 32, point, TINE__AUTH_EXCHANGE_BYTES);
+        memcpy(talk.dialler.transcript + 32, point, TINE__AUTH_EXCHANGE_BYTES);
+    }
+    carry(&talk.dialler, &talk.listener, EVERYTHING, &rc);
+    ck_assert_rc(rc, 0);
+    if (loop_index % 2 == 1) {
+        memcpy(talk.listener.out + 32, point, TINE__AUTH_EXCHANGE_BYTES);
+        memcpy(talk.listener.transcript + 64 + 32, point, TINE__AUTH_EXCHANGE_BYTES);
+        tine__auth_mac(&talk.listener, "tine2 S", talk.listener.transcript, 128,
+                       talk.listener.out + 64);
+    }
+    ck_assert_rc(talk_over(&talk, EVERYTHING), TINE_EFORMAT);
+    ck_assert(loop_index % 2 == 0 || !tine__auth_over(&talk.dialler));
+    ck_assert(!tine__auth_over(&talk.listener));
+    talk_end(&talk);
+}
+
+/* In clear nothing is to be kept secret, and a listener does not pay for it. */
+TEST(a_stream_in_clear_has_no_exchange)
+{
+    static const uint8_t none[TINE__AUTH_EXCHANGE_BYTES];
+    struct tine__hello_wire hello;
+    struct talk talk;
+    size_t count;
+    int rc;
+
+    talk_begin(&talk, "secret", "secret", false);
+    carry(&talk.dialler, &talk.listener, EVERYTHING, &rc);
+    memcpy(&hello, tine__auth_output(&talk.listener, &count), sizeof hello);
+    ck_assert_mem_eq(hello.exchange, none, sizeof none);
+    ck_assert_rc(talk_over(&talk, EVERYTHING), 0);
+    ck_assert(!talk.dialler.session.encrypted && !talk.listener.session.encrypted);
+    talk_end(&talk);
+}
+
+/* ---- what both want -------------------------------------------------------------------------- */
+
 /* TINE_CHECK_DEFAULT, HEADER, FULL: full if one wants it, headers only if both do. */
 TEST(both_agree_on_what_is_checked)
 {
@@ -120,7 +331,7 @@ TEST(both_agree_on_what_is_checked)
 }
 
 /* Every bit of a native handshake matters, in every message. */
-TEST(one_flipped_bit_is_one_too_many, .timeout_s = 60)
+TEST(one_flipped_bit_is_one_too_many, .timeout_s = 60, .loop_end = 2)
 {
     for (size_t bit = 0; bit < 8 * (64 + 96 + 32); bit++) {
         size_t at = bit / 8, count;
@@ -128,6 +339,7 @@ TEST(one_flipped_bit_is_one_too_many, .timeout_s = 60)
         int rc;
 
         talk_begin(&talk, "secret", "secret", false);
+        talk.listener.terms.encrypt = loop_index == 1;
         if (at < 64)
             talk.dialler.out[at] ^= (uint8_t)(1U << bit % 8);
         carry(&talk.dialler, &talk.listener, EVERYTHING, &rc);
@@ -155,7 +367,7 @@ TEST(another_version_is_told_ours)
     int rc;
 
     talk_begin(&talk, "secret", "secret", false);
-    talk.dialler.out[6] = 2;
+    talk.dialler.out[6]++;
     carry(&talk.dialler, &talk.listener, EVERYTHING, &rc);
     ck_assert_rc(rc, -EPROTO);
     memcpy(&hello, tine__auth_output(&talk.listener, &count), sizeof hello);
@@ -171,7 +383,7 @@ TEST(the_dialler_refuses_another_version)
 
     talk_begin(&talk, "secret", "secret", false);
     carry(&talk.dialler, &talk.listener, EVERYTHING, &rc);
-    talk.listener.out[6] = 2;
+    talk.listener.out[6]++;
     carry(&talk.listener, &talk.dialler, EVERYTHING, &rc);
     ck_assert_rc(rc, -EPROTO);
     ck_assert_str_eq(talk.dialler.reason, "it speaks another version of tine's handshake");
