@@ -10,6 +10,7 @@
 #include <tine/listener.h>
 #include <tine/time.h>
 
+#include "ipc/address.h"
 #include "tests/support/suite.h"
 
 /* An abstract address that no other test uses at the same time. */
@@ -62,6 +63,18 @@ static inline void meet(tine_listener *listener, const tine_dial_options *option
     ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), listener_end), 0);
     ck_assert_rc(dialling_end(&dialling), 0);
     *dialler_end = dialling.connection;
+}
+
+/* A bare socket at a listener, which says nothing by itself. */
+static inline int stranger(const tine_listener *listener)
+{
+    struct tine__address address;
+    int fd;
+
+    ck_assert_rc(tine__address_parse(tine_listener_address(listener), &address), 0);
+    fd = tine__address_connect(&address, TINE__NEVER);
+    ck_assert_ok(fd);
+    return fd;
 }
 
 #endif

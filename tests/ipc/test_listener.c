@@ -59,18 +59,6 @@ static void log_begin(void)
 
 /* ---- strangers ------------------------------------------------------------------------------- */
 
-/* A bare socket at a listener, which says nothing by itself. */
-static int stranger(const tine_listener *listener)
-{
-    struct tine__address address;
-    int fd;
-
-    ck_assert_rc(tine__address_parse(tine_listener_address(listener), &address), 0);
-    fd = tine__address_connect(&address, TINE__NEVER);
-    ck_assert_ok(fd);
-    return fd;
-}
-
 /* Until the listener has hung up; how many bytes came before. */
 static size_t await_end(int fd)
 {
