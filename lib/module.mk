@@ -40,6 +40,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/once.h \
 	%D%/include/tine/pipe.h \
 	%D%/include/tine/pool.h \
+	%D%/include/tine/process.h \
 	%D%/include/tine/queue.h \
 	%D%/include/tine/rpc.h \
 	%D%/include/tine/rwlock.h \

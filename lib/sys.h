@@ -66,6 +66,11 @@ int tine__sys_pidfd_open(pid_t pid); /* under valgrind: of the calling process o
 /* fork() that also gives a pidfd of the child: its pid and *pidfd, 0 in the child, or -errno. */
 pid_t tine__sys_fork(int *pidfd);
 int tine__sys_pidfd_kill(int pidfd, int signal);
+/*
+ * The wait status of a process that somebody has reaped (Linux 6.15). -EAGAIN: not yet, -ENOTSUP: it is
+ * not known.
+ */
+int tine__sys_pidfd_status(int pidfd, int *status);
 int tine__sys_socketpair(int fds[2]);              /* AF_UNIX SOCK_SEQPACKET */
 int tine__sys_socket(int domain, int type);
 int tine__sys_accept(int fd); /* the next one, not blocking; -EAGAIN */

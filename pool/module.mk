@@ -1,6 +1,10 @@
 # Processes and work.
 libtinecore_la_SOURCES += \
+	%D%/begin.c %D%/begin.h \
+	%D%/carry.c %D%/carry.h \
 	%D%/claim.c %D%/claim.h \
+	%D%/current.c \
+	%D%/daemon.c %D%/daemon.h \
 	%D%/descriptor.c %D%/descriptor.h \
 	%D%/future.c \
 	%D%/job.c %D%/job.h \
@@ -9,11 +13,15 @@ libtinecore_la_SOURCES += \
 	%D%/nursery.c %D%/nursery.h \
 	%D%/outcome.c %D%/outcome.h \
 	%D%/pool.c %D%/pool_impl.h \
+	%D%/process.c %D%/process_impl.h \
 	%D%/progress.c \
+	%D%/reap.c \
 	%D%/redo.c %D%/redo.h \
 	%D%/results.c \
 	%D%/settle.c %D%/settle.h \
 	%D%/starmap.c \
+	%D%/start.c %D%/start.h \
+	%D%/start_fork.c \
 	%D%/stream.c %D%/stream.h \
 	%D%/submit.c \
 	%D%/task.c %D%/task.h \

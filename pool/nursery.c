@@ -19,7 +19,6 @@
 #include "pool/nursery.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -30,7 +29,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +42,7 @@
 #include "lib/sys.h"
 #include "pool/descriptor.h"
 #include "pool/settle.h"
+#include "pool/start.h"
 #include "pool/worker.h"
 #include "shm/heap.h"
 
@@ -110,18 +109,6 @@ static void close_siblings(const struct keeper *keeper)
     close(keeper->program);
     close(keeper->socket);
     tine__kept_close(keeper->kept);
-}
-
-/* Standard input is the program's alone to read. */
-static void read_nothing(void)
-{
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-    if (null < 0)
-        return;
-    dup2(null, STDIN_FILENO);
-    if (null != STDIN_FILENO)
-        close(null);
 }
 
 static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index, int control)
@@ -412,19 +399,6 @@ static _Noreturn void keep(struct keeper *keeper)
 
 /* ---- the program's side ---------------------------------------------------------------------- */
 
-/* So that what the program has buffered is not written once more by each child. A stream that
-   another thread has locked is left alone: waiting for it could take for ever. */
-static void flush_standard_streams(void)
-{
-    FILE *streams[] = {stdout, stderr};
-
-    for (size_t i = 0; i < 2; i++)
-        if (ftrylockfile(streams[i]) == 0) {
-            fflush(streams[i]);
-            funlockfile(streams[i]);
-        }
-}
-
 static int make_keeper(struct keeper *keeper, struct tine__pool_shm *pool)
 {
     *keeper = (struct keeper){.pool = pool,
@@ -447,17 +421,6 @@ static void drop_keeper(struct keeper *keeper)
     free(keeper->wards);
 }
 
-/* Another thread may hold a lock of some library at this moment; the workers' copies stay locked.
- */
-static void warn_of_threads(void)
-{
-    struct stat tasks;
-
-    if (tine__log_wanted(TINE_LOG_WARNING) && stat("/proc/self/task", &tasks) == 0 &&
-        tasks.st_nlink > 3)
-        tine__log_warning("pool: forking a program with %u threads", (unsigned)tasks.st_nlink - 2);
-}
-
 /* Each worker needs two descriptors here, and none in itself. */
 static void allow_many_files(struct keeper *keeper)
 {
@@ -472,8 +435,8 @@ static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd
 {
     pid_t pid;
 
-    warn_of_threads();
-    flush_standard_streams();
+    tine__start_warn_of_threads("pool");
+    tine__start_flush();
     tine__sig_block(&keeper->worker_mask); /* no handler of the program's runs in the child */
     pid = tine__sys_fork(pidfd);
     if (pid == 0) {
@@ -482,7 +445,7 @@ static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd
         signal(SIGCHLD, SIG_DFL); /* ignored, it would let workers vanish unseen */
         signal(SIGINT, SIG_IGN);  /* in workers as well: Ctrl-C is the program's to handle */
         close(sockets[0]);
-        read_nothing();
+        tine__start_without_stdin();
         allow_many_files(keeper);
         keeper->socket = sockets[1];
         keeper->self = getpid();

@@ -24,6 +24,7 @@
 #include <tine/once.h>
 #include <tine/pipe.h>
 #include <tine/pool.h>
+#include <tine/process.h>
 #include <tine/queue.h>
 #include <tine/rpc.h>
 #include <tine/rwlock.h>

@@ -12,6 +12,7 @@ tests_kill = \
 	%D%/kill_once \
 	%D%/kill_pipe \
 	%D%/kill_pipe_ring \
+	%D%/kill_process \
 	%D%/kill_program \
 	%D%/kill_queue \
 	%D%/kill_rpc \
@@ -47,6 +48,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_pipe_ring_SOURCES = %D%/kill_pipe.c
 %C%_kill_pipe_ring_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
 %C%_kill_pipe_ring_LDADD = $(kill_libs)
+%C%_kill_process_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_queue_LDADD = $(kill_libs)
 %C%_kill_rpc_LDADD = $(kill_libs)

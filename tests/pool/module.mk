@@ -13,6 +13,10 @@ tests_pool = \
 	%D%/test_map \
 	%D%/test_outcome \
 	%D%/test_pool \
+	%D%/test_process \
+	%D%/test_process_args \
+	%D%/test_process_faults \
+	%D%/test_process_fork \
 	%D%/test_progress \
 	%D%/test_redo \
 	%D%/test_reduce \
@@ -30,6 +34,7 @@ endif
 %C%_plugin_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 
 tests_pool_shared = %D%/pools.c %D%/pools.h
+tests_processes = %D%/processes.c %D%/processes.h $(tests_pool_shared)
 %C%_test_claim_LDADD = libtinetest.la
 %C%_test_descriptor_SOURCES = %D%/test_descriptor.c $(tests_pool_shared)
 %C%_test_descriptor_LDADD = libtinetest.la
@@ -57,6 +62,17 @@ tests_pool_shared = %D%/pools.c %D%/pools.h
 %C%_test_outcome_LDADD = libtinetest.la
 %C%_test_pool_SOURCES = %D%/test_pool.c $(tests_pool_shared)
 %C%_test_pool_LDADD = libtinetest.la
+%C%_test_process_SOURCES = %D%/test_process.c $(tests_processes)
+%C%_test_process_LDADD = libtinetest.la
+%C%_test_process_args_SOURCES = %D%/test_process_args.c $(tests_processes)
+%C%_test_process_args_LDADD = libtinetest.la
+%C%_test_process_faults_SOURCES = %D%/test_process_faults.c $(tests_processes)
+%C%_test_process_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc,--wrap=realloc \
+	-Wl,--wrap=tine_calloc,--wrap=fork,--wrap=tine__sys_pidfd_open,--wrap=tine__sys_dup \
+	-Wl,--wrap=pthread_create
+%C%_test_process_faults_LDADD = libtinetest.la
+%C%_test_process_fork_SOURCES = %D%/test_process_fork.c $(tests_processes)
+%C%_test_process_fork_LDADD = libtinetest.la
 %C%_test_progress_SOURCES = %D%/test_progress.c $(tests_pool_shared)
 %C%_test_progress_LDADD = libtinetest.la
 %C%_test_redo_LDADD = libtinetest.la

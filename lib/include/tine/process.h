@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes: a function that runs in a process of its own, as Python's multiprocessing.Process.
+ *
+ *     start ──► running ──► ended (exit code known)
+ *       close: frees the handle, from every state; what runs goes on, and is reaped when it has ended
+ *
+ *     static int work(tine_call *call)
+ *     {
+ *         int64_t n;
+ *         const char *name;
+ *         int rc = tine_args(call, "qs", &n, &name);
+ *         return rc < 0 ? rc : do_it(n, name);
+ *     }
+ *
+ *     tine_process *process;
+ *     int exitcode, rc = tine_process_start(&process, work, NULL, "qs", INT64_C(3), "three");
+ *     if (rc == 0)
+ *         rc = tine_process_join(process, TINE_SEC(10));
+ *     if (rc == 0)
+ *         rc = tine_process_exitcode(process, &exitcode);
+ *     tine_process_close(process);
+ *
+ * The exit code is 0 when the function has returned 0 or more, 1 when it has returned a negative code
+ * (tine_process_failure() has the code and the sentence of tine_fail(); nothing is printed), n after
+ * exit(n), and -n when signal n has ended the process. What tine_return() packs is dropped: queues and
+ * pipes carry results.
+ *
+ * A process that is started is a fork of the program: it sees its functions, globals and descriptors
+ * of that moment, with its handlers of signals back at their defaults. Handlers of atexit() that the program
+ * has registered do not run in it, its own do; standard output and error are flushed before and after.
+ *
+ * Whatever becomes of a process, others see it by its pidfd: join returns, the exit code says how it
+ * ended. A daemon is killed when its parent dies, however that dies; all others go on.
+ */
+#ifndef TINE_PROCESS_H
+#define TINE_PROCESS_H
+
+#include <sys/types.h>
+
+#include <tine/base.h>
+#include <tine/task.h>
+#include <tine/time.h>
+#include <tine/wait.h>
+
+TINE_BEGIN_DECLS
+
+typedef struct tine_process tine_process;
+
+/* How a process comes into being. */
+enum {
+    TINE_START_DEFAULT = 0,
+    TINE_FORK = 1, /* a copy of the program as it is */
+};
+
+/* For .daemon */
+enum {
+    TINE_DAEMON_INHERIT = 0, /* as the process that starts it; the program itself is none */
+    TINE_DAEMON = 1,
+    TINE_NO_DAEMON = 2,
+};
+
+enum {
+    TINE_PROCESS_NO_STDIN = 1, /* standard input is /dev/null */
+};
+
+#define TINE_PROCESS_NAME_MAX 63 /* bytes */
+
+/* Options of a process; zero in a field means its default. */
+typedef struct tine_process_options {
+    const char *name;     /* copied; default: "Process-1", its second child "Process-1:2", … */
+    int32_t start;        /* TINE_FORK */
+    int32_t daemon;       /* TINE_DAEMON … */
+    uint32_t flags;       /* TINE_PROCESS_… */
+    uint32_t reserved0;   /* must be zero */
+    uint64_t reserved[8]; /* must be zero */
+} tine_process_options;
+
+/**
+ * tine_process_start - run a function in a process of its own
+ *
+ * In:      function  the task
+ *          options   NULL for defaults
+ *          format    one letter an argument, as tine_pool_submit() has them, `F`, `o`, `c` and `p` included
+ *          ...       the arguments; a descriptor (int) or handle is the caller's again when the call
+ *                    returns
+ * Out:     process   to be freed with tine_process_close()
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code; *process is set only for 0
+ * Handle:  -EAGAIN (process limit), -EMFILE (also for more than 16 `F`; an `oc` counts as two), -ENFILE
+ * Give up: -EINVAL (bad format or options, name too long, no function of a loaded object file), -E2BIG
+ *          (reserved not zero), -EBADF (`F`), -ENOMEM, -ERANGE, TINE_EFORMAT, TINE_EFORKED (`o`),
+ *          -EADDRINUSE (the family heap's address is taken)
+ * Blocks:  for one fork: about 8 ms for each GB of private memory
+ * Safety:  thread any | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/process.c; follows Python 3.13 multiprocessing.Process and its start();
+ *          differs: a daemon may start processes, which are daemons unless asked otherwise; the
+ *          function's failure is data, not text on standard error
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_process_start(tine_process **process, tine_function *function,
+                                             const tine_process_options *options,
+                                             const char *format, ...);
+
+/**
+ * tine_process_join - wait until a process has ended
+ *
+ * In:      process     a process, or the parent
+ *          timeout_ns  how long to wait
+ * Out:     none
+ * Shape:   none
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = look)
+ * Returns: 0 when it has ended, however it ended; also when repeated
+ * Handle:  -ETIMEDOUT, -EAGAIN (timeout 0 and it runs)
+ * Give up: -EINVAL, -EBADF (closed), TINE_EFORKED, -EDEADLK (the caller itself)
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   this is how a death is seen; all who wait return
+ * Source:  pool/reap.c; follows Process.join; differs: says whether it has ended; any number of threads
+ *          may wait at once; the host's own waitpid(-1) does no harm
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_process_join(tine_process *process, int64_t timeout_ns);
+
+/**
+ * tine_process_is_alive - does the process still run?
+ *
+ * In:      process  any process
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 1 it runs, 0 it has ended, or a negative code
+ * Handle:  none
+ * Give up: -EINVAL, -EBADF, TINE_EFORKED
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   none
+ * Source:  pool/reap.c; follows Process.is_alive
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_process_is_alive(tine_process *process);
+
+/**
+ * tine_process_exitcode - how the process has ended
+ *
+ * In:      process   a process that the caller has started
+ * Out:     exitcode  0 … 255 as it exited, or -n when signal n has ended it
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code
+ * Handle:  -EAGAIN (it runs)
+ * Give up: -EINVAL (NULL, the parent or the caller itself), -EBADF, TINE_EFORKED
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   where the host has reaped it first: what the kernel still knows (Linux 6.15), else what it
+ *          left when it exited by itself, else 255
+ * Source:  pool/reap.c; follows Process.exitcode
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_process_exitcode(tine_process *process, int *exitcode);
+
+/**
+ * tine_process_failure - what the function of an ended process said when it failed
+ *
+ * In:      process  a process that the caller has started
+ * Out:     failure  .code TINE_EREMOTE, .error the code that the function returned, .message; or .code
+ *                   TINE_EWORKER, with .signal or .exit_status
+ * Shape:   none
+ * Units:   none
+ * Returns: 1 and *failure when the exit code is not 0; 0 and nothing written when it is
+ * Handle:  -EAGAIN (it runs)
+ * Give up: -EINVAL, -EBADF, TINE_EFORKED
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   one that a signal has ended says nothing of itself: TINE_EWORKER
+ * Source:  pool/reap.c; the role of the traceback that Python prints
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_process_failure(tine_process *process, tine_failure *failure);
+
+/**
+ * tine_process_terminate - send SIGTERM
+ *
+ * In:      process  a process that the caller has started
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, also when it has ended already; or a negative code
+ * Handle:  none
+ * Give up: -EINVAL (the parent or the caller itself), -EBADF, TINE_EFORKED, -EPERM (it runs as another user)
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   never hits another process that has the same pid by now; processes that it has started go on
+ * Source:  pool/process.c; follows Process.terminate
+ * Since:   0.1
+ */
+TINE_API int tine_process_terminate(tine_process *process);
+
+/**
+ * tine_process_kill - send SIGKILL
+ *
+ * In:      process  a process that the caller has started
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, also when it has ended already; or a negative code
+ * Handle:  none
+ * Give up: as tine_process_terminate()
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   as tine_process_terminate()
+ * Source:  pool/process.c; follows Process.kill
+ * Since:   0.1
+ */
+TINE_API int tine_process_kill(tine_process *process);
+
+/**
+ * tine_process_interrupt - send SIGINT
+ *
+ * In:      process  a process that the caller has started
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, also when it has ended already; or a negative code
+ * Handle:  none
+ * Give up: as tine_process_terminate()
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   as tine_process_terminate()
+ * Source:  pool/process.c; follows Process.interrupt of Python 3.14
+ * Since:   0.1
+ */
+TINE_API int tine_process_interrupt(tine_process *process);
+
+/**
+ * tine_process_close - free the handle of a process
+ *
+ * In:      process  from tine_process_start(), or NULL; the caller itself and the parent stay
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: nothing
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may close (frees its copy only) | signal no
+ * Death:   a process that still runs goes on; later calls of tine_process_start(), close() and
+ *          active_children() reap it, or the end of the program does
+ * Source:  pool/process.c; follows Process.close; differs: one that runs may be closed
+ * Since:   0.1
+ */
+TINE_API void tine_process_close(tine_process *process);
+
+/**
+ * tine_process_sentinel - a descriptor that is readable when the process has ended
+ *
+ * In:      process  any process but the caller itself
+ * Out:     none
+ * Shape:   a pidfd, CLOEXEC, for poll, epoll and the like; it is the handle's, to be left open
+ * Units:   none
+ * Returns: the descriptor, or a negative code
+ * Handle:  none
+ * Give up: -EINVAL, -EBADF, TINE_EFORKED
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   readable at once
+ * Source:  pool/process.c; follows Process.sentinel
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_process_sentinel(const tine_process *process);
+
+/**
+ * tine_process_waitable - an entry for tine_wait(): ready when the process has ended
+ *
+ * In:      process  any process but the caller itself; kept until it is closed
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry
+ * Handle:  none
+ * Give up: none: tine_wait() refuses a bad one
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   ready at once
+ * Source:  pool/process.c
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_process_waitable(tine_process *process);
+
+/**
+ * tine_process_pid - the pid of a process
+ *
+ * In:      process  any process
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the pid, also after its end, when another process may have it; or a negative code
+ * Handle:  none
+ * Give up: -EINVAL, -EBADF
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  pool/process.c; follows Process.pid
+ * Since:   0.1
+ */
+TINE_API pid_t tine_process_pid(const tine_process *process);
+
+/**
+ * tine_process_name - the name of a process
+ *
+ * In:      process  any process
+ * Out:     none
+ * Shape:   NUL-terminated, owned by the handle
+ * Units:   none
+ * Returns: the name; NULL for what is no open handle
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  pool/process.c; follows Process.name; differs: chosen at the start
+ * Since:   0.1
+ */
+TINE_API const char *tine_process_name(const tine_process *process);
+
+/**
+ * tine_process_is_daemon - does the process die with its parent?
+ *
+ * In:      process  any process
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 1 or 0, or a negative code
+ * Handle:  none
+ * Give up: -EINVAL, -EBADF
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child may call | signal yes
+ * Death:   a daemon is killed (SIGKILL) when its parent has ended, however that ended: it has a small
+ *          thread of its own that waits for that
+ * Source:  pool/daemon.c; follows Process.daemon; differs: holds for a parent that is killed, too
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_process_is_daemon(const tine_process *process);
+
+/**
+ * tine_process_current - the calling process
+ *
+ * In:      none
+ * Out:     none
+ * Shape:   the process's own, never to be closed
+ * Units:   none
+ * Returns: a handle for pid, name and is_daemon; "MainProcess" where tine has not started the process
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/current.c; follows multiprocessing.current_process
+ * Since:   0.1
+ */
+TINE_API tine_process *tine_process_current(void);
+
+/**
+ * tine_process_parent - the process that has started the calling one
+ *
+ * In:      none
+ * Out:     none
+ * Shape:   the process's own, never to be closed
+ * Units:   none
+ * Returns: a handle for pid, name, is_daemon, is_alive, join, sentinel and waitable; NULL where tine has
+ *          not started the process
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child may call | signal no
+ * Death:   known by a pidfd from before the start, so another with the same pid is never taken for it
+ * Source:  pool/current.c; follows multiprocessing.parent_process
+ * Since:   0.1
+ */
+TINE_API tine_process *tine_process_parent(void);
+
+/**
+ * tine_process_active_children - which processes of the caller's are running
+ *
+ * In:      room      handles that fit into children; 0 only counts
+ * Out:     children  handles that are not closed, in the order of their start
+ * Shape:   at most room of them
+ * Units:   none
+ * Returns: how many run and are not closed, which may be more than room; or a negative code
+ * Handle:  none
+ * Give up: -EINVAL, -ENOMEM
+ * Blocks:  no
+ * Safety:  thread any (no other may close what it gives) | process owner | fork child may call | signal no
+ * Death:   reaps what has ended
+ * Source:  pool/process.c; follows multiprocessing.active_children
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_process_active_children(tine_process **children, size_t room);
+
+TINE_END_DECLS
+
+#endif

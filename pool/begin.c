@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a process that tine_process_start() has made: who it is, its function, its exit.
+ *
+ * It leaves by exit(), whoever calls that, and so through leave() below, which was registered first and runs
+ * last: handlers that the function has registered run, those of the program, which are a forked
+ * process's as well, do not. What the process leaves in shared memory is only what it says of itself; how
+ * it ended is the kernel's to say.
+ */
+#include "pool/begin.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <tine/error.h>
+
+#include "lib/fork.h"
+#include "lib/log.h"
+#include "pool/daemon.h"
+#include "pool/start.h"
+#include "pool/task.h"
+
+#define RESULT_BYTES_MAX (UINT64_C(1) << 30)
+
+/* This process's own, if it is of that generation: its forks have none. */
+static struct tine__process_shm *shared;
+static uint64_t generation;
+
+static void leave(int status, void *unused)
+{
+    (void)unused;
+    fflush(stdout);
+    fflush(stderr);
+    if (generation == tine__fork_generation())
+        /* release: all that this process has done is seen by who reads it */
+        atomic_store_explicit(&shared->left, TINE__LEFT | ((uint32_t)status & 0xff),
+                              memory_order_release);
+    _exit(status);
+}
+
+static void say_failure(int code, const char *message)
+{
+    tine_failure *failure = &shared->failure;
+
+    *failure = (tine_failure){.code = TINE_EREMOTE, .error = code, .exit_status = -1};
+    snprintf(failure->message, sizeof failure->message, "%s",
+             message[0] != '\0' ? message : tine_strerror(code));
+    /* pairs with the acquire in tine_process_failure */
+    atomic_store_explicit(&shared->failed, 1, memory_order_release);
+    tine__log_info("%s failed: %s (%s)", shared->name, failure->message, tine_errname(code));
+}
+
+static int run(const struct tine__birth *birth)
+{
+    static struct tine__job_shm job = {.result_bytes_max = RESULT_BYTES_MAX}; /* no job at all */
+    struct tine_call call;
+    int rc;
+
+    tine__call_init(&call, -1);
+    call.texts.descriptors = &birth->carried->hooks;
+    call.job = &job;
+    call.args = shared->args;
+    call.args_size = shared->args_size;
+    rc = birth->function(&call);
+    if (generation != tine__fork_generation())
+        _exit(0); /* a fork that the function made, and that came back from it */
+    if (rc < 0)
+        say_failure(rc, call.message);
+    return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+_Noreturn void tine__begin(const struct tine__birth *birth)
+{
+    int rc = 0;
+
+    shared = birth->shared;
+    generation = tine__fork_generation();
+    tine__current_become(shared, birth->parent);
+    on_exit(leave, NULL);
+    if (shared->named)
+        prctl(PR_SET_NAME, shared->name);
+    if ((shared->flags & TINE_PROCESS_NO_STDIN) != 0)
+        tine__start_without_stdin();
+    if (shared->daemon)
+        rc = tine__daemon_begin(birth->parent, shared->parent);
+    if (rc < 0) {
+        say_failure(rc, "no thread can be had to watch the parent");
+        exit(EXIT_FAILURE);
+    }
+    exit(run(birth));
+}

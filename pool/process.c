@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes: the handles, the list of those that this process has started, and starting one.
+ *
+ * The list is the process's own, and so is its lock: each generation makes them anew at its first use,
+ * because a plain fork may have copied both in the midst of a change. tine_process_start() holds the
+ * lock across its fork, so that what tine forks finds the list whole and can close what is in it.
+ *
+ * Closing a process that runs leaves its handle in the list, until a later call finds it ended.
+ */
+#include "pool/process_impl.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <tine/error.h>
+#include <tine/heap.h>
+
+#include "lib/fork.h"
+#include "lib/sys.h"
+#include "lib/waitable.h"
+#include "pool/start.h"
+#include "shm/heap.h"
+#include "shm/owner.h"
+
+struct children {
+    uint64_t generation;
+    struct tine__futex_lock lock;
+    uint64_t started;
+    struct tine_process *first; /* newest first */
+    struct tine_process *spare;
+};
+
+static struct children *_Atomic children;
+
+/* This process's list; NULL: no memory for it. */
+static struct children *own_children(void)
+{
+    uint64_t generation = tine__fork_generation();
+    /* acquire: pairs with the CAS below */
+    struct children *there = atomic_load_explicit(&children, memory_order_acquire), *made;
+
+    if (there != NULL && there->generation == generation)
+        return there;
+    made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return NULL;
+    made->generation = generation;
+    if (atomic_compare_exchange_strong_explicit(&children, &there, made, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return made; /* that of the parent is lost: another thread of it may have had it in hand */
+    free(made);
+    return there;
+}
+
+/* ---- handles --------------------------------------------------------------------------------- */
+
+int tine__process_check(const struct tine_process *process, unsigned roles)
+{
+    if (process == NULL)
+        return -EINVAL;
+    if (atomic_load_explicit(&process->magic, memory_order_acquire) != TINE__PROCESS_MAGIC)
+        return -EBADF;
+    if (process->generation != tine__fork_generation())
+        return TINE_EFORKED;
+    return (roles >> process->role & 1) != 0 ? 0 : -EINVAL;
+}
+
+/* Under the lock. */
+static struct tine_process *take_handle(struct children *own)
+{
+    struct tine_process *process = own->spare;
+
+    if (process == NULL)
+        process = malloc(sizeof *process);
+    else
+        own->spare = process->next;
+    if (process != NULL)
+        *process = (struct tine_process){.generation = own->generation, .pidfd = -1};
+    return process;
+}
+
+/* Under the lock. What it shares with the process is not touched: that may be another's to free. */
+static void put_handle(struct children *own, struct tine_process *process)
+{
+    atomic_store_explicit(&process->magic, 0, memory_order_relaxed);
+    if (process->pidfd >= 0)
+        close(process->pidfd);
+    process->pidfd = -1;
+    process->next = own->spare;
+    own->spare = process;
+}
+
+/* Frees what is closed and has ended, and reaps all that has. Under the lock. */
+static void sweep(struct children *own)
+{
+    struct tine_process **link = &own->first;
+
+    while (*link != NULL) {
+        struct tine_process *process = *link;
+
+        process->listed = !tine__process_reap(process) && !process->closed;
+        if (process->listed || !process->closed || !process->ended) {
+            link = &process->next;
+            continue;
+        }
+        *link = process->next;
+        tine_free(process->shared);
+        put_handle(own, process);
+    }
+}
+
+void tine__children_forget(void)
+{
+    struct children *of_parent = atomic_load_explicit(&children, memory_order_relaxed);
+    struct children *own = own_children();
+    struct tine_process *process = of_parent->first, *next;
+
+    for (; own != NULL && process != NULL; process = next) {
+        next = process->next;
+        put_handle(own, process);
+    }
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
+static int check_options(const tine_process_options *options)
+{
+    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
+        if (options->reserved[i] != 0)
+            return -E2BIG;
+    if (options->reserved0 != 0)
+        return -E2BIG;
+    if (options->start < TINE_START_DEFAULT || options->start > TINE_FORK ||
+        options->daemon < TINE_DAEMON_INHERIT || options->daemon > TINE_NO_DAEMON ||
+        (options->flags & ~(uint32_t)TINE_PROCESS_NO_STDIN) != 0)
+        return -EINVAL;
+    if (options->name != NULL &&
+        strnlen(options->name, TINE_PROCESS_NAME_MAX + 1) > TINE_PROCESS_NAME_MAX)
+        return -EINVAL;
+    return 0;
+}
+
+/* What the new process is told, but for who it is. */
+static int make_shared(struct tine__process_shm **shared, tine_function *function,
+                       const tine_buffer *args)
+{
+    struct tine__process_shm *made = tine_calloc(1, sizeof *made + args->size);
+    int rc;
+
+    if (made == NULL)
+        return -ENOMEM;
+    rc = tine__function_describe((tine_any_function *)function, &made->function);
+    if (rc < 0) {
+        tine_free(made);
+        return rc;
+    }
+    made->args_size = args->size;
+    memcpy(made->args, args->data, args->size);
+    *shared = made;
+    return 0;
+}
+
+/* Under the lock. */
+static void introduce(struct tine__process_shm *shared, const struct children *own,
+                      const tine_process_options *options)
+{
+    const struct tine_process *self = tine_process_current();
+    const char *above = tine__current_identity();
+
+    snprintf(shared->identity, sizeof shared->identity, "%.*s%s%llu", TINE__IDENTITY_MAX - 21,
+             above, above[0] == '\0' ? "" : ":", (unsigned long long)own->started + 1);
+    if (options->name != NULL)
+        snprintf(shared->name, sizeof shared->name, "%s", options->name);
+    else
+        snprintf(shared->name, sizeof shared->name, "Process-%.*s", TINE_PROCESS_NAME_MAX - 8,
+                 shared->identity);
+    shared->named = options->name != NULL;
+    shared->flags = options->flags;
+    shared->daemon =
+        options->daemon == TINE_DAEMON_INHERIT ? self->daemon : options->daemon == TINE_DAEMON;
+    shared->parent_daemon = self->daemon;
+    shared->parent_pid = self->pid;
+    shared->parent = tine__owner_word();
+    memcpy(shared->parent_name, self->name, sizeof shared->parent_name);
+}
+
+static void adopt(struct children *own, struct tine_process *process,
+                  struct tine__process_shm *shared)
+{
+    process->shared = shared;
+    process->daemon = shared->daemon != 0;
+    memcpy(process->name, shared->name, sizeof process->name);
+    memcpy(process->identity, shared->identity, sizeof process->identity);
+    process->next = own->first;
+    own->first = process;
+    own->started++;
+    atomic_store_explicit(&process->magic, TINE__PROCESS_MAGIC, memory_order_release);
+}
+
+/* Under the lock: the process is started and in the list, or nothing has changed. */
+static int start_listed(struct children *own, struct tine__birth *birth,
+                        const tine_process_options *options, tine_process **process)
+{
+    struct tine_process *made;
+    int rc;
+
+    sweep(own);
+    introduce(birth->shared, own, options);
+    made = take_handle(own);
+    if (made == NULL)
+        return -ENOMEM;
+    rc = tine__start_fork(made, birth);
+    if (rc < 0) {
+        put_handle(own, made);
+        return rc;
+    }
+    adopt(own, made, birth->shared);
+    *process = made;
+    return 0;
+}
+
+static int start_shared(struct tine__birth *birth, const tine_process_options *options,
+                        tine_process **process)
+{
+    struct children *own = own_children();
+    int rc;
+
+    if (own == NULL)
+        return -ENOMEM;
+    birth->parent = tine__sys_pidfd_open(getpid());
+    if (birth->parent < 0)
+        return birth->parent;
+    tine__futex_lock(&own->lock);
+    rc = start_listed(own, birth, options, process);
+    tine__futex_unlock(&own->lock);
+    close(birth->parent);
+    return rc;
+}
+
+static int start(tine_process **process, const struct tine__birth *wanted,
+                 const tine_process_options *options, const tine_buffer *args)
+{
+    struct tine__birth birth = *wanted;
+    int rc = make_shared(&birth.shared, birth.function, args);
+
+    if (rc < 0)
+        return rc;
+    rc = start_shared(&birth, options, process);
+    if (rc < 0)
+        tine_free(birth.shared);
+    return rc;
+}
+
+int tine_process_start(tine_process **process, tine_function *function,
+                       const tine_process_options *options, const char *format, ...)
+{
+    static const tine_process_options defaults;
+    struct tine__carried carried;
+    struct tine__birth birth = {.function = function, .carried = &carried};
+    struct tine__arguments args = {.descriptors = &carried.hooks};
+    tine_buffer packed = {0};
+    int rc;
+
+    if (options == NULL)
+        options = &defaults;
+    if (process == NULL || function == NULL || format == NULL)
+        return -EINVAL;
+    rc = check_options(options);
+    if (rc == 0)
+        rc = tine__heap_open();
+    if (rc < 0)
+        return rc;
+    tine__carried_init(&carried);
+    va_start(args.list, format);
+    rc = tine__pack(&packed, format, true, &args);
+    va_end(args.list);
+    if (rc == 0)
+        rc = start(process, &birth, options, &packed);
+    tine__carried_close(&carried);
+    tine_buffer_free(&packed);
+    return rc;
+}
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+static int send_signal(tine_process *process, int signal)
+{
+    int rc = tine__process_check(process, 1 << TINE__CHILD);
+
+    if (rc == 0)
+        rc = tine__sys_pidfd_kill(process->pidfd, signal);
+    return rc == -ESRCH ? 0 : rc;
+}
+
+int tine_process_terminate(tine_process *process)
+{
+    return send_signal(process, SIGTERM);
+}
+
+int tine_process_kill(tine_process *process)
+{
+    return send_signal(process, SIGKILL);
+}
+
+int tine_process_interrupt(tine_process *process)
+{
+    return send_signal(process, SIGINT);
+}
+
+/* ---- end ------------------------------------------------------------------------------------- */
+
+/* A copy of the parent's handle: its list is not ours, nor is what the process shares with it. */
+static void close_copy(struct tine_process *process)
+{
+    struct children *own = own_children();
+
+    if (own == NULL)
+        return;
+    tine__futex_lock(&own->lock);
+    put_handle(own, process);
+    tine__futex_unlock(&own->lock);
+}
+
+void tine_process_close(tine_process *process)
+{
+    int rc = tine__process_check(process, 1 << TINE__CHILD);
+    struct children *own;
+
+    if (rc == TINE_EFORKED && process->role == TINE__CHILD)
+        close_copy(process);
+    if (rc < 0)
+        return;
+    own = own_children();
+    tine__futex_lock(&own->lock);
+    process->closed = true;
+    atomic_store_explicit(&process->magic, 0, memory_order_relaxed);
+    sweep(own);
+    tine__futex_unlock(&own->lock);
+}
+
+int tine_process_active_children(tine_process **active, size_t room)
+{
+    struct children *own = own_children();
+    size_t count = 0, at;
+
+    if (active == NULL && room > 0)
+        return -EINVAL;
+    if (own == NULL)
+        return -ENOMEM;
+    tine__futex_lock(&own->lock);
+    sweep(own);
+    for (struct tine_process *p = own->first; p != NULL; p = p->next)
+        count += p->listed;
+    at = count; /* the list is newest first */
+    for (struct tine_process *p = own->first; p != NULL; p = p->next)
+        if (p->listed && --at < room)
+            active[at] = p;
+    tine__futex_unlock(&own->lock);
+    return (int)count;
+}
+
+/* ---- what is known --------------------------------------------------------------------------- */
+
+static int sentinel_of(const struct tine_process *process)
+{
+    int rc = tine__process_check(process, 1 << TINE__CHILD | 1 << TINE__PARENT);
+
+    return rc < 0 ? rc : process->pidfd;
+}
+
+int tine_process_sentinel(const tine_process *process)
+{
+    return sentinel_of(process);
+}
+
+static int descriptor(const tine_waitable *waitable)
+{
+    return sentinel_of(waitable->object);
+}
+
+tine_waitable tine_process_waitable(tine_process *process)
+{
+    static const struct tine__waitable_kind kind = {.descriptor = descriptor};
+
+    return (tine_waitable){.kind = &kind, .object = process, .events = TINE_READABLE};
+}
+
+/* For what a forked child may ask as well. */
+static int check_open(const tine_process *process)
+{
+    int rc = tine__process_check(process, ~0u);
+
+    return rc == TINE_EFORKED ? 0 : rc;
+}
+
+pid_t tine_process_pid(const tine_process *process)
+{
+    int rc = check_open(process);
+
+    return rc < 0 ? rc : process->pid;
+}
+
+const char *tine_process_name(const tine_process *process)
+{
+    return check_open(process) < 0 ? NULL : process->name;
+}
+
+int tine_process_is_daemon(const tine_process *process)
+{
+    int rc = check_open(process);
+
+    return rc < 0 ? rc : process->daemon;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* Processes that a program starts: what the files of this folder know of them. */
+#ifndef TINE_POOL_PROCESS_IMPL_H
+#define TINE_POOL_PROCESS_IMPL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <tine/process.h>
+
+#include "lib/function.h"
+#include "lib/futex_lock.h"
+
+#define TINE__IDENTITY_MAX 63 /* "1:2:3": third child of the second of the first; then it is cut */
+
+enum {
+    TINE__GATE_SHUT = 0,
+    TINE__GATE_AWAITED = 1, /* the new process may sleep on it */
+    TINE__GATE_OPEN = 2,
+};
+
+#define TINE__LEFT ((uint32_t)0x100) /* with the exit status, below it */
+
+/* clang-format off: it takes the table for a paragraph. */
+/*
+ * What a process and the one that starts it share, in the family heap; freed by the starter, when the
+ * process has ended.
+ *
+ * field          who writes          who reads         order, and what a stale read costs
+ * -------------  ------------------  ----------------  ------------------------------------------
+ * gate           starter             the process       release/acquire; it waits a little longer
+ * left           the process, last   starter           release/acquire; read when it is dead
+ * failed         the process         starter           release/acquire: failure is whole then
+ * failure        the process, once   starter           published by failed
+ * all others     starter, before     the process       (cannot be: before the process is)
+ */
+/* clang-format on */
+struct tine__process_shm {
+    _Atomic uint32_t gate;   /* futex: the process goes on when its starter knows it by a pidfd */
+    _Atomic uint32_t left;   /* 0, or TINE__LEFT + how it has exited by itself */
+    _Atomic uint32_t failed; /* 1: failure is there */
+    uint32_t daemon;
+    uint32_t parent_daemon;
+    uint32_t flags; /* TINE_PROCESS_… */
+    uint32_t named; /* 1: by the program */
+    int32_t parent_pid;
+    uint64_t parent; /* tine__owner_word */
+    uint64_t args_size;
+    struct tine__function_wire function;
+    char name[TINE_PROCESS_NAME_MAX + 1];
+    char identity[TINE__IDENTITY_MAX + 1];
+    char parent_name[TINE_PROCESS_NAME_MAX + 1];
+    tine_failure failure;
+    uint8_t args[]; /* packed */
+};
+
+enum tine__role {
+    TINE__CHILD,  /* from tine_process_start */
+    TINE__SELF,   /* the calling process */
+    TINE__PARENT, /* that which started it */
+};
+
+/*
+ * Handles are never given back to malloc but kept for the next processes, so that a call on a closed
+ * one reads a magic number that is not there instead of foreign memory.
+ */
+struct tine_process {
+    _Atomic uint64_t magic;
+    uint64_t generation; /* of the process whose handle it is */
+    enum tine__role role;
+    pid_t pid;
+    int pidfd; /* -1: the caller itself */
+    bool daemon;
+    char name[TINE_PROCESS_NAME_MAX + 1];
+    char identity[TINE__IDENTITY_MAX + 1];
+    /* children */
+    struct tine__process_shm *shared;
+    struct tine__futex_lock lock; /* guards ended and exitcode; never held while waiting */
+    bool ended;
+    int exitcode;
+    bool listed; /* it was running at the last look; under the lock of the list, as closed */
+    bool closed; /* the handle is gone, but the process still ran */
+    struct tine_process *next;
+};
+
+#define TINE__PROCESS_MAGIC UINT64_C(0x737365636f727074)
+
+/* ---- process.c ------------------------------------------------------------------------------- */
+
+/* 0, -EINVAL, -EBADF, TINE_EFORKED; only of these roles: bits 1 << TINE__CHILD … */
+int tine__process_check(const struct tine_process *process, unsigned roles);
+/* In a process that tine has just forked, whose parent held the lock of its list: the children of the
+   parent are none of its own. */
+void tine__children_forget(void);
+
+/* ---- reap.c ---------------------------------------------------------------------------------- */
+
+/* Has the child ended? Then it is reaped, and its exit code known. Never waits. */
+bool tine__process_reap(struct tine_process *process);
+
+/* ---- current.c ------------------------------------------------------------------------------- */
+
+/* In a new process: who it is, and its parent's pidfd, which it keeps. */
+void tine__current_become(const struct tine__process_shm *shared, int parent);
+const char *tine__current_identity(void); /* "" where tine has not started the process */
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* How processes come into being: what the ways have in common, and the ways. */
+#ifndef TINE_POOL_START_H
+#define TINE_POOL_START_H
+
+#include "pool/begin.h"
+
+/* So that what the program has buffered is not written once more by a child. A stream that
+   another thread has locked is left alone: waiting for it could take for ever. */
+void tine__start_flush(void);
+/* Another thread may hold a lock of some library at this moment; the child's copy stays locked. */
+void tine__start_warn_of_threads(const char *who);
+/* Standard input is the program's alone to read. */
+void tine__start_without_stdin(void);
+
+/*
+ * The ways: process->pid and pidfd, or a negative code. The caller holds the lock of its list of
+ * children; in the new process the call does not return.
+ */
+int tine__start_fork(struct tine_process *process, const struct tine__birth *birth);
+
+#endif
