@@ -5,29 +5,12 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
-
-union control {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(TINE__RECORD_FDS * sizeof(int))];
-};
-
-static void attach(struct msghdr *message, union control *control, const int *fds, uint32_t count)
-{
-    memset(control, 0, sizeof *control);
-    message->msg_control = control->bytes;
-    message->msg_controllen = CMSG_SPACE(count * sizeof(int));
-    control->header.cmsg_level = SOL_SOCKET;
-    control->header.cmsg_type = SCM_RIGHTS;
-    control->header.cmsg_len = CMSG_LEN(count * sizeof(int));
-    memcpy(CMSG_DATA(&control->header), fds, count * sizeof(int));
-}
 
 /* Made again at once, a call that a signal has interrupted would begin its slice anew, for ever. */
 static int failed(void)
@@ -40,10 +23,9 @@ static ssize_t send_parts(int fd, const struct iovec *parts, int count, const in
 {
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
                              .msg_iovlen = (size_t)count};
-    union control control;
+    union tine__rights rights;
 
-    if (fd_count > 0)
-        attach(&message, &control, fds, fd_count);
+    tine__rights_attach(&message, &rights, fds, fd_count);
     return sendmsg(fd, &message, flags | MSG_NOSIGNAL);
 }
 
@@ -60,45 +42,22 @@ int tine__record_send(int fd, const struct iovec *parts, int count, const int *f
     return sent < 0 ? failed() : 0;
 }
 
-/* Moves the received descriptors into fds; those beyond the room are closed. How many are there. */
-static uint32_t detach(struct msghdr *message, int *fds, uint32_t room)
-{
-    uint32_t count = 0;
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
-        size_t n;
-
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            if (count < room)
-                fds[count++] = fd;
-            else
-                close(fd);
-        }
-    }
-    return count;
-}
-
 ssize_t tine__record_recv(int fd, const struct iovec *parts, int count, int *fds,
                           uint32_t *fd_count, int flags)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
                              .msg_iovlen = (size_t)count};
-    union control control;
+    union tine__rights rights;
     ssize_t received;
     uint32_t came;
 
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
+    tine__rights_expect(&message, &rights);
     received = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
     if (received < 0)
         return failed();
-    came = message.msg_controllen == 0 ? 0 : detach(&message, fds, *fd_count);
+    came = message.msg_controllen == 0 ? 0 : tine__rights_detach(&message, fds, *fd_count);
+    if (came > *fd_count)
+        came = *fd_count;
     if ((message.msg_flags & MSG_TRUNC) != 0) {
         while (came > 0)
             close(fds[--came]);

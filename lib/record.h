@@ -8,10 +8,12 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "lib/rights.h"
+
 /*
  * Records of AF_UNIX SOCK_SEQPACKET sockets: raw calls as in lib/sys.h, which return -errno.
  */
-#define TINE__RECORD_FDS 16 /* with one record, at most */
+#define TINE__RECORD_FDS TINE__RIGHTS_MAX /* with one record, at most */
 
 /*
  * Sends the parts as one record, with descriptors beside it. Never SIGPIPE. 0; -EAGAIN (full, now

@@ -3,6 +3,7 @@
 #include "lib/sys.h"
 
 #include "lib/clock.h"
+#include "lib/rights.h"
 #include "lib/sig.h"
 
 #include <errno.h>
@@ -594,24 +595,13 @@ int tine__sys_membarrier_register(void)
 ssize_t tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds, int count,
                            int flags)
 {
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
-    } control;
+    union tine__rights rights;
     struct iovec part = {.iov_base = (void *)(uintptr_t)record, .iov_len = size};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
     if (count < 0 || count > FDS_MAX)
         return -EINVAL;
-    if (count > 0) {
-        memset(&control, 0, sizeof control);
-        message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
-        control.header.cmsg_level = SOL_SOCKET;
-        control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
-        memcpy(CMSG_DATA(&control.header), fds, (size_t)count * sizeof(int));
-    }
+    tine__rights_attach(&message, &rights, fds, (uint32_t)count);
     for (;;) {
         ssize_t sent = sendmsg(socket, &message, flags | MSG_NOSIGNAL);
 
@@ -622,50 +612,21 @@ ssize_t tine__sys_send_fds(int socket, const void *record, size_t size, const in
     }
 }
 
-/* Moves the received descriptors into fds; those beyond the room are closed. How many came. */
-static int take_fds(struct msghdr *message, int *fds, int room)
-{
-    int count = 0;
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
-        size_t n;
-
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            if (count < room)
-                fds[count] = fd;
-            else
-                close(fd);
-            count++;
-        }
-    }
-    return count;
-}
-
 ssize_t tine__sys_recv_fds(int socket, void *record, size_t size, int *fds, int *count, int flags)
 {
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
-    } control;
+    union tine__rights rights;
     struct iovec part = {.iov_base = record, .iov_len = size};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     ssize_t received;
     int came;
 
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
+    tine__rights_expect(&message, &rights);
     do
         received = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
     while (received < 0 && errno == EINTR);
     if (received < 0)
         return -errno;
-    came = take_fds(&message, fds, *count);
+    came = (int)tine__rights_detach(&message, fds, (uint32_t)*count);
     if (came > *count || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) {
         for (int i = 0; i < came && i < *count; i++)
             close(fds[i]);
