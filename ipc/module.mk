@@ -10,6 +10,7 @@ libtinecore_la_SOURCES += \
 	%D%/connection.c %D%/connection.h \
 	%D%/dial.c \
 	%D%/encrypt.c %D%/encrypt.h \
+	%D%/end.c %D%/end.h \
 	%D%/frame.c %D%/frame.h \
 	%D%/handles.c %D%/handles.h \
 	%D%/lane.c %D%/lane.h \
@@ -41,5 +42,6 @@ libtinecore_la_SOURCES += \
 	%D%/transport.h \
 	%D%/transport_ring.c %D%/transport_ring.h \
 	%D%/transport_socket.c %D%/transport_socket.h \
+	%D%/transport_socket_impl.h %D%/transport_socket_in.c %D%/transport_socket_out.c \
 	%D%/transport_stream.c %D%/transport_stream.h \
 	%D%/wait.c

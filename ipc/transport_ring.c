@@ -22,16 +22,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <tine/error.h>
 #include <tine/heap.h>
 #include <tine/pipe.h>
 
+#include "ipc/end.h"
+#include "lib/copy.h"
 #include "lib/random.h"
-#include "lib/sys.h"
-#include "shm/heap.h"
-#include "shm/keepalive.h"
 #include "shm/pollable.h"
 #include "shm/watch.h"
 
@@ -50,48 +48,18 @@ struct buffer {
     uint8_t payload[TINE__RING_RECORD_MAX];
 };
 
-/* spare is only where to begin: each call takes it and gives it back. */
 struct ring_end {
-    struct tine__transport base;
-    uint32_t side;
+    struct tine__end end;
     struct tine__ring_pair_shm *shared;
-    struct tine__keepalive hold;
     struct tine__ring out, in; /* shared NULL: not in this direction */
-    struct buffer *_Atomic spare;
-    struct tine__visitor_shm *_Atomic visitor; /* likewise */
 };
 
 /* Sides of the shared part: those of the ends, and whoever looks whether they are held. */
 enum { GUARD = 2 };
 
-static struct ring_end *end_of(struct tine__transport *transport)
+static struct ring_end *ring_of(struct tine__transport *transport)
 {
     return (struct ring_end *)transport;
-}
-
-static struct tine__blocks_shm *outgoing(struct ring_end *end)
-{
-    return &end->shared->blocks[end->side];
-}
-
-static struct tine__blocks_shm *incoming(struct ring_end *end)
-{
-    return &end->shared->blocks[1 - end->side];
-}
-
-/* ---- the spare buffer ------------------------------------------------------------------------ */
-
-static struct buffer *take_buffer(struct ring_end *end)
-{
-    struct buffer *buffer = atomic_exchange_explicit(&end->spare, NULL, memory_order_acquire);
-
-    return buffer != NULL ? buffer : malloc(sizeof *buffer);
-}
-
-static void give_buffer(struct ring_end *end, struct buffer *buffer)
-{
-    if (buffer != NULL)
-        free(atomic_exchange_explicit(&end->spare, buffer, memory_order_acq_rel));
 }
 
 /* ---- the tag --------------------------------------------------------------------------------- */
@@ -155,16 +123,27 @@ static void look_for_blocks(struct tine__blocks_shm *blocks, struct tine__ring_s
     tine__blocks_look(blocks, &drain.base);
 }
 
+static void look_out(struct tine__end *end)
+{
+    look_for_blocks(tine__end_outgoing(end), ring_of(&end->base)->out.shared);
+}
+
 /* Called by those who sleep on a ring: does the other side live? */
 static bool peer_lives(void *context, int side)
 {
     struct ring_end *end = context;
 
     if (side == TINE__RING_READERS)
-        look_for_blocks(outgoing(end), end->out.shared);
+        look_out(&end->end);
     else
-        look_for_blocks(incoming(end), end->in.shared);
-    return tine__keepalive_held(&end->hold, 1 - end->side);
+        look_for_blocks(tine__end_incoming(&end->end), end->in.shared);
+    return tine__keepalive_held(&end->end.hold, 1 - end->end.side);
+}
+
+static bool is_gone(struct tine__end *end)
+{
+    return tine__ring_ended(ring_of(&end->base)->out.shared, TINE__RING_READERS) ||
+           !tine__keepalive_held(&end->hold, 1 - end->side);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -179,43 +158,17 @@ static int put(struct ring_end *end, uint64_t kind, const void *payload, size_t 
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
-static int take_block(struct ring_end *end, size_t size, tine__deadline deadline,
-                      struct tine__block *block)
-{
-    struct tine__blocks_shm *blocks = outgoing(end);
-
-    bool slept = false;
-
-    look_for_blocks(blocks, end->out.shared);
-    for (;; slept = true) {
-        uint32_t turn = tine__waiters_join(&blocks->room);
-        int rc = tine__blocks_take(blocks, size, block);
-
-        if (rc != -EAGAIN && slept) /* there may be room for another sleeper, too */
-            tine__waiters_wake(&blocks->room, 1);
-        if (rc != -EAGAIN)
-            return rc;
-        if (tine__ring_ended(end->out.shared, TINE__RING_READERS) ||
-            !peer_lives(end, TINE__RING_READERS))
-            return -EPIPE;
-        rc = deadline == TINE__AT_ONCE ? -ETIMEDOUT
-                                       : tine__waiters_sleep(&blocks->room, turn, deadline);
-        if (rc < 0)
-            return rc;
-    }
-}
-
 static int send_block(struct ring_end *end, const struct tine__outgoing *message,
                       tine__deadline deadline)
 {
-    struct tine__blocks_shm *blocks = outgoing(end);
+    struct tine__blocks_shm *blocks = tine__end_outgoing(&end->end);
     struct tine__block block;
     struct tine__ring_name_shm name;
-    int rc = take_block(end, message->size, deadline, &block);
+    int rc = tine__end_take_block(&end->end, message->size, deadline, &block);
 
     if (rc < 0)
         return rc;
-    memcpy(block.data, message->data, message->size);
+    tine__copy(block.data, message->data, message->size);
     name = (struct tine__ring_name_shm){
         .slot = tine__blocks_index(blocks, &block),
         .generation = block.generation,
@@ -236,7 +189,7 @@ static int send_block(struct ring_end *end, const struct tine__outgoing *message
 static int ring_send(struct tine__transport *transport, const struct tine__outgoing *message,
                      tine__deadline deadline)
 {
-    struct ring_end *end = end_of(transport);
+    struct ring_end *end = ring_of(transport);
 
     if (message->fd_count > 0)
         return -EOPNOTSUPP;
@@ -263,17 +216,7 @@ struct arrival {
 
 static void release_buffer(struct tine__incoming *message)
 {
-    give_buffer(end_of(message->holder), (struct buffer *)(uintptr_t)message->data);
-}
-
-static void release_block(struct tine__incoming *message)
-{
-    struct tine__blocks_shm *blocks = incoming(end_of(message->holder));
-
-    tine__blocks_release(blocks, &(struct tine__block){
-                                     .slot = &blocks->slots[message->token >> 32],
-                                     .generation = (uint32_t)message->token,
-                                 });
+    tine__end_give_buffer(tine__end_of(message->holder), (void *)(uintptr_t)message->data);
 }
 
 /* Into the receiver's memory if it fits there, else into a buffer. */
@@ -285,7 +228,7 @@ static int copy(struct arrival *arrival, const struct tine__ring_record *record)
     arrival->size = size > sizeof arrival->head ? size - sizeof arrival->head : 0;
     arrival->payload = arrival->message->into;
     if (arrival->size > arrival->message->room && arrival->buffer == NULL) {
-        arrival->buffer = take_buffer(arrival->end);
+        arrival->buffer = tine__end_take_buffer(&arrival->end->end);
         if (arrival->buffer == NULL)
             return -ENOMEM;
     }
@@ -311,16 +254,13 @@ static int verify(const struct arrival *arrival)
 /* 0: the block is ours; -EAGAIN: another's. */
 static int claim_block(struct arrival *arrival)
 {
-    struct tine__blocks_shm *blocks = incoming(arrival->end);
-    struct tine__visitor_shm *visitor =
-        atomic_load_explicit(&arrival->end->visitor, memory_order_relaxed);
+    struct tine__blocks_shm *blocks = tine__end_incoming(&arrival->end->end);
     struct tine__ring_name_shm *name = &arrival->name;
-    int rc = tine__blocks_enter(blocks, &visitor);
+    struct tine__visitor_shm *visitor;
+    int rc = tine__end_enter(&arrival->end->end, &visitor);
 
     if (rc < 0)
         return rc;
-    /* relaxed: the same for all, and constant memory */
-    atomic_store_explicit(&arrival->end->visitor, visitor, memory_order_relaxed);
     memcpy(name, arrival->payload, sizeof *name);
     rc = -EAGAIN;
     if (tine__blocks_claim(blocks, name->slot, name->generation))
@@ -366,24 +306,14 @@ static ssize_t attempt(struct tine__ring *ring, void *context)
 
 static int hand_over_block(struct arrival *arrival)
 {
-    struct tine__incoming *message = arrival->message;
-    struct tine__ring_pair_shm *shared = arrival->end->shared;
+    struct tine__end *end = &arrival->end->end;
     size_t size = arrival->name.size;
 
-    if (arrival->name.tag != block_tag(shared, arrival->block.data, size)) {
-        tine__blocks_release(incoming(arrival->end), &arrival->block);
+    if (arrival->name.tag != block_tag(arrival->end->shared, arrival->block.data, size)) {
+        tine__blocks_release(tine__end_incoming(end), &arrival->block);
         return TINE_ECHECKSUM;
     }
-    message->size = size;
-    if (size <= message->room) {
-        memcpy(message->into, arrival->block.data, size);
-        tine__blocks_release(incoming(arrival->end), &arrival->block);
-        message->data = message->into;
-        return 0;
-    }
-    message->data = arrival->block.data;
-    message->release = release_block;
-    message->token = (uint64_t)arrival->name.slot << 32 | arrival->name.generation;
+    tine__end_hand_over(end, &arrival->block, size, arrival->message);
     return 0;
 }
 
@@ -418,7 +348,7 @@ static ssize_t receive_or_miss(struct ring_end *end, struct arrival *arrival,
 static int ring_receive(struct tine__transport *transport, struct tine__incoming *message,
                         tine__deadline deadline)
 {
-    struct ring_end *end = end_of(transport);
+    struct ring_end *end = ring_of(transport);
     struct arrival arrival = {.end = end, .message = message};
     int rc = (int)receive_or_miss(end, &arrival, deadline);
 
@@ -429,13 +359,14 @@ static int ring_receive(struct tine__transport *transport, struct tine__incoming
         rc = hand_over_block(&arrival);
     else if (rc == 0)
         hand_over(&arrival);
-    give_buffer(end, arrival.buffer);
+    if (arrival.buffer != NULL)
+        tine__end_give_buffer(&end->end, arrival.buffer);
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
 static int ring_poll(struct tine__transport *transport, tine__deadline deadline)
 {
-    int rc = tine__ring_poll(&end_of(transport)->in, deadline);
+    int rc = tine__ring_poll(&ring_of(transport)->in, deadline);
 
     return rc == 0 ? 1 : 0;
 }
@@ -450,19 +381,19 @@ static int ring_fd(struct tine__transport *transport)
 
 static const void *ring_point(struct tine__transport *transport)
 {
-    return tine__ring_readable(end_of(transport)->in.shared);
+    return tine__ring_readable(ring_of(transport)->in.shared);
 }
 
 static void ring_arm(struct tine__transport *transport)
 {
-    struct tine__ring_shm *ring = end_of(transport)->in.shared;
+    struct tine__ring_shm *ring = ring_of(transport)->in.shared;
 
     tine__waiters_watch(tine__ring_readable(ring));
 }
 
 static void ring_fence(struct tine__transport *transport)
 {
-    tine__ring_arm(end_of(transport)->in.shared);
+    tine__ring_arm(ring_of(transport)->in.shared);
 }
 
 /* Says that nobody has this side any more, if that is so. The looks of others would find it, too. */
@@ -470,41 +401,32 @@ static void end_side(struct ring_end *end)
 {
     struct tine__keepalive guard;
 
-    if (end->shared == NULL || tine__keepalive_share(&guard, &end->hold, GUARD) < 0)
+    if (end->shared == NULL || tine__keepalive_share(&guard, &end->end.hold, GUARD) < 0)
         return;
-    tine__keepalive_close(&end->hold);
-    if (!tine__keepalive_held(&guard, end->side)) {
+    tine__keepalive_close(&end->end.hold);
+    if (!tine__keepalive_held(&guard, end->end.side)) {
         if (end->out.shared != NULL)
             tine__ring_end(end->out.shared, TINE__RING_WRITERS);
         if (end->in.shared != NULL)
             tine__ring_end(end->in.shared, TINE__RING_READERS);
-        tine__waiters_wake_all(&incoming(end)->room);
+        tine__waiters_wake_all(&tine__end_incoming(&end->end)->room);
     }
     tine__keepalive_close(&guard);
 }
 
 static void ring_close(struct tine__transport *transport)
 {
-    struct ring_end *end = end_of(transport);
+    struct ring_end *end = ring_of(transport);
 
-    free(atomic_load_explicit(&end->spare, memory_order_acquire));
     if (end->out.shared != NULL)
         tine__ring_leave(&end->out);
     end_side(end);
-    tine__keepalive_close(&end->hold);
-    free(end);
+    tine__end_close(&end->end);
 }
 
-/* words: what both ends share, its entry in the register, the side */
 static int ring_give(struct tine__transport *transport, struct tine__handle_parts *parts)
 {
-    const struct ring_end *end = end_of(transport);
-
-    parts->words[0] = (uint64_t)(uintptr_t)end->shared;
-    parts->words[1] = (uint64_t)(uintptr_t)end->hold.entry;
-    parts->words[2] = end->side;
-    parts->fds[0] = end->hold.fd;
-    parts->fd_count = TINE__RING_FDS;
+    tine__end_give(tine__end_of(transport), parts);
     return 0;
 }
 
@@ -577,19 +499,23 @@ static int make_shared(struct tine__ring_pair_shm **shared, bool duplex)
     return 0;
 }
 
+static const struct tine__end_kind end_kind = {
+    .buffer_bytes = sizeof(struct buffer),
+    .look = look_out,
+    .gone = is_gone,
+    .kept = &pair_kind,
+};
+
 static struct ring_end *make_end(uint32_t side)
 {
     struct ring_end *end = calloc(1, sizeof *end);
 
-    if (end == NULL)
-        return NULL;
-    end->base = (struct tine__transport){&ring_ops, .family = true, .descriptors = false};
-    end->side = side;
-    end->hold.fd = -1;
+    if (end != NULL)
+        tine__end_init(&end->end, &ring_ops, &end_kind, side);
     return end;
 }
 
-static struct tine__ring_shm *ring_of(struct tine__ring_pair_shm *shared, uint32_t side)
+static struct tine__ring_shm *ring_from(struct tine__ring_pair_shm *shared, uint32_t side)
 {
     uint64_t ring = atomic_load_explicit(&shared->rings[side], memory_order_relaxed);
 
@@ -598,21 +524,25 @@ static struct tine__ring_shm *ring_of(struct tine__ring_pair_shm *shared, uint32
 
 static void join(struct ring_end *end, struct tine__ring_pair_shm *shared)
 {
+    uint32_t side = end->end.side;
+
     end->shared = shared;
-    tine__ring_open(&end->out, ring_of(shared, end->side), peer_lives, end);
-    tine__ring_open(&end->in, ring_of(shared, 1 - end->side), peer_lives, end);
+    end->end.blocks = shared->blocks;
+    tine__ring_open(&end->out, ring_from(shared, side), peer_lives, end);
+    tine__ring_open(&end->in, ring_from(shared, 1 - side), peer_lives, end);
 }
 
-static int hold_both(struct ring_end *ends[2], struct tine__ring_pair_shm *shared)
+static int make_pair(struct ring_end *ends[2], bool duplex, int32_t check, uint64_t length_max)
 {
-    int rc = tine__keepalive_make(&ends[0]->hold, shared, &pair_kind);
+    struct tine__end *const both[2] = {&ends[0]->end, &ends[1]->end};
+    struct tine__ring_pair_shm *shared;
+    int rc = make_shared(&shared, duplex);
 
-    if (rc < 0) {
-        empty_pair(shared);
-        tine_free(shared);
+    if (rc < 0)
         return rc;
-    }
-    rc = tine__keepalive_share(&ends[1]->hold, &ends[0]->hold, 1);
+    shared->check = check;
+    shared->length_max = length_max;
+    rc = tine__end_hold_both(both, shared);
     for (int i = 0; i < 2 && rc == 0; i++)
         join(ends[i], shared);
     return rc;
@@ -622,48 +552,38 @@ int tine__transport_ring_pair(struct tine__transport *ends[2], bool duplex, int3
                               uint64_t length_max)
 {
     struct ring_end *made[2] = {make_end(0), make_end(1)};
-    struct tine__ring_pair_shm *shared = NULL;
-    int rc = made[0] == NULL || made[1] == NULL ? -ENOMEM : make_shared(&shared, duplex);
+    int rc =
+        made[0] == NULL || made[1] == NULL ? -ENOMEM : make_pair(made, duplex, check, length_max);
 
-    if (rc == 0) {
-        shared->check = check;
-        shared->length_max = length_max;
-        rc = hold_both(made, shared);
-    }
     for (int i = 0; i < 2; i++)
         if (rc == 0)
-            ends[i] = &made[i]->base;
+            ends[i] = &made[i]->end.base;
         else if (made[i] != NULL)
-            ring_close(&made[i]->base);
+            ring_close(&made[i]->end.base);
     return rc;
 }
 
 int tine__transport_ring_take(const struct tine__handle_parts *parts, bool readable, bool writable,
                               struct tine__transport **end)
 {
-    struct tine__ring_pair_shm *shared = (struct tine__ring_pair_shm *)(uintptr_t)parts->words[0];
-    struct tine__kept_shm *entry = (struct tine__kept_shm *)(uintptr_t)parts->words[1];
     struct ring_end *made;
-    int fd, rc;
+    int rc;
 
-    if (parts->fd_count != TINE__RING_FDS || parts->words[2] > 1 ||
-        !tine__heap_contains(shared, sizeof *shared))
+    if (parts->fd_count != TINE__RING_FDS || parts->words[2] > 1)
         return TINE_EFORMAT;
-    fd = tine__sys_dup(parts->fds[0]);
-    if (fd < 0)
-        return fd;
     made = make_end((uint32_t)parts->words[2]);
-    rc = made == NULL ? -ENOMEM : tine__keepalive_adopt(&made->hold, fd, shared, entry, &pair_kind);
+    if (made == NULL)
+        return -ENOMEM;
+    rc = tine__end_adopt(&made->end, parts, sizeof(struct tine__ring_pair_shm));
+    if (rc == 0)
+        join(made, made->end.hold.object);
+    if (rc == 0 &&
+        ((readable && made->in.shared == NULL) || (writable && made->out.shared == NULL)))
+        rc = TINE_EFORMAT;
     if (rc < 0) {
-        close(fd);
-        free(made);
-        return rc == -EINVAL ? TINE_EFORMAT : rc;
+        ring_close(&made->end.base);
+        return rc;
     }
-    join(made, shared);
-    if ((readable && made->in.shared == NULL) || (writable && made->out.shared == NULL)) {
-        ring_close(&made->base);
-        return TINE_EFORMAT;
-    }
-    *end = &made->base;
+    *end = &made->end.base;
     return 0;
 }

@@ -122,11 +122,13 @@ TEST(what_no_connection_gives_is_refused)
     parts.fd_count = 1;
     assert_refused(&parts, TINE_EFORMAT);
     parts = good;
-    parts.fds[1] = null; /* no descriptor of the heap */
+    parts.fds[0] = null; /* no descriptor of the heap */
     assert_refused(&parts, TINE_EFORMAT);
-    parts = good;
-    parts.fds[0] = -1;
-    assert_refused(&parts, -EBADF);
+    for (int i = 0; i < 2; i++) {
+        parts = good;
+        parts.fds[i] = -1;
+        assert_refused(&parts, -EBADF);
+    }
     close(null);
     tine_connection_close(a);
     tine_connection_close(b);
