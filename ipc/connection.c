@@ -8,28 +8,17 @@
  * them: a forked child's copy of the handle begins without (`generation`). Any number of threads
  * may call at once: kept messages are under `lock`, all else is the transport's.
  */
-#include "ipc/connection.h"
+#include "ipc/connection_impl.h"
 
-#include <errno.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <tine/error.h>
 
-#include "ipc/handles.h"
-#include "ipc/transport_ring.h"
-#include "ipc/transport_socket.h"
-#include "ipc/transport_stream.h"
-#include "lib/codec.h"
 #include "lib/copy.h"
 #include "lib/fork.h"
-#include "lib/futex_lock.h"
-#include "lib/waitable.h"
-
-#define SCRATCH_MAX 65536 /* bytes of the packing buffer that is kept for the next message */
 
 #define ADOPTING ((uint64_t)1 << 63) /* beside the generation of the process that does */
 
@@ -39,22 +28,11 @@ struct kept {
     struct kept *next;
 };
 
-struct tine_connection {
-    struct tine__transport *transport;
-    bool readable, writable;
-    _Atomic uint64_t generation; /* of the process that the following belongs to */
-    struct tine__futex_lock lock;
-    struct kept *_Atomic first;     /* changed under the lock */
-    struct tine__incoming borrowed; /* what the last tine_connection_recv() gave pointers into */
-    tine_buffer *_Atomic scratch;   /* taken by who packs */
-};
-
 _Static_assert(sizeof(tine_pipe_options) == 64, "released size");
-_Static_assert(sizeof(tine_message) == 64, "released size");
 
 /* ---- what the handle keeps ------------------------------------------------------------------- */
 
-static void close_descriptors(struct tine__incoming *message)
+void tine__incoming_close_descriptors(struct tine__incoming *message)
 {
     for (uint32_t i = 0; i < message->fd_count; i++)
         close(message->fds[i]);
@@ -63,7 +41,7 @@ static void close_descriptors(struct tine__incoming *message)
 
 static void drop(struct tine__incoming *message)
 {
-    close_descriptors(message);
+    tine__incoming_close_descriptors(message);
     tine__incoming_release(message);
 }
 
@@ -171,7 +149,7 @@ bool tine__connection_keeps(tine_connection *connection)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-static int check_reading(tine_connection *connection)
+int tine__connection_check_reading(tine_connection *connection)
 {
     if (connection == NULL)
         return -EINVAL;
@@ -179,12 +157,6 @@ static int check_reading(tine_connection *connection)
         return -EBADF;
     adopt(connection);
     return 0;
-}
-
-/* The timeout 0 has a code of its own. */
-static int said_at_once(int rc, int64_t timeout_ns)
-{
-    return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
 }
 
 static bool is_vain(int rc)
@@ -211,11 +183,10 @@ static int receive(tine_connection *connection, int64_t timeout_ns, size_t fits,
     return kept != -ENOENT ? kept : said_at_once(rc, timeout_ns);
 }
 
-/* The next message as a whole, kept or new. */
-static int receive_any(tine_connection *connection, int64_t timeout_ns,
-                       struct tine__incoming *message)
+int tine__connection_receive(tine_connection *connection, int64_t timeout_ns,
+                             struct tine__incoming *message)
 {
-    int rc = check_reading(connection);
+    int rc = tine__connection_check_reading(connection);
 
     message->into = NULL; /* the rest is the transport's to fill */
     message->room = 0;
@@ -226,7 +197,9 @@ int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, s
                                     int64_t timeout_ns, size_t *size)
 {
     struct tine__incoming message;
-    int rc = size == NULL || (buffer == NULL && room > 0) ? -EINVAL : check_reading(connection);
+    int rc = size == NULL || (buffer == NULL && room > 0)
+                 ? -EINVAL
+                 : tine__connection_check_reading(connection);
 
     if (rc < 0)
         return rc;
@@ -252,8 +225,9 @@ int tine_connection_recv_bytes(tine_connection *connection, int64_t timeout_ns, 
                                size_t *size)
 {
     struct tine__incoming message;
-    int rc =
-        bytes == NULL || size == NULL ? -EINVAL : receive_any(connection, timeout_ns, &message);
+    int rc = bytes == NULL || size == NULL
+                 ? -EINVAL
+                 : tine__connection_receive(connection, timeout_ns, &message);
     void *copy;
 
     if (rc < 0)
@@ -271,216 +245,17 @@ int tine_connection_recv_bytes(tine_connection *connection, int64_t timeout_ns, 
     return 0;
 }
 
-/* ---- in place -------------------------------------------------------------------------------- */
-
-/* What tine_message.opaque holds. */
-struct hidden {
-    void (*release)(struct tine__incoming *message);
-    struct tine__transport *holder;
-    uint64_t token;
-};
-
-_Static_assert(sizeof(struct hidden) <= sizeof((tine_message *)0)->opaque, "tine/pipe.h");
-
-static void show(tine_message *message, const struct tine__incoming *incoming)
-{
-    struct hidden hidden = {incoming->release, incoming->holder, incoming->token};
-
-    *message = (tine_message){.data = incoming->data, .size = incoming->size};
-    memcpy(message->opaque, &hidden, sizeof hidden);
-}
-
-static struct tine__incoming behind(const tine_message *message)
-{
-    struct hidden hidden;
-
-    memcpy(&hidden, message->opaque, sizeof hidden);
-    return (struct tine__incoming){
-        .data = message->data,
-        .size = message->size,
-        .release = hidden.release,
-        .holder = hidden.holder,
-        .token = hidden.token,
-    };
-}
-
-int tine_connection_recv_view(tine_connection *connection, int64_t timeout_ns,
-                              tine_message *message)
-{
-    struct tine__incoming incoming;
-    int rc = message == NULL ? -EINVAL : receive_any(connection, timeout_ns, &incoming);
-
-    if (rc < 0)
-        return rc;
-    close_descriptors(&incoming);
-    show(message, &incoming);
-    return 0;
-}
-
-void tine_message_release(tine_message *message)
-{
-    struct tine__incoming incoming;
-
-    if (message == NULL)
-        return;
-    incoming = behind(message);
-    *message = (tine_message){.data = NULL};
-    tine__incoming_release(&incoming);
-}
-
-int tine_connection_recv_reader(tine_connection *connection, const tine_limits *limits,
-                                int64_t timeout_ns, tine_message *message, tine_reader *reader)
-{
-    tine_message received;
-    int rc = message == NULL || reader == NULL
-                 ? -EINVAL
-                 : tine_connection_recv_view(connection, timeout_ns, &received);
-
-    if (rc < 0)
-        return rc;
-    rc = tine_reader_init(reader, received.data, received.size, limits);
-    if (rc < 0)
-        tine_message_release(&received);
-    else
-        *message = received;
-    return rc;
-}
-
-/* ---- values ---------------------------------------------------------------------------------- */
-
-/* Does the format have letters that give pointers into the message? */
-static bool borrows(const char *format)
-{
-    return strpbrk(format, "yva") != NULL;
-}
-
-static void lend(tine_connection *connection, const struct tine__incoming *message)
-{
-    struct tine__incoming before;
-
-    tine__futex_lock(&connection->lock);
-    before = connection->borrowed;
-    connection->borrowed = *message;
-    tine__futex_unlock(&connection->lock);
-    tine__incoming_release(&before);
-}
-
-/* `F` and `o` in what has come: number i is the i-th descriptor that came beside it. */
-struct fetching {
-    struct tine__descriptors hooks;
-    struct tine__incoming *message;
-    bool taken[TINE__DESCRIPTORS_MAX];
-};
-
-static int fetch(struct tine__descriptors *hooks, uint64_t number, int *fd)
-{
-    struct fetching *fetching = (struct fetching *)hooks;
-
-    if (number >= fetching->message->fd_count)
-        return TINE_EFORMAT;
-    fetching->taken[number] = true;
-    *fd = fetching->message->fds[number];
-    return 0;
-}
-
-static int borrow(struct tine__descriptors *hooks, uint64_t number, int *fd)
-{
-    const struct fetching *fetching = (const struct fetching *)hooks;
-
-    if (number >= fetching->message->fd_count)
-        return TINE_EFORMAT;
-    *fd = fetching->message->fds[number];
-    return 0;
-}
-
-static int unpack(const tine_connection *connection, struct tine__incoming *message,
-                  const char *format, va_list args)
-{
-    struct fetching fetching = {
-        .hooks = {.fetch = fetch, .borrow = borrow, .handle_kinds = tine__handle_kinds},
-        .message = message,
-    };
-    struct tine__texts texts = {
-        .descriptors = connection->transport->descriptors ? &fetching.hooks : NULL,
-        .family = connection->transport->family,
-        .given_away = true,
-    };
-    int rc = tine__vunpack(message->data, message->size, format, false, args, &texts);
-
-    if (rc == 0)
-        tine__handles_hand_over(&fetching.hooks);
-    else
-        tine__handles_close(&fetching.hooks);
-    for (uint32_t i = 0; i < message->fd_count; i++)
-        if (rc < 0 || !fetching.taken[i])
-            close(message->fds[i]);
-    message->fd_count = 0;
-    return rc;
-}
-
-/* What a stranger sends as an offset would become a pointer into this family's heap. */
-static bool may_be_asked(const tine_connection *connection, const char *format)
-{
-    return format != NULL &&
-           (connection == NULL || connection->transport->family || strchr(format, 'p') == NULL);
-}
-
-int tine_connection_recv(tine_connection *connection, int64_t timeout_ns, const char *format, ...)
-{
-    static const struct tine__incoming nothing;
-    struct tine__incoming message;
-    va_list args;
-    int rc =
-        may_be_asked(connection, format) ? receive_any(connection, timeout_ns, &message) : -EINVAL;
-
-    if (rc < 0)
-        return rc;
-    va_start(args, format);
-    rc = unpack(connection, &message, format, args);
-    va_end(args);
-    if (rc == 0 && borrows(format)) {
-        lend(connection, &message);
-        return 0;
-    }
-    tine__incoming_release(&message);
-    if (connection->borrowed.release != NULL)
-        lend(connection, &nothing);
-    return rc;
-}
-
-static tine_buffer *take_scratch(tine_connection *connection)
-{
-    tine_buffer *scratch =
-        atomic_exchange_explicit(&connection->scratch, NULL, memory_order_acquire);
-
-    return scratch != NULL ? scratch : calloc(1, sizeof *scratch);
-}
-
-static void free_scratch(tine_buffer *scratch)
-{
-    tine_buffer_free(scratch);
-    free(scratch);
-}
-
-static void give_scratch(tine_connection *connection, tine_buffer *scratch)
-{
-    if (scratch->capacity > SCRATCH_MAX)
-        tine_buffer_free(scratch);
-    tine_buffer_clear(scratch);
-    free_scratch(atomic_exchange_explicit(&connection->scratch, scratch, memory_order_acq_rel));
-}
-
 /* ---- sending --------------------------------------------------------------------------------- */
 
-static int check_writing(const tine_connection *connection)
+int tine__connection_check_writing(const tine_connection *connection)
 {
     if (connection == NULL)
         return -EINVAL;
     return connection->writable ? 0 : -EBADF;
 }
 
-static int send_message(tine_connection *connection, const struct tine__outgoing *message,
-                        int64_t timeout_ns)
+int tine__connection_send(tine_connection *connection, const struct tine__outgoing *message,
+                          int64_t timeout_ns)
 {
     struct tine__transport *transport = connection->transport;
 
@@ -491,216 +266,20 @@ static int send_message(tine_connection *connection, const struct tine__outgoing
 int tine_connection_send_bytes(tine_connection *connection, const void *bytes, size_t size,
                                int64_t timeout_ns)
 {
-    int rc = bytes == NULL && size > 0 ? -EINVAL : check_writing(connection);
+    int rc = bytes == NULL && size > 0 ? -EINVAL : tine__connection_check_writing(connection);
 
     return rc < 0 ? rc
-                  : send_message(connection, &(struct tine__outgoing){.data = bytes, .size = size},
-                                 timeout_ns);
+                  : tine__connection_send(connection,
+                                          &(struct tine__outgoing){.data = bytes, .size = size},
+                                          timeout_ns);
 }
 
-/* `F` and `o` in what is sent: descriptors travel beside the bytes, which say which is which. */
-struct keeping {
-    struct tine__descriptors hooks;
-    uint32_t count;
-    int fds[TINE__DESCRIPTORS_MAX];
-};
+/* ---- the handle itself ------------------------------------------------------------------------ */
 
-static int keep_descriptor(struct tine__descriptors *hooks, int fd, uint64_t *number)
+void tine__scratch_free(tine_buffer *scratch)
 {
-    struct keeping *keeping = (struct keeping *)hooks;
-
-    if (keeping->count == TINE__DESCRIPTORS_MAX)
-        return -EMFILE;
-    keeping->fds[keeping->count] = fd;
-    *number = keeping->count++;
-    return 0;
-}
-
-int tine_connection_send(tine_connection *connection, int64_t timeout_ns, const char *format, ...)
-{
-    struct keeping keeping = {
-        .hooks = {.keep = keep_descriptor, .handle_kinds = tine__handle_kinds}};
-    struct tine__arguments args;
-    tine_buffer *scratch;
-    int rc = check_writing(connection);
-
-    if (rc < 0)
-        return rc;
-    scratch = take_scratch(connection);
-    if (scratch == NULL)
-        return -ENOMEM;
-    args.descriptors = connection->transport->descriptors ? &keeping.hooks : NULL;
-    va_start(args.list, format);
-    rc = tine__pack(scratch, format, false, &args);
-    va_end(args.list);
-    if (rc == 0)
-        rc = send_message(
-            connection,
-            &(struct tine__outgoing){scratch->data, scratch->size, keeping.fds, keeping.count},
-            timeout_ns);
-    give_scratch(connection, scratch);
-    return rc;
-}
-
-/* ---- built in place -------------------------------------------------------------------------- */
-
-/* Where the transport has no better place: copied when it is sent. */
-static void release_own(struct tine__incoming *message)
-{
-    free((void *)(uintptr_t)message->data);
-}
-
-static int loan_own(size_t size, struct tine__incoming *message)
-{
-    message->data = malloc(size > 0 ? size : 1);
-    message->size = size;
-    message->release = release_own;
-    message->token = size;
-    return message->data != NULL ? 0 : -ENOMEM;
-}
-
-int tine_connection_loan(tine_connection *connection, size_t size, int64_t timeout_ns,
-                         tine_message *message, void **data)
-{
-    int rc = message == NULL || data == NULL ? -EINVAL : check_writing(connection);
-    struct tine__transport *transport;
-    struct tine__incoming incoming;
-
-    if (rc < 0)
-        return rc;
-    transport = connection->transport;
-    incoming.holder = transport;
-    rc = transport->ops->loan == NULL
-             ? -ENOTSUP
-             : said_at_once(transport->ops->loan(transport, size,
-                                                 tine__transport_deadline(timeout_ns), &incoming),
-                            timeout_ns);
-    if (rc == -ENOTSUP)
-        rc = loan_own(size, &incoming);
-    if (rc < 0)
-        return rc;
-    show(message, &incoming);
-    *data = (void *)(uintptr_t)incoming.data;
-    return 0;
-}
-
-int tine_connection_send_loan(tine_connection *connection, tine_message *message,
-                              int64_t timeout_ns)
-{
-    int rc = message == NULL ? -EINVAL : check_writing(connection);
-    struct tine__transport *transport;
-    struct tine__incoming incoming;
-
-    if (rc < 0)
-        return rc;
-    transport = connection->transport;
-    incoming = behind(message);
-    if (incoming.release == NULL || incoming.holder != transport)
-        return -EINVAL;
-    if (incoming.release == release_own) {
-        rc = incoming.size > incoming.token
-                 ? -EINVAL
-                 : tine_connection_send_bytes(connection, incoming.data, incoming.size, timeout_ns);
-        if (rc == 0)
-            tine__incoming_release(&incoming);
-    } else {
-        rc = transport->ops->send_loan == NULL
-                 ? -EINVAL
-                 : said_at_once(transport->ops->send_loan(transport, &incoming,
-                                                          tine__transport_deadline(timeout_ns)),
-                                timeout_ns);
-    }
-    if (rc == 0)
-        *message = (tine_message){.data = NULL};
-    return rc;
-}
-
-/* ---- the rest -------------------------------------------------------------------------------- */
-
-int tine_connection_poll(tine_connection *connection, int64_t timeout_ns)
-{
-    int rc = check_reading(connection);
-
-    if (rc < 0)
-        return rc;
-    if (tine__connection_keeps(connection))
-        return 1;
-    rc = connection->transport->ops->poll(connection->transport,
-                                          tine__transport_deadline(timeout_ns));
-    /* meanwhile another thread may have kept one */
-    return rc == 0 && tine__connection_keeps(connection) ? 1 : rc;
-}
-
-int tine_connection_fileno(const tine_connection *connection)
-{
-    return connection == NULL ? -EINVAL : connection->transport->ops->fd(connection->transport);
-}
-
-/* Kept messages are known here only; the rest is the transport's. */
-static int waitable_ready(const tine_waitable *waitable, bool look)
-{
-    tine_connection *connection = waitable->object;
-    int rc = waitable->events == TINE_READABLE ? check_reading(connection) : -EINVAL;
-
-    (void)look;
-    if (rc < 0)
-        return rc;
-    return tine__connection_keeps(connection) ? TINE_READABLE : 0;
-}
-
-static int waitable_fd(const tine_waitable *waitable)
-{
-    return tine_connection_fileno(waitable->object);
-}
-
-static const struct tine__waitable_kind waitable_kind = {.ready = waitable_ready,
-                                                         .descriptor = waitable_fd};
-
-/* Of a transport without a descriptor. */
-static int point_ready(const tine_waitable *waitable, bool look)
-{
-    tine_connection *connection = waitable->object;
-    int rc = waitable_ready(waitable, look);
-
-    if (rc != 0)
-        return rc;
-    rc = connection->transport->ops->poll(connection->transport, TINE__AT_ONCE);
-    return rc > 0 ? (int)TINE_READABLE : rc;
-}
-
-static int point_points(const tine_waitable *waitable, const void *points[TINE__POINTS_MAX])
-{
-    tine_connection *connection = waitable->object;
-
-    points[0] = connection->transport->ops->point(connection->transport);
-    return 1;
-}
-
-static void point_arm(const tine_waitable *waitable)
-{
-    tine_connection *connection = waitable->object;
-
-    connection->transport->ops->arm(connection->transport);
-}
-
-static void point_fence(const tine_waitable *waitable)
-{
-    tine_connection *connection = waitable->object;
-
-    connection->transport->ops->fence(connection->transport);
-}
-
-static const struct tine__waitable_kind point_kind = {
-    .ready = point_ready, .points = point_points, .arm = point_arm, .fence = point_fence};
-
-tine_waitable tine_connection_waitable(tine_connection *connection)
-{
-    bool has_point =
-        connection != NULL && connection->readable && connection->transport->ops->point != NULL;
-
-    return (tine_waitable){.kind = has_point ? &point_kind : &waitable_kind,
-                           .object = connection,
-                           .events = TINE_READABLE};
+    tine_buffer_free(scratch);
+    free(scratch);
 }
 
 bool tine__connection_unsent(tine_connection *connection)
@@ -729,7 +308,7 @@ void tine_connection_close(tine_connection *connection)
     drop_all(connection);
     scratch = atomic_load_explicit(&connection->scratch, memory_order_acquire);
     if (scratch != NULL)
-        free_scratch(scratch);
+        tine__scratch_free(scratch);
     connection->transport->ops->close(connection->transport);
     free(connection);
 }
@@ -750,44 +329,3 @@ int tine__connection_open(tine_connection **connection, struct tine__transport *
     *connection = made;
     return 0;
 }
-
-/* ---- as a value ------------------------------------------------------------------------------ */
-
-enum { READABLE = 1, WRITABLE = 2 }; /* words[3] */
-
-static int give_connection(const void *handle, struct tine__handle_parts *parts)
-{
-    const tine_connection *connection = handle;
-    struct tine__transport *transport = connection->transport;
-
-    parts->words[3] = (connection->readable ? READABLE : 0) | (connection->writable ? WRITABLE : 0);
-    return transport->ops->give != NULL ? transport->ops->give(transport, parts) : -ENOTSUP;
-}
-
-static int take_connection(const struct tine__handle_parts *parts, void **handle)
-{
-    bool readable = parts->words[3] & READABLE, writable = parts->words[3] & WRITABLE;
-    struct tine__transport *transport;
-    tine_connection *connection;
-    int rc;
-
-    if (parts->words[3] > (READABLE | WRITABLE))
-        return TINE_EFORMAT;
-    rc = parts->words[2] == TINE__STREAM_PARTS ? tine__transport_stream_take(parts, &transport)
-         : parts->fd_count == TINE__RING_FDS
-             ? tine__transport_ring_take(parts, readable, writable, &transport)
-             : tine__transport_socket_take(parts, &transport);
-    if (rc == 0)
-        rc = tine__connection_open(&connection, transport, readable, writable);
-    if (rc == 0)
-        *handle = connection;
-    return rc;
-}
-
-static void close_connection(void *handle)
-{
-    tine_connection_close(handle);
-}
-
-const struct tine__handle_kind tine__connection_kind = {
-    .letter = 'c', .give = give_connection, .take = take_connection, .close = close_connection};

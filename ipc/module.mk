@@ -7,7 +7,11 @@ libtinecore_la_SOURCES += \
 	%D%/auth_python.c \
 	%D%/auth_secret.c %D%/auth_secret.h \
 	%D%/blocks.c %D%/blocks.h \
-	%D%/connection.c %D%/connection.h \
+	%D%/connection.c %D%/connection.h %D%/connection_impl.h \
+	%D%/connection_handle.c \
+	%D%/connection_place.c \
+	%D%/connection_values.c \
+	%D%/connection_wait.c \
 	%D%/dial.c \
 	%D%/encrypt.c %D%/encrypt.h \
 	%D%/end.c %D%/end.h \
