@@ -4,17 +4,19 @@
  *
  * A record is a word (size, the sender's CPU, a mark that is never 0), a ticket, and the bytes. The
  * producer first writes 0 where the word of the next record will stand, then bytes, ticket and, in
- * one release, the word: whoever follows the records from the head on meets words that are complete, then a
- * 0. Where a record does not fit before the end of the ring, it is written at the beginning, and then
- * published by a padding word in its place. So after any prefix of a send either nothing is there, or
- * all of it: a producer that dies or is stopped in it has published nothing, and holds up nobody.
+ * one release, the word: whoever follows the records from the head on meets words that are
+ * complete, then a 0. Where a record does not fit before the end of the ring, it is written at the
+ * beginning, and then published by a padding word in its place. So after any prefix of a send
+ * either nothing is there, or all of it: a producer that dies or is stopped in it has published
+ * nothing, and holds up nobody.
  *
- * A consumer reads the head, then the word there; copies the bytes; and takes the record by a CAS of
- * the head from its position to the next. Only the producer changes bytes, and not before it has seen the
- * head beyond them, so if the CAS succeeds the copy is whole; if not, it is thrown away (with what may have been
- * read from bytes of another record: all that is used of them is a size, and that was checked
- * against the head). Before the CAS a consumer holds nothing, after it the record is its own, and both
- * end with it. Positions do not come again within 2^64 bytes, so no CAS can mistake one for another.
+ * A consumer reads the head, then the word there; copies the bytes; and takes the record by a CAS
+ * of the head from its position to the next. Only the producer changes bytes, and not before it has
+ * seen the head beyond them, so if the CAS succeeds the copy is whole; if not, it is thrown away
+ * (with what may have been read from bytes of another record: all that is used of them is a size,
+ * and that was checked against the head). Before the CAS a consumer holds nothing, after it the
+ * record is its own, and both end with it. Positions do not come again within 2^64 bytes, so no CAS
+ * can mistake one for another.
  *
  * Who takes over the lane of a dead producer walks from its tail over what that had published. No
  * locks, no descriptors; fork: a child is another producer.
@@ -23,16 +25,25 @@
 
 #include <string.h>
 
-/* ThreadSanitizer does not see what an instruction of ours copies. */
-#if defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
-#define COPY_BY_STRING 0
+/* ThreadSanitizer knows races from copies only word by word. */
+#if defined(__SANITIZE_THREAD__)
+#define COPY_BY_WORDS 1
 #elif defined(__has_feature)
-#define COPY_BY_STRING !__has_feature(thread_sanitizer)
+#define COPY_BY_WORDS __has_feature(thread_sanitizer)
+#else
+#define COPY_BY_WORDS 0
+#endif
+
+#if COPY_BY_WORDS || !defined(__x86_64__)
+#define COPY_BY_STRING 0
 #else
 #define COPY_BY_STRING 1
 #endif
 
 #define MANY_BYTES 512 /* an instruction takes about 20 ns to begin */
+
+/* Two words in one load or store, at any address. */
+typedef uint64_t pair __attribute__((vector_size(16), aligned(1), may_alias));
 
 #define PUBLISHED ((uint64_t)1 << 63)
 #define PADDING   ((uint64_t)1 << 62)
@@ -103,7 +114,8 @@ static bool has_room(struct tine__lane_shm *lane, uint64_t end)
     return end - head <= capacity;
 }
 
-bool tine__lane_reserve(struct tine__lane_shm *lane, uint32_t size, struct tine__place *place)
+bool tine__lane_reserve(struct tine__lane_shm *lane, uint32_t size, uint32_t spare,
+                        struct tine__place *place)
 {
     uint64_t mask = lane->mask_again, length = rounded(size);
 
@@ -111,12 +123,13 @@ bool tine__lane_reserve(struct tine__lane_shm *lane, uint32_t size, struct tine_
     if ((place->at & mask) + length > mask + 1)
         place->at = (place->at | mask) + 1;
     place->end = place->at + length;
-    return has_room(lane, place->end);
+    return has_room(lane, place->end + spare);
 }
 
 /*
- * What a producer writes a consumer that comes too late may still read. Both do it by relaxed words, and for
- * many of them by an instruction that the compiler takes for no more than that.
+ * What a producer writes a consumer that comes too late may still read: a mixture, which is thrown
+ * away. So any copy will do whose loads and stores the compiler leaves as they are: relaxed words,
+ * volatile pairs of them, and for many an instruction of its own.
  */
 static inline bool copy_string(void *to, const void *from, size_t size)
 {
@@ -131,44 +144,73 @@ static inline bool copy_string(void *to, const void *from, size_t size)
 #endif
 }
 
-static _Atomic uint64_t *copy_words_in(_Atomic uint64_t *to, const char *from, size_t count)
+/* As many bytes as make pairs: how many that were. */
+static inline size_t copy_pairs(void *to, const void *from, size_t size)
 {
-    if (copy_string((void *)(uintptr_t)to, from, 8 * count))
-        return to + count;
-    for (size_t i = 0; i < count; i++) {
+    volatile pair *into = to;
+    const volatile pair *next = from;
+    const volatile pair *end = next + (COPY_BY_WORDS ? 0 : size / sizeof(pair));
+
+    for (; end - next >= 4; next += 4, into += 4) {
+        into[0] = next[0];
+        into[1] = next[1];
+        into[2] = next[2];
+        into[3] = next[3];
+    }
+    while (next < end)
+        *into++ = *next++;
+    return COPY_BY_WORDS ? 0 : size & ~(sizeof(pair) - 1);
+}
+
+/* size: a multiple of 8 */
+static inline _Atomic uint64_t *copy_words_in(_Atomic uint64_t *to, const char *from, size_t size)
+{
+    if (copy_string((void *)(uintptr_t)to, from, size))
+        return to + size / 8;
+    for (size_t i = copy_pairs((void *)(uintptr_t)to, from, size); i < size; i += 8) {
         uint64_t word;
 
-        memcpy(&word, from + 8 * i, 8);
-        atomic_store_explicit(to + i, word, memory_order_relaxed);
+        memcpy(&word, from + i, 8);
+        atomic_store_explicit(to + i / 8, word, memory_order_relaxed);
     }
-    return to + count;
+    return to + size / 8;
+}
+
+/* The parts from that byte of the first one on, wherever their words begin. */
+static void gather(_Atomic uint64_t *to, const struct iovec *parts, int count, size_t from)
+{
+    unsigned char bytes[8];
+    size_t kept = 0;
+
+    for (int i = 0; i < count; i++, from = 0)
+        for (; from < parts[i].iov_len; from++) {
+            bytes[kept++] = ((const unsigned char *)parts[i].iov_base)[from];
+            if (kept < sizeof bytes)
+                continue;
+            copy_words_in(to++, (const char *)bytes, sizeof bytes);
+            kept = 0;
+        }
+    if (kept == 0)
+        return;
+    memset(bytes + kept, 0, sizeof bytes - kept);
+    copy_words_in(to, (const char *)bytes, sizeof bytes);
 }
 
 void tine__lane_fill(struct tine__lane_shm *lane, const struct tine__place *place,
                      const struct iovec *parts, int count)
 {
     _Atomic uint64_t *to = words(lane, lane->mask_again, place->at + TINE__LANE_RECORD);
-    unsigned char rest[8] = {0};
-    size_t kept = 0;
 
-    for (int i = 0; i < count; i++) {
-        const char *from = parts[i].iov_base;
-        size_t left = parts[i].iov_len;
+    for (; count > 0; count--, parts++) {
+        size_t whole = parts->iov_len & ~(size_t)7;
 
-        while (kept != 0 && kept < 8 && left != 0) {
-            rest[kept++] = (unsigned char)*from++;
-            left--;
-        }
-        if (kept == 8) {
-            to = copy_words_in(to, (const char *)rest, 1);
-            kept = 0;
-        }
-        to = copy_words_in(to, from, left / 8);
-        if (left % 8 != 0)
-            memcpy(rest, from + (left & ~(size_t)7), kept = left % 8);
+        if (whole != 0)
+            to = copy_words_in(to, parts->iov_base, whole);
+        if (whole == parts->iov_len)
+            continue;
+        gather(to, parts, count, whole);
+        return;
     }
-    if (kept != 0)
-        copy_words_in(to, (const char *)rest, 1);
 }
 
 void tine__lane_publish(struct tine__lane_shm *lane, const struct tine__place *place, uint32_t size,
@@ -221,20 +263,21 @@ bool tine__lane_peek(struct tine__lane_shm *lane, struct tine__record *record)
     }
 }
 
-static void copy_out(char *to, const _Atomic uint64_t *from, uint32_t size)
+static inline void copy_out(char *to, const _Atomic uint64_t *from, uint32_t size)
 {
     uint64_t word;
+    size_t done;
 
     if (copy_string(to, (const void *)(uintptr_t)from, size))
         return;
-    for (; size >= 8; size -= 8, to += 8) {
-        word = atomic_load_explicit(from++, memory_order_relaxed);
-        memcpy(to, &word, 8);
+    for (done = copy_pairs(to, (const void *)(uintptr_t)from, size); done + 8 <= size; done += 8) {
+        word = atomic_load_explicit(from + done / 8, memory_order_relaxed);
+        memcpy(to + done, &word, 8);
     }
-    if (size == 0)
+    if (done == size)
         return;
-    word = atomic_load_explicit(from, memory_order_relaxed);
-    memcpy(to, &word, size);
+    word = atomic_load_explicit(from + done / 8, memory_order_relaxed);
+    memcpy(to + done, &word, size - done);
 }
 
 void tine__lane_copy(struct tine__lane_shm *lane, const struct tine__record *record,

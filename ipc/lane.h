@@ -72,7 +72,10 @@ void tine__lane_leave(struct tine__lane_shm *lane);
 struct tine__place {
     uint64_t at, end;
 };
-bool tine__lane_reserve(struct tine__lane_shm *lane, uint32_t size, struct tine__place *place);
+/* spare: so many bytes shall be free behind it, too */
+bool tine__lane_reserve(struct tine__lane_shm *lane, uint32_t size, uint32_t spare,
+                        struct tine__place *place);
+/* The fastest if all parts but the last are multiples of 8 bytes. */
 void tine__lane_fill(struct tine__lane_shm *lane, const struct tine__place *place,
                      const struct iovec *parts, int count);
 void tine__lane_publish(struct tine__lane_shm *lane, const struct tine__place *place, uint32_t size,

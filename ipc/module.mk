@@ -36,6 +36,8 @@ libtinecore_la_SOURCES += \
 	%D%/queue_sweep.c \
 	%D%/queue_wait.c \
 	%D%/ring.c %D%/ring.h \
+	%D%/ring_impl.h \
+	%D%/ring_wait.c \
 	%D%/rpc_client.c \
 	%D%/rpc_message.c %D%/rpc_message.h \
 	%D%/rpc_peer.c %D%/rpc_peer.h \

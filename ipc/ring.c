@@ -12,15 +12,13 @@
  * for only after it has seen the chosen record is everything visible that its sender knew of. Records without a
  * ticket are older than the second lane.
  *
- * Sleeping: consumers on the ring's `readable`, a producer on its lane's `writable`. A producer does not fence between
- * publishing and its look for sleepers; a consumer that is about to sleep does it for both
- * (shm/fence.h), or, where the kernel does not offer that, tells the producers to fence and looks every 50 ms.
+ * Sleeping: ipc/ring_wait.c.
  *
  * The dead: nothing has to be swept. What a dead producer has published is there, what it has not is
  * invisible, its lane is taken over. A consumer holds nothing before its taking CAS. Only a lane that a
  * producer has allocated and not yet entered in the table is lost with it.
  */
-#include "ipc/ring.h"
+#include "ipc/ring_impl.h"
 
 #include <tine/error.h>
 #include <tine/heap.h>
@@ -28,51 +26,17 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ipc/lane.h"
 #include "lib/fork.h"
 #include "lib/random.h"
 #include "shm/fence.h"
 #include "shm/owner.h"
 
 enum {
-    LANES_MAX = 1024,
     CAPACITY = 256 << 10,
     CACHED = 4,      /* rings whose lane a thread remembers */
     LOOK_SENDS = 64, /* who never has to wait looks for the readers after so many */
+    ROOMY_PART = 32, /* of a lane: the room that a producer spins for */
 };
-
-/* state */
-#define ENDED(side) (1u << (side))
-#define FENCES      4u /* a consumer can't fence for the producers */
-
-/*
- * field       written by                           read by              order
- * id max …    tine__ring_create                    any                  plain
- * lane_count  who adds a lane                      any                  release/acquire
- * state       who ends a side, or cannot fence     any                  release/acquire
- * readable    consumers that sleep, who wakes      producers            shm/waiters.h, shm/fence.h
- * asleep      consumers that sleep                 the same             seq_cst, a bound
- * looked      who looks for the dead               who sleeps           tine__look_due
- * ticket      producers, if there are two lanes    the same             relaxed fetch_add
- * lanes       who adds a lane: 0 → its address     any                  release/acquire
- */
-struct tine__ring_shm {
-    uint64_t id; /* random: no ring that lay here before has it */
-    uint32_t capacity;
-    uint32_t record_max;
-    uint64_t start;
-    _Atomic uint32_t lane_count;
-    _Atomic uint32_t state;
-    struct tine__waiters_shm readable;
-    _Atomic uint64_t looked[2]; /* for that side */
-    _Atomic uint32_t asleep;
-    uint32_t reserved;
-    _Atomic uint64_t ticket;
-    uint64_t reserved_ticket[7];
-    _Atomic uint64_t lanes[LANES_MAX];
-};
-
-_Static_assert(offsetof(struct tine__ring_shm, ticket) == 64, "lines of the ring");
 
 /* The lane of a thread. Void once the ring's id or the process's generation differs. */
 struct cached_lane {
@@ -92,13 +56,6 @@ struct self {
 #define PRIVATE static _Thread_local __attribute__((tls_model("initial-exec")))
 PRIVATE struct cached_lane cache[CACHED];
 PRIVATE struct self self;
-
-static struct tine__lane_shm *lane_at(struct tine__ring_shm *shared, uint32_t i)
-{
-    uint64_t address = atomic_load_explicit(&shared->lanes[i], memory_order_acquire);
-
-    return (struct tine__lane_shm *)(uintptr_t)address;
-}
 
 /* ---- making and ending ----------------------------------------------------------------------- */
 
@@ -153,7 +110,7 @@ int tine__ring_create(struct tine__ring_shm **shared, const struct tine__ring_op
 
 void tine__ring_empty(struct tine__ring_shm *shared)
 {
-    for (uint32_t i = 0; i < LANES_MAX; i++) {
+    for (uint32_t i = 0; i < TINE__RING_LANES_MAX; i++) {
         /* Out of the table first: if the caller dies here, another may empty the rest. */
         uint64_t lane = atomic_exchange_explicit(&shared->lanes[i], 0, memory_order_acq_rel);
 
@@ -170,15 +127,16 @@ void tine__ring_open(struct tine__ring *ring, struct tine__ring_shm *shared,
 void tine__ring_end(struct tine__ring_shm *shared, int side)
 {
     /* seq_cst: before the look for sleepers; pairs with the acquire of who finds nothing to read */
-    atomic_fetch_or_explicit(&shared->state, ENDED(side), memory_order_seq_cst);
+    atomic_fetch_or_explicit(&shared->state, TINE__RING_ENDED(side), memory_order_seq_cst);
     tine__waiters_wake_all(&shared->readable);
     for (uint32_t i = 0; i < atomic_load_explicit(&shared->lane_count, memory_order_acquire); i++)
-        tine__waiters_wake_all(&lane_at(shared, i)->writable);
+        tine__waiters_wake_all(&tine__ring_lane(shared, i)->writable);
 }
 
 bool tine__ring_ended(struct tine__ring_shm *shared, int side)
 {
-    return (atomic_load_explicit(&shared->state, memory_order_acquire) & ENDED(side)) != 0;
+    return (atomic_load_explicit(&shared->state, memory_order_acquire) & TINE__RING_ENDED(side)) !=
+           0;
 }
 
 /* ---- the lane of the calling thread ---------------------------------------------------------- */
@@ -199,14 +157,14 @@ static struct tine__lane_shm *find_lane(struct tine__ring_shm *shared, uint64_t 
     struct tine__lane_shm *lane;
 
     for (uint32_t i = 0; i < count; i++) {
-        lane = lane_at(shared, i);
+        lane = tine__ring_lane(shared, i);
         if (atomic_load_explicit(&lane->holder, memory_order_relaxed) == word)
             return lane;
     }
     for (uint32_t i = 0; i < count; i++) {
         uint64_t holder;
 
-        lane = lane_at(shared, i);
+        lane = tine__ring_lane(shared, i);
         holder = atomic_load_explicit(&lane->holder, memory_order_relaxed);
         if ((holder == 0 || !tine__owner_word_lives(holder)) &&
             tine__lane_adopt(lane, holder, word))
@@ -233,7 +191,7 @@ static int add_lane(struct tine__ring_shm *shared, uint64_t word, struct tine__l
 
     if (made == NULL)
         return -ENOMEM;
-    for (; i < LANES_MAX; i++) {
+    for (; i < TINE__RING_LANES_MAX; i++) {
         uint64_t none = 0;
         bool added = atomic_compare_exchange_strong_explicit(
             &shared->lanes[i], &none, address, memory_order_release, memory_order_relaxed);
@@ -298,7 +256,7 @@ static struct tine__lane_shm *scan(struct tine__ring_shm *shared, struct tine__r
     struct tine__lane_shm *best = NULL;
 
     for (uint32_t i = 0; i < count; i++) {
-        struct tine__lane_shm *lane = lane_at(shared, i);
+        struct tine__lane_shm *lane = tine__ring_lane(shared, i);
         struct tine__record record;
 
         if (!tine__lane_peek(lane, &record))
@@ -318,7 +276,7 @@ static struct tine__lane_shm *choose(struct tine__ring_shm *shared, struct tine_
     struct tine__record again;
 
     if (atomic_load_explicit(&shared->lane_count, memory_order_acquire) == 1) {
-        lane = lane_at(shared, 0);
+        lane = tine__ring_lane(shared, 0);
         return tine__lane_peek(lane, record) ? lane : NULL;
     }
     lane = scan(shared, record);
@@ -346,7 +304,7 @@ int tine__ring_peek(struct tine__ring *ring, struct tine__ring_record *record)
     record->lane = choose(ring->shared, &record->record);
     if (record->lane != NULL)
         return 0;
-    return (state & ENDED(TINE__RING_WRITERS)) != 0 ? TINE_EEOF : -EAGAIN;
+    return (state & TINE__RING_ENDED(TINE__RING_WRITERS)) != 0 ? TINE_EEOF : -EAGAIN;
 }
 
 /*
@@ -370,7 +328,7 @@ bool tine__ring_take(struct tine__ring *ring, const struct tine__ring_record *re
     return true;
 }
 
-static bool may_read(struct tine__ring *ring)
+bool tine__ring_may_read(struct tine__ring *ring)
 {
     struct tine__ring_record record;
 
@@ -382,137 +340,27 @@ bool tine__ring_holds(struct tine__ring_shm *shared, tine__lane_fits *fits, cons
     uint32_t count = atomic_load_explicit(&shared->lane_count, memory_order_acquire);
 
     for (uint32_t i = 0; i < count; i++)
-        if (tine__lane_holds(lane_at(shared, i), fits, context))
+        if (tine__lane_holds(tine__ring_lane(shared, i), fits, context))
             return true;
     return false;
 }
 
-/* ---- waiting --------------------------------------------------------------------------------- */
-
-/* A call that may wait. */
-struct call {
-    ssize_t (*attempt)(struct call *call); /* -EAGAIN: not yet */
-    struct tine__ring *ring;
-    struct tine__waiters_shm *waiters; /* what it sleeps on */
-    struct tine__spin *spin;
-    int peer; /* the side that must come */
-    uint32_t peer_cpu;
-    /* receive */
-    tine__ring_attempt *receive;
-    void *context;
-    /* send */
-    struct tine__lane_shm *lane;
-    struct tine__place place;
-    uint32_t size;
-};
-
-void tine__ring_arm(struct tine__ring_shm *shared)
-{
-    if (!tine__fence_heavy())
-        atomic_fetch_or_explicit(&shared->state, FENCES, memory_order_relaxed);
-}
-
-static void look(struct tine__ring *ring, int peer)
-{
-    if (ring->alive == NULL || tine__ring_ended(ring->shared, peer) ||
-        !tine__look_due(&ring->shared->looked[peer]))
-        return;
-    if (!ring->alive(ring->context, peer))
-        tine__ring_end(ring->shared, peer);
-}
-
-static ssize_t spin(struct call *call)
-{
-    struct tine__spinning spinning;
-
-    tine__spin_begin(call->spin, &spinning, call->peer_cpu);
-    while (tine__spin_on(&spinning)) {
-        ssize_t rc = call->attempt(call);
-
-        if (rc == -EAGAIN)
-            continue;
-        tine__spin_hit(call->spin, &spinning);
-        return rc;
-    }
-    tine__spin_missed(call->spin, &spinning);
-    return -EAGAIN;
-}
-
-/*
- * 0: awake again; -ETIMEDOUT. *others: may others be asleep who have been there before the wake-up? A process
- * that dies here leaves them one too many, which costs them no more than what follows.
- */
-static int sleep_once(struct call *call, uint32_t turn, tine__deadline deadline, bool *others)
-{
-    _Atomic uint32_t *asleep = &call->ring->shared->asleep;
-    int rc;
-
-    if (call->peer == TINE__RING_READERS) {
-        *others = false; /* a lane has one producer */
-        return tine__waiters_sleep(call->waiters, turn, deadline);
-    }
-    atomic_fetch_add_explicit(asleep, 1, memory_order_seq_cst);
-    rc = tine__waiters_sleep(call->waiters, turn, deadline);
-    *others = atomic_fetch_sub_explicit(asleep, 1, memory_order_seq_cst) > 1;
-    return rc;
-}
-
-/*
- * Whoever was woken stands for all that still sleep: it announces them again before it attempts
- * anything, and if there is more than it takes, wakes the next. Where nobody else sleeps it attempts at once.
- */
-static ssize_t sleep_for(struct call *call, tine__deadline deadline)
-{
-    bool others = false;
-
-    for (;;) {
-        uint32_t turn = tine__waiters_join(call->waiters);
-        ssize_t rc;
-
-        if (call->peer == TINE__RING_WRITERS)
-            tine__ring_arm(call->ring->shared);
-        rc = call->attempt(call);
-        if (rc != -EAGAIN) {
-            if (others && may_read(call->ring))
-                tine__waiters_wake(call->waiters, 1);
-            return rc;
-        }
-        if (sleep_once(call, turn, deadline, &others) < 0)
-            return -ETIMEDOUT;
-        look(call->ring, call->peer);
-        rc = others ? -EAGAIN : call->attempt(call);
-        if (rc != -EAGAIN)
-            return rc;
-    }
-}
-
-static ssize_t wait_for(struct call *call, tine__deadline deadline)
-{
-    ssize_t rc;
-
-    if (deadline == TINE__RING_AT_ONCE) {
-        look(call->ring, call->peer);
-        return call->attempt(call);
-    }
-    rc = spin(call);
-    return rc != -EAGAIN ? rc : sleep_for(call, deadline);
-}
-
 /* ---- the calls ------------------------------------------------------------------------------- */
 
-static ssize_t attempt_receive(struct call *call)
+static ssize_t attempt_receive(struct tine__ring_call *call)
 {
     return call->receive(call->ring, call->context);
 }
 
-static ssize_t attempt_poll(struct call *call)
+static ssize_t attempt_poll(struct tine__ring_call *call)
 {
-    return may_read(call->ring) ? 0 : -EAGAIN;
+    return tine__ring_may_read(call->ring) ? 0 : -EAGAIN;
 }
 
-static struct call reading(struct tine__ring *ring, ssize_t (*attempt)(struct call *call))
+static struct tine__ring_call reading(struct tine__ring *ring,
+                                      ssize_t (*attempt)(struct tine__ring_call *call))
 {
-    return (struct call){
+    return (struct tine__ring_call){
         .attempt = attempt,
         .ring = ring,
         .waiters = &ring->shared->readable,
@@ -526,14 +374,14 @@ ssize_t tine__ring_receive(struct tine__ring *ring, tine__ring_attempt *attempt,
                            tine__deadline deadline)
 {
     ssize_t rc = attempt(ring, context);
-    struct call call;
+    struct tine__ring_call call;
 
     if (rc != -EAGAIN)
         return rc;
     call = reading(ring, attempt_receive);
     call.receive = attempt;
     call.context = context;
-    return wait_for(&call, deadline);
+    return tine__ring_wait(&call, deadline);
 }
 
 /* The whole record into one buffer. */
@@ -574,30 +422,35 @@ ssize_t tine__ring_recv(struct tine__ring *ring, void *buffer, size_t room, tine
 
 int tine__ring_poll(struct tine__ring *ring, tine__deadline deadline)
 {
-    struct call call;
+    struct tine__ring_call call;
 
-    if (may_read(ring))
+    if (tine__ring_may_read(ring))
         return 0;
     call = reading(ring, attempt_poll);
-    return (int)wait_for(&call, deadline);
+    return (int)tine__ring_wait(&call, deadline);
 }
 
 /* The caller's next record has room. */
-static ssize_t attempt_reserve(struct call *call)
+static ssize_t attempt_reserve(struct tine__ring_call *call)
 {
     uint32_t state = atomic_load_explicit(&call->ring->shared->state, memory_order_acquire);
+    uint32_t spare = 0;
 
-    if ((state & (ENDED(TINE__RING_READERS) | ENDED(TINE__RING_WRITERS))) != 0)
+    if ((state & (TINE__RING_ENDED(TINE__RING_READERS) | TINE__RING_ENDED(TINE__RING_WRITERS))) !=
+        0)
         return -EPIPE;
-    return tine__lane_reserve(call->lane, call->size, &call->place) ? 0 : -EAGAIN;
+    if (call->roomy && call->size < call->ring->shared->capacity / ROOMY_PART)
+        spare = call->ring->shared->capacity / ROOMY_PART - call->size;
+    return tine__lane_reserve(call->lane, call->size, spare, &call->place) ? 0 : -EAGAIN;
 }
 
-static int reserve(struct tine__ring *ring, struct call *call, tine__deadline deadline)
+static int reserve(struct tine__ring *ring, struct tine__ring_call *call, tine__deadline deadline)
 {
     int rc;
 
     call->attempt = attempt_reserve;
     call->ring = ring;
+    call->roomy = false;
     rc = (int)attempt_reserve(call);
     if (rc != -EAGAIN)
         return rc;
@@ -605,7 +458,7 @@ static int reserve(struct tine__ring *ring, struct call *call, tine__deadline de
     call->spin = &ring->writing;
     call->peer = TINE__RING_READERS;
     call->peer_cpu = atomic_load_explicit(&call->lane->taker_cpu, memory_order_relaxed);
-    return (int)wait_for(call, deadline);
+    return (int)tine__ring_wait(call, deadline);
 }
 
 static uint64_t take_ticket(struct tine__ring_shm *shared)
@@ -616,10 +469,11 @@ static uint64_t take_ticket(struct tine__ring_shm *shared)
 }
 
 /* The rest of a send, once the record has its place. Has somebody been asleep? */
-static bool publish(struct tine__ring_shm *shared, const struct call *call, bool registered)
+static bool publish(struct tine__ring_shm *shared, const struct tine__ring_call *call,
+                    bool registered)
 {
     tine__lane_publish(call->lane, &call->place, call->size, take_ticket(shared), tine__spin_cpu());
-    if ((atomic_load_explicit(&shared->state, memory_order_relaxed) & FENCES) != 0)
+    if ((atomic_load_explicit(&shared->state, memory_order_relaxed) & TINE__RING_FENCES) != 0)
         registered = false;
     tine__fence_light(registered);
     /* against tine__waiters_join and the fence after it: one of the two sees the other */
@@ -633,7 +487,7 @@ int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int coun
                     tine__deadline deadline)
 {
     struct cached_lane *own;
-    struct call call;
+    struct tine__ring_call call;
     size_t size = 0;
     int rc;
 
@@ -652,14 +506,14 @@ int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int coun
         return rc;
     tine__lane_fill(call.lane, &call.place, parts, count);
     if (publish(ring->shared, &call, own->registered) || own->sends++ % LOOK_SENDS == 0)
-        look(ring, TINE__RING_READERS);
+        tine__ring_look(ring, TINE__RING_READERS);
     return 0;
 }
 
 int tine__ring_poll_writable(struct tine__ring *ring, tine__deadline deadline)
 {
     struct cached_lane *own;
-    struct call call;
+    struct tine__ring_call call;
     int rc = own_lane(ring->shared, &own);
 
     if (rc < 0)
@@ -691,7 +545,7 @@ uint64_t tine__ring_used(struct tine__ring_shm *shared)
     uint64_t used = 0;
 
     for (uint32_t i = 0; i < count; i++)
-        used += tine__lane_used(lane_at(shared, i));
+        used += tine__lane_used(tine__ring_lane(shared, i));
     return used;
 }
 

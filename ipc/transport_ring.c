@@ -349,8 +349,14 @@ static int ring_receive(struct tine__transport *transport, struct tine__incoming
                         tine__deadline deadline)
 {
     struct ring_end *end = ring_of(transport);
-    struct arrival arrival = {.end = end, .message = message};
-    int rc = (int)receive_or_miss(end, &arrival, deadline);
+    struct arrival arrival; /* the rest is filled in as it comes */
+    int rc;
+
+    arrival.end = end;
+    arrival.message = message;
+    arrival.buffer = NULL;
+    arrival.block.slot = NULL;
+    rc = (int)receive_or_miss(end, &arrival, deadline);
 
     message->fd_count = 0;
     message->release = NULL;

@@ -23,7 +23,7 @@ static bool put(struct tine__lane_shm *lane, const void *bytes, uint32_t size)
     struct iovec part = {(void *)(uintptr_t)bytes, size};
     struct tine__place place;
 
-    if (!tine__lane_reserve(lane, size, &place))
+    if (!tine__lane_reserve(lane, size, 0, &place))
         return false;
     tine__lane_fill(lane, &place, &part, 1);
     tine__lane_publish(lane, &place, size, 0, 0);
@@ -119,6 +119,23 @@ TEST(no_more_goes_in_than_has_room)
     ck_assert(!put(lane, "x", 1));
     ck_assert(put(lane, "", 0));
     ck_assert(!put(lane, "", 0));
+    free(lane);
+}
+
+TEST(room_for_more_can_be_asked_for)
+{
+    struct tine__lane_shm *lane = lane_new();
+    struct tine__place place;
+
+    ck_assert(tine__lane_reserve(lane, 16, CAPACITY - 48, &place));
+    ck_assert_uint_eq(place.end - place.at, 32); /* the rest is only looked at */
+    ck_assert(!tine__lane_reserve(lane, 16, CAPACITY - 47, &place));
+    ck_assert(put(lane, "0123456789abcdef", 16));
+    ck_assert(tine__lane_reserve(lane, 16, CAPACITY - 80, &place));
+    ck_assert(!tine__lane_reserve(lane, 16, CAPACITY - 79, &place));
+    ck_assert(put(lane, "another", 7));
+    expect(lane, "0123456789abcdef");
+    expect(lane, "another");
     free(lane);
 }
 
