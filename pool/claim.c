@@ -114,6 +114,19 @@ void tine__claims_close(struct tine__claims_shm *claims)
     }
 }
 
+bool tine__claims_close_unclaimed(struct tine__claims_shm *claims)
+{
+    uint64_t cursor = 0;
+
+    return atomic_compare_exchange_strong_explicit(&claims->cursor, &cursor, CLOSED,
+                                                   memory_order_acq_rel, memory_order_acquire);
+}
+
+uint64_t tine__claims_count(const struct tine__claims_shm *claims)
+{
+    return count_of(atomic_load_explicit(&claims->cursor, memory_order_acquire));
+}
+
 bool tine__claims_exhausted(const struct tine__claims_shm *claims, uint64_t limit)
 {
     uint64_t cursor = atomic_load_explicit(&claims->cursor, memory_order_acquire);

@@ -28,6 +28,10 @@ bool tine__claim_held(const struct tine__claims_shm *claims, uint32_t worker, ui
 
 /* No further unit can be claimed. Claimed ones go on. */
 void tine__claims_close(struct tine__claims_shm *claims);
+/* The same, if no unit has been claimed yet; else nothing. */
+bool tine__claims_close_unclaimed(struct tine__claims_shm *claims);
+/* How many units have been claimed. */
+uint64_t tine__claims_count(const struct tine__claims_shm *claims);
 bool tine__claims_exhausted(const struct tine__claims_shm *claims, uint64_t limit);
 /* Exhausted, and nothing held: once true it stays true. */
 bool tine__claims_settled(const struct tine__claims_shm *claims, uint32_t workers, uint64_t limit);

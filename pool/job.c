@@ -37,26 +37,110 @@ uint64_t tine__unit_end(const struct tine__job_shm *job, uint64_t unit)
     return job->n - unit * job->chunk < job->chunk ? job->n : (unit + 1) * job->chunk;
 }
 
-void tine__job_complete(struct tine__job_shm *job)
+void tine__job_wake(struct tine__pool_shm *pool, _Atomic uint32_t *state, uint32_t before)
 {
-    /* All parts of the job happen before the program reads its results; seq_cst for tine__watch_ring. */
-    uint32_t before = atomic_exchange_explicit(&job->state, TINE__JOB_DONE, memory_order_seq_cst);
-
-    /* the address only: the job may be gone */
-    if (before == TINE__JOB_WAITED || before == TINE__JOB_WATCHED)
-        tine__sys_futex_wake(&job->state, INT_MAX);
-    if (before == TINE__JOB_WATCHED)
-        tine__watch_ring(&job->state);
+    if ((before & TINE__JOB_WAITED) != 0)
+        tine__sys_futex_wake(state, INT_MAX);
+    if ((before & TINE__JOB_WATCHED) != 0)
+        tine__watch_ring(state);
+    if ((before & TINE__JOB_TOLD) != 0)
+        tine__waiters_wake_all(&pool->told);
 }
 
-void tine__job_check(const struct tine__pool_shm *pool, struct tine__job_shm *job)
+void tine__job_complete(struct tine__pool_shm *pool, struct tine__job_shm *job)
+{
+    /* All parts of the job happen before the program reads its results; seq_cst for the watchers and for
+       tine__waiters_wake. */
+    uint32_t before = atomic_fetch_or_explicit(&job->state, TINE__JOB_DONE, memory_order_seq_cst);
+
+    if ((before & TINE__JOB_DONE) == 0)
+        tine__job_wake(pool, &job->state, before);
+}
+
+void tine__job_check(struct tine__pool_shm *pool, struct tine__job_shm *job)
 {
     if (!tine__claims_settled(tine__job_claims(job), job->workers, job->units))
         return;
     if (atomic_load_explicit(&job->had_death, memory_order_acquire) != 0 &&
         tine__redo_has(pool, job))
         return;
-    tine__job_complete(job);
+    tine__job_complete(pool, job);
+}
+
+/* ---- cancelling ------------------------------------------------------------------------------- */
+
+bool tine__job_begin(struct tine__job_shm *job)
+{
+    uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
+
+    /* Only who comes first counts: nothing else is read by it. */
+    do
+        if ((state & TINE__JOB_CANCELLED) != 0)
+            return false;
+    while (!atomic_compare_exchange_weak_explicit(&job->state, &state, state | TINE__JOB_RUNNING,
+                                                  memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+bool tine__job_unbegin(struct tine__job_shm *job)
+{
+    uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
+
+    do
+        if ((state & TINE__JOB_CANCELLED) != 0)
+            return false;
+    while (!atomic_compare_exchange_weak_explicit(&job->state, &state,
+                                                  state & ~(uint32_t)TINE__JOB_RUNNING,
+                                                  memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+bool tine__job_begun(const struct tine__job_shm *job)
+{
+    if (job->kind != TINE__JOB_CALL)
+        return tine__claims_count(tine__job_claims(job)) > 0;
+    return (atomic_load_explicit(&job->state, memory_order_relaxed) & TINE__JOB_RUNNING) != 0;
+}
+
+/* Of a loop the cursor decides, closed before its first unit: then the mark may still be missing. */
+bool tine__job_cancelled(const struct tine__job_shm *job)
+{
+    if ((atomic_load_explicit(&job->state, memory_order_acquire) & TINE__JOB_CANCELLED) != 0)
+        return true;
+    return job->kind != TINE__JOB_CALL && tine__claims_exhausted(tine__job_claims(job), 1) &&
+           tine__claims_count(tine__job_claims(job)) == 0;
+}
+
+static bool may_cancel(const struct tine__job_shm *job, uint32_t state, bool running)
+{
+    if ((state & TINE__JOB_DONE) != 0)
+        return false;
+    return running || job->kind != TINE__JOB_CALL || (state & TINE__JOB_RUNNING) == 0;
+}
+
+bool tine__job_cancel(struct tine__pool_shm *pool, struct tine__job_shm *job, bool running,
+                      bool *begun)
+{
+    uint32_t state = atomic_load_explicit(&job->state, memory_order_acquire);
+    /* From here on a loop is cancelled, although those who find it closed may call it done first. */
+    bool closed =
+        job->kind != TINE__JOB_CALL && tine__claims_close_unclaimed(tine__job_claims(job));
+
+    if (job->kind != TINE__JOB_CALL && !closed && !running)
+        return tine__job_cancelled(job);
+    /* seq_cst: for the watchers, as in tine__job_complete */
+    while ((state & TINE__JOB_CANCELLED) == 0 && (closed || may_cancel(job, state, running)))
+        if (atomic_compare_exchange_weak_explicit(&job->state, &state, state | TINE__JOB_CANCELLED,
+                                                  memory_order_seq_cst, memory_order_acquire)) {
+            *begun = job->kind != TINE__JOB_CALL ? !closed : (state & TINE__JOB_RUNNING) != 0;
+            tine__job_stop(pool, job);
+            if (job->kind != TINE__JOB_CALL)
+                tine__job_check(pool, job);
+            else if (!*begun)
+                tine__job_wake(pool, &job->state, state);
+            return true;
+        }
+    return (state & TINE__JOB_CANCELLED) != 0;
 }
 
 void tine__job_stop(struct tine__pool_shm *pool, struct tine__job_shm *job)
@@ -65,7 +149,8 @@ void tine__job_stop(struct tine__pool_shm *pool, struct tine__job_shm *job)
     if (job->kind != TINE__JOB_CALL)
         tine__claims_close(tine__job_claims(job));
     if (tine__redo_drop(pool, job) && job->kind == TINE__JOB_CALL)
-        tine__job_complete(job); /* a call that waited to run again: nobody else will end it */
+        tine__job_complete(pool,
+                           job); /* a call that waited to run again: nobody else will end it */
 }
 
 tine_failure tine__job_failure(const struct tine__job_shm *job, int code, uint64_t index,

@@ -17,11 +17,41 @@ uint64_t tine__unit_end(const struct tine__job_shm *job, uint64_t unit);
 
 /* Marks the job done, once, and wakes who waits. The job may be freed as soon as this has returned.
  */
-void tine__job_complete(struct tine__job_shm *job);
+void tine__job_complete(struct tine__pool_shm *pool, struct tine__job_shm *job);
+/* Wakes who waits for the state that was `before`. Only the address counts: the job may be gone. */
+void tine__job_wake(struct tine__pool_shm *pool, _Atomic uint32_t *state, uint32_t before);
 /* Completes a loop if nothing of it is left: to be called by whoever finished a part last. */
-void tine__job_check(const struct tine__pool_shm *pool, struct tine__job_shm *job);
+void tine__job_check(struct tine__pool_shm *pool, struct tine__job_shm *job);
 /* Nothing more of the job is started: units, rests, items. */
 void tine__job_stop(struct tine__pool_shm *pool, struct tine__job_shm *job);
+/* A worker begins with a call; false: it was cancelled, and is not to be run. */
+bool tine__job_begin(struct tine__job_shm *job);
+/* A call whose worker has died waits again; false: it was cancelled meanwhile. By the nursery. */
+bool tine__job_unbegin(struct tine__job_shm *job);
+/*
+ * Marks the job cancelled, unless it is done or, where running work shall go on, begun. False: too
+ * late. What was begun has to be stopped after that.
+ */
+bool tine__job_cancel(struct tine__pool_shm *pool, struct tine__job_shm *job, bool running,
+                      bool *begun);
+static inline bool tine__job_done(const struct tine__job_shm *job)
+{
+    /* acquire: pairs with tine__job_complete */
+    return (atomic_load_explicit(&job->state, memory_order_acquire) & TINE__JOB_DONE) != 0;
+}
+/* Done, or a call that was cancelled before a worker had it. */
+static inline bool tine__job_over(const struct tine__job_shm *job)
+{
+    uint32_t state = atomic_load_explicit(&job->state, memory_order_acquire);
+
+    return (state & TINE__JOB_DONE) != 0 ||
+           (job->kind == TINE__JOB_CALL && (state & TINE__JOB_CANCELLED) != 0 &&
+            (state & TINE__JOB_RUNNING) == 0);
+}
+/* Does, or did, a worker have a part of it in hand? */
+bool tine__job_begun(const struct tine__job_shm *job);
+/* Has it been, or will it be, ended by cancelling? */
+bool tine__job_cancelled(const struct tine__job_shm *job);
 static inline bool tine__job_stopped(const struct tine__job_shm *job)
 {
     return atomic_load_explicit(&job->stop, memory_order_relaxed) != 0;

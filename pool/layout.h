@@ -24,7 +24,8 @@
  * worker line 2      anyone (doorbell), nursery worker w            a needless look for work
  *                    (pid)
  * job, constant part program before publishing  workers, nursery    (cannot be: published by tail)
- * job.state          one CAS to DONE            program             a late wake-up (50 ms look)
+ * job.state          anyone, by RMW; DONE once  everyone            a late wake-up (50 ms look)
+ * pool.told          who ends a job             program             a late wake-up (40 ms look)
  * job.failure        anyone, by CAS to lower    program after DONE  —
  * outcomes           who holds the item's unit  program, nursery    an outcome is not there yet
  */
@@ -39,6 +40,7 @@
 #include <tine/task.h>
 
 #include "lib/function.h"
+#include "shm/waiters.h"
 
 #define TINE__LINE           64
 #define TINE__SEGMENT_BITS   10 /* tickets in a segment: 1024 */
@@ -95,8 +97,19 @@ enum tine__job_kind {
     TINE__JOB_CALL, /* one tuple, one ticket, no claims table */
 };
 
-/* WATCHED: somebody may sleep as with WAITED, and bells are to be rung, too (shm/watch.h) */
-enum { TINE__JOB_PENDING, TINE__JOB_WAITED, TINE__JOB_WATCHED, TINE__JOB_DONE };
+/*
+ * Bits of job.state, none of which is ever taken back but RUNNING. Whoever sets CANCELLED before a worker has
+ * set RUNNING keeps a call from ever being begun; it is over for the program then, although its ticket
+ * still leads to it.
+ */
+enum {
+    TINE__JOB_WAITED = 1,     /* somebody may sleep on the state */
+    TINE__JOB_WATCHED = 2,    /* bells are to be rung for it (shm/watch.h) */
+    TINE__JOB_TOLD = 4,       /* pool.told is to be woken */
+    TINE__JOB_RUNNING = 8,    /* of calls: a worker has it in hand */
+    TINE__JOB_CANCELLED = 16, /* by the program */
+    TINE__JOB_DONE = 32,
+};
 
 /* A function as the program has it, and by which a worker can tell whether it has the same one. */
 struct tine__task_shm {
@@ -168,6 +181,7 @@ struct tine__pool_shm {
     uint64_t redo_count;
     uint64_t slots; /* tine__worker_shm[workers + 1]; the last one is the nursery's */
     _Atomic uint64_t started, died;
+    struct tine__waiters_shm told; /* who waits for one of many jobs: TINE__JOB_TOLD */
     _Atomic uint32_t settlements; /* begun and ended ones together: odd while one goes on */
     alignas(TINE__LINE) _Atomic uint64_t tail; /* tickets published */
     alignas(TINE__LINE) _Atomic uint64_t sleeping[1024 / 64];

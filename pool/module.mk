@@ -1,6 +1,8 @@
 # Processes and work.
 libtinecore_la_SOURCES += \
 	%D%/begin.c %D%/begin.h \
+	%D%/callback.c \
+	%D%/cancel.c \
 	%D%/carry.c %D%/carry.h \
 	%D%/claim.c %D%/claim.h \
 	%D%/current.c \
@@ -17,6 +19,7 @@ libtinecore_la_SOURCES += \
 	%D%/progress.c \
 	%D%/reap.c \
 	%D%/redo.c %D%/redo.h \
+	%D%/release.c \
 	%D%/results.c \
 	%D%/settle.c %D%/settle.h \
 	%D%/starmap.c \

@@ -220,11 +220,12 @@ static int status_of(tine_pool *pool)
 /* Under the mutex. Threads that wait for a job see it at once. */
 static void set_status(struct tine_pool *pool, int status)
 {
-    atomic_store_explicit(&pool->status, status, memory_order_release);
+    atomic_store_explicit(&pool->status, status, memory_order_seq_cst); /* for the wakers below */
     for (struct tine_future *future = pool->jobs; future != NULL; future = future->older) {
         tine__sys_futex_wake(&future->job->state, INT_MAX);
         tine__watch_ring(&future->job->state);
     }
+    tine__waiters_wake_all(&pool->shared->told);
 }
 
 /* Under the mutex. */
@@ -269,8 +270,7 @@ static bool has_unfinished(struct tine_pool *pool)
     pthread_mutex_lock(&pool->mutex);
     for (struct tine_future *future = pool->jobs; future != NULL && !unfinished;
          future = future->older)
-        unfinished =
-            atomic_load_explicit(&future->job->state, memory_order_acquire) != TINE__JOB_DONE;
+        unfinished = !tine__job_over(future->job);
     pthread_mutex_unlock(&pool->mutex);
     return unfinished;
 }
@@ -289,6 +289,7 @@ static int await_jobs(struct tine_pool *pool, tine__deadline deadline)
         if (left == 0)
             return -ETIMEDOUT;
         tine__pool_look_after(pool);
+        (void)tine__callbacks_run(pool);
         if (tine__nursery_ended(&pool->nursery, left < TINE_MS(2) ? left : TINE_MS(2)))
             continue;
     }
@@ -317,6 +318,14 @@ static int leave(struct tine_pool *pool, tine__deadline deadline)
     return 0;
 }
 
+void tine__pool_shut(tine_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    if (status_of(pool) == TINE__OPEN)
+        set_status(pool, TINE__SHUT);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 int tine_pool_join(tine_pool *pool, int64_t timeout_ns)
 {
     tine__deadline deadline = tine__deadline_after(timeout_ns);
@@ -324,14 +333,12 @@ int tine_pool_join(tine_pool *pool, int64_t timeout_ns)
 
     if (rc < 0)
         return rc;
-    pthread_mutex_lock(&pool->mutex);
-    if (status_of(pool) == TINE__OPEN)
-        set_status(pool, TINE__SHUT);
-    pthread_mutex_unlock(&pool->mutex);
+    tine__pool_shut(pool);
     if (status_of(pool) == TINE__SHUT)
         rc = await_jobs(pool, deadline);
     if (rc == 0 && status_of(pool) == TINE__SHUT)
         rc = leave(pool, deadline);
+    (void)tine__callbacks_run(pool);
     if (rc == -ETIMEDOUT && timeout_ns == 0)
         return -EAGAIN;
     return status_of(pool) == TINE__BROKEN ? TINE_EBROKEN : rc;
@@ -355,6 +362,8 @@ static void release_jobs(struct tine_pool *pool)
     while (pool->jobs != NULL)
         if (pool->jobs->closed)
             drop_first_job(pool);
+        else if (atomic_load_explicit(&pool->jobs->phase, memory_order_relaxed) == TINE__COLLECTED)
+            tine__future_unlink(pool->jobs); /* cancelled, and no worker has passed over it */
         else /* the pool has ended: takes in results, or -ECANCELED, and leaves the list */
             (void)tine__future_await(pool->jobs, 0);
     for (struct tine_future *future = pool->deferred; future != NULL; future = older) {
@@ -381,9 +390,10 @@ void tine_pool_close(tine_pool *pool)
         close_copy(pool);
     if (rc < 0)
         return;
-    if (status_of(pool) == TINE__OPEN && !has_unfinished(pool))
+    if (status_of(pool) <= TINE__SHUT && !has_unfinished(pool))
         (void)leave(pool, tine__deadline_after(LEAVE_NS));
     (void)tine_pool_terminate(pool);
+    (void)tine__callbacks_run(pool);
     release_jobs(pool);
     tine__nursery_fini(&pool->nursery);
     tine__tasks_fini(&pool->tasks);

@@ -14,6 +14,8 @@
 
 #include "lib/clock.h"
 #include "lib/codec.h"
+#include "pool/claim.h"
+#include "pool/job.h"
 #include "pool/layout.h"
 #include "pool/nursery.h"
 #include "pool/stream.h"
@@ -44,18 +46,22 @@ struct tine_pool {
     struct tine__stream stream;
     struct tine__tasks tasks;
     struct tine__nursery nursery;
-    struct tine_future *jobs; /* not yet seen to be done; newest first */
+    struct tine_future *jobs;                       /* not yet seen to be done; newest first */
+    struct tine_future *called_first, *called_last; /* those with callbacks, oldest first */
+    _Atomic uint64_t called;                        /* how many these are */
+    _Atomic uint64_t
+        cancels; /* bumped when jobs may be over although no worker has begun with them */
     struct tine_future
-        *deferred;   /* done and closed, but a worker may still be looking at the job */
-    uint64_t serial; /* of the last job */
+        *deferred;        /* done and closed, but a worker may still be looking at the job */
+    uint64_t serial;      /* of the last job */
     uint64_t last_number; /* of a descriptor */
     uint64_t submitted, done;
     uint64_t closed_jobs; /* in `jobs`, with their handle closed */
     uint64_t next_sweep;  /* value of `submitted` at which to look for closed ones that are done */
     uint64_t heard;       /* workers started when the nursery was last listened to */
     _Atomic int64_t next_look; /* when to look after nursery and work again (pool/future.c) */
-    bool quiet_end;       /* all processes are known to be gone: blocks may be freed */
-    struct tine_pool *next; /* among the closed */
+    bool quiet_end;            /* all processes are known to be gone: blocks may be freed */
+    struct tine_pool *next;    /* among the closed */
 };
 
 /* Memory of a job in the family heap, freed with it. */
@@ -65,12 +71,19 @@ struct tine_pool {
 struct tine_results {
     struct tine_future *future;
     size_t count;
-    struct tine__texts texts;            /* strings handed out */
-    pthread_mutex_t mutex;               /* guards texts */
+    struct tine__texts texts; /* strings handed out */
+    pthread_mutex_t mutex;    /* guards texts */
 };
 
 /* COLLECTING_WAITED: and another thread sleeps until that is over */
 enum { TINE__PENDING, TINE__COLLECTING, TINE__COLLECTING_WAITED, TINE__COLLECTED };
+
+/* A callback of a future. */
+struct tine__notice {
+    tine_done_cb *callback;
+    void *user;
+    struct tine__notice *next;
+};
 
 /* A job as the program holds it: one for each, blocking calls included. */
 struct tine_future {
@@ -83,10 +96,17 @@ struct tine_future {
     uint64_t first_ticket;
     uint32_t tickets;
     bool closed;     /* the handle is gone; freed when the job is done */
+    bool linked;     /* in pool->jobs */
+    bool counted;    /* in pool->done */
+    bool calling;    /* a thread runs its callbacks */
+    bool dropped;    /* the handle is gone; to be closed when the callbacks have run */
     bool in_place;   /* workers write into the caller's own memory */
     bool blocking;   /* made by a call that waits for it at once */
     bool wake_later; /* a second worker is to be woken if the job is not done in a moment */
     struct tine_future *newer, *older;
+    struct tine__notice *notices, *last_notice; /* callbacks that have not run, in order */
+    struct tine_future *called_next,
+        *called_previous; /* in the pool's list, while it has notices */
     void *blocks[TINE__BLOCKS_MAX];
     uint32_t block_count;
     /* what to do at the end */
@@ -107,6 +127,8 @@ struct tine_future {
 int tine__pool_check(tine_pool *pool);
 /* The same for calls that are allowed in any status. */
 int tine__pool_check_handle(tine_pool *pool);
+/* No new work from now on. */
+void tine__pool_shut(tine_pool *pool);
 /* Looks whether the nursery lives; if not, the pool is broken from here on. */
 bool tine__pool_is_broken(tine_pool *pool);
 /* Kills the workers that are in this job. */
@@ -144,6 +166,28 @@ int tine__loop_publish(struct tine_future *future, struct tine_future **made);
 
 /* ---- future.c -------------------------------------------------------------------------------- */
 
+#define TINE__POOL_LOOK_NS                                                                         \
+    TINE_MS(50) /* how often a waiting thread looks whether the nursery lives */
+
+/* -EINVAL, TINE_EFORKED. */
+int tine__future_check(const struct tine_future *future);
+/* Futures may outlive their pool. */
+static inline bool tine__future_is_orphan(const struct tine_future *future)
+{
+    return atomic_load_explicit(&future->pool->id, memory_order_relaxed) != future->pool_id;
+}
+static inline int tine__future_status(const struct tine_future *future)
+{
+    if (tine__future_is_orphan(future))
+        return TINE__TERMINATED;
+    return atomic_load_explicit(&future->pool->status, memory_order_acquire);
+}
+/* Is there nothing to wait for? */
+static inline bool tine__future_over(struct tine_future *future)
+{
+    return atomic_load_explicit(&future->phase, memory_order_acquire) == TINE__COLLECTED ||
+           tine__job_over(future->job) || tine__future_status(future) >= TINE__ENDED;
+}
 /* Waits, and takes in what the job left: 0 once future->code is final, -ETIMEDOUT. */
 int tine__future_await(struct tine_future *future, tine__deadline deadline);
 /*
@@ -152,15 +196,50 @@ int tine__future_await(struct tine_future *future, tine__deadline deadline);
  */
 int tine__future_finish(struct tine_future *future, const tine_job_options *options,
                         tine_results **results);
+/* The end of the job wakes those who wait at pool.told. False: it is over already. */
+bool tine__future_tell(struct tine_future *future);
+/* Sleeps on the job's state, for one that has not ended. */
+void tine__future_sleep(struct tine_future *future, int64_t ns);
 /*
  * What every waiting or polling thread sees to now and then: that the nursery lives, and that no work
  * is left lying because the worker was stopped that was to see it (it spun), or to wake the next.
  */
 void tine__pool_look_after(tine_pool *pool);
+/* Keeps the pidfds of the workers at hand, so that ending the pool does not depend on the nursery. */
+void tine__pool_listen(tine_pool *pool);
+
+/* ---- release.c ------------------------------------------------------------------------------- */
+
+/* Takes the future out of the pool's list of jobs. Under the mutex. */
+void tine__future_unlink(struct tine_future *future);
 /* Frees what is done, closed and no longer looked at. Under the mutex. */
 void tine__pool_sweep(tine_pool *pool);
+/* Closes a future whose callbacks have run. */
+void tine__future_let_go(struct tine_future *future);
 /* Frees a future that is in no list; with_blocks false: what workers may write to is left alone. */
 void tine__future_free(struct tine_future *future, bool with_blocks);
+
+/* ---- cancel.c -------------------------------------------------------------------------------- */
+
+/* Starts nothing more of the job and kills what runs of it. Returns when it has ended, or cannot
+ * soon. */
+void tine__future_stop(struct tine_future *future);
+
+/* ---- callback.c ------------------------------------------------------------------------------ */
+
+/* Is this thread in a callback? Then it runs no others, however it waits: that could nest without end. */
+extern _Thread_local bool tine__in_callback __attribute__((tls_model("initial-exec")));
+/* Are there callbacks that this thread may have to run? */
+static inline bool tine__callbacks_pending(const tine_pool *pool)
+{
+    return atomic_load_explicit(&pool->called, memory_order_relaxed) > 0 && !tine__in_callback;
+}
+/* Is there a callback to be run now? */
+bool tine__callbacks_due(tine_pool *pool);
+/* Runs all that are due; how many that were. Without the mutex. */
+int64_t tine__callbacks_run(tine_pool *pool);
+/* A future that has become over out of turn is found at once. Under the mutex. */
+void tine__callbacks_prefer(struct tine_future *future);
 
 /* ---- results.c ------------------------------------------------------------------------------- */
 

@@ -26,9 +26,7 @@ void tine__results_fini(struct tine_results *results)
 /* Of an item without an outcome: never run, or lost with the whole pool. */
 static int code_of_missing(const struct tine_future *future)
 {
-    bool done = atomic_load_explicit(&future->job->state, memory_order_relaxed) == TINE__JOB_DONE;
-
-    return done || future->code >= 0 ? -ECANCELED : future->code;
+    return tine__job_done(future->job) || future->code >= 0 ? -ECANCELED : future->code;
 }
 
 static inline int find(const struct tine_results *results, size_t index, const void **bytes,

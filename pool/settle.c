@@ -46,6 +46,13 @@ static void count_as_finished(struct tine__worker_shm *dead)
     atomic_store_explicit(&dead->finished, finished + 1, memory_order_relaxed);
 }
 
+/* A worker that was killed because its job was stopped is none that gets nothing done. */
+static void excuse(const struct account *account, const struct tine__job_shm *job)
+{
+    if (tine__job_stopped(job) || tine__job_cancelled(job))
+        count_as_finished(tine__worker_at(account->pool, account->worker));
+}
+
 static void blame(const struct account *account, struct tine__job_shm *job, uint64_t index,
                   uint64_t count)
 {
@@ -137,6 +144,7 @@ static void settle_loop(const struct account *account, struct tine__job_shm *job
     uint64_t unit;
     bool held = tine__claim_held(claims, account->worker, &unit);
 
+    excuse(account, job);
     if (held) {
         rest = (struct tine__rest){
             .begin = tine__unit_begin(job, unit), .end = tine__unit_end(job, unit), .unit = unit};
@@ -155,12 +163,21 @@ static void settle_rest(const struct account *account, struct tine__redo_shm *re
     struct tine__rest rest = {
         .begin = redo->begin, .end = redo->end, .unit = redo->unit, .attempts = redo->attempts};
 
+    excuse(account, job);
     cut_finished(account, job, &rest);
     if (needs_help(job, &rest))
         tine__redo_again(account->pool, redo, &rest);
     else
         tine__redo_free(redo);
     tine__job_check(account->pool, job);
+}
+
+/* A call that is not run again. */
+static void end_call(const struct account *account, struct tine__job_shm *job)
+{
+    excuse(account, job);
+    if (!tine__job_done(job))
+        tine__job_complete(account->pool, job);
 }
 
 /* A call that did not end: redo is its entry when it was a second try, else NULL. */
@@ -172,7 +189,7 @@ static void settle_call(const struct account *account, struct tine__job_shm *job
     struct tine__numbers numbers;
 
     tine__numbers_of(job, &numbers);
-    if (atomic_load_explicit(&job->state, memory_order_acquire) == TINE__JOB_DONE) {
+    if (tine__job_done(job)) {
         again = false;
     } else if (running) {
         atomic_fetch_add_explicit(&job->deaths, 1, memory_order_relaxed);
@@ -180,12 +197,13 @@ static void settle_call(const struct account *account, struct tine__job_shm *job
         if (!again)
             blame(account, job, 0, 1);
     }
+    again = again && tine__job_unbegin(job);
     if (again && redo == NULL)
         put_up(account, job, &rest);
     else if (again)
         tine__redo_again(account->pool, redo, &rest);
-    else if (atomic_load_explicit(&job->state, memory_order_relaxed) != TINE__JOB_DONE)
-        tine__job_complete(job);
+    else
+        end_call(account, job);
     if (!again) /* the nursery, this process, looks for it before it sleeps */
         (void)tine__numbers_release(account->pool, &numbers);
     if (!again && redo != NULL)

@@ -145,6 +145,7 @@ static void link_future(struct tine_pool *pool, struct tine_future *future)
     if (pool->jobs != NULL)
         pool->jobs->newer = future;
     pool->jobs = future;
+    future->linked = true;
 }
 
 static void sweep_now_and_then(struct tine_pool *pool)

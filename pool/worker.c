@@ -307,7 +307,7 @@ static void end_call(struct self *self, struct tine__job_shm *job)
     struct tine__numbers numbers;
 
     tine__numbers_of(job, &numbers);
-    tine__job_complete(job);
+    tine__job_complete(self->pool, job);
     if (numbers.count > 0 && tine__numbers_release(self->pool, &numbers))
         send(self->call.fetched.control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -317,7 +317,7 @@ static void run_call(struct self *self, struct tine__job_shm *job)
     static const struct tine__rest whole = {.begin = 0, .end = 1};
     int rc;
 
-    if (tine__job_stopped(job)) {
+    if (!tine__job_begin(job) || tine__job_stopped(job)) {
         end_call(self, job);
         return;
     }

@@ -8,26 +8,20 @@
 #include <tine.h>
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/time.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/kill/load.h"
-#include "tests/support/proc.h"
+#include "tests/kill/trace.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
-#define POINTS    5 /* a tenth of TINE_KILLS: each takes thousands of steps */
-#define ITEMS     3
-#define LOOK_US   5000
-#define FOR_EVER  SIZE_MAX
-#define STEPS_MAX 1000000
+#define POINTS 5 /* a tenth of TINE_KILLS: each takes thousands of steps */
+#define ITEMS  3
 
 static tine_pool *open_lone_worker(struct hunt *hunt)
 {
@@ -38,87 +32,6 @@ static tine_pool *open_lone_worker(struct hunt *hunt)
     load_await_size(pool, 0);
     hunt_begin(hunt, getpid());
     return pool;
-}
-
-/* ---- stepping -------------------------------------------------------------------------------- */
-
-static void interrupt_wait(int signal)
-{
-    (void)signal;
-}
-
-/* While a process is stepped, every few milliseconds somebody looks whether it sleeps. */
-static void set_looks(bool on)
-{
-    struct itimerval every = {.it_interval = {.tv_usec = on ? LOOK_US : 0}};
-    struct sigaction action = {.sa_handler = on ? interrupt_wait : SIG_DFL};
-
-    every.it_value = every.it_interval;
-    if (on)
-        ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
-    ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
-    if (!on)
-        ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
-}
-
-/* Waits until the traced process has stopped again. False: it sleeps in the kernel instead. */
-static bool await_stop(pid_t pid)
-{
-    int status;
-
-    while (waitpid(pid, &status, __WALL) < 0) {
-        ck_assert_int_eq(errno, EINTR);
-        if (proc_asleep(pid))
-            return false;
-    }
-    ck_assert(WIFSTOPPED(status));
-    return true;
-}
-
-/* Traces a process that sleeps; false: not allowed here. It is then stopped in its system call. */
-static bool grip(pid_t pid)
-{
-    ck_assert_eventually(proc_asleep(pid));
-    if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) != 0)
-        return false;
-    ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, pid, NULL, NULL), 0);
-    ck_assert_int_eq(waitpid(pid, NULL, __WALL), pid);
-    return true;
-}
-
-/* Single-steps until the process sleeps; how many steps that took, at most `steps`. */
-static size_t step(pid_t pid, size_t steps)
-{
-    size_t taken = 0;
-
-    set_looks(true);
-    for (; taken < steps; taken++) {
-        ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
-        if (!await_stop(pid))
-            break;
-        ck_assert_uint_lt(taken, STEPS_MAX);
-    }
-    set_looks(false);
-    return taken;
-}
-
-static void kill_traced(pid_t pid)
-{
-    int status;
-
-    ck_assert_int_eq(kill(pid, SIGKILL), 0);
-    do
-        ck_assert_int_eq(waitpid(pid, &status, __WALL), pid);
-    while (!WIFSIGNALED(status));
-    ck_assert_int_eq(WTERMSIG(status), SIGKILL);
-}
-
-/* The p-th of so many points of a way, somewhere in its part. */
-static size_t point(size_t p, size_t points, size_t way)
-{
-    size_t begin = p * way / points, end = (p + 1) * way / points;
-
-    return begin + (end > begin ? random_below(end - begin) : 0);
 }
 
 /* ---- a worker -------------------------------------------------------------------------------- */
@@ -157,14 +70,14 @@ static size_t measure_worker(struct step_test *test)
     struct load load;
     size_t way;
 
-    if (!grip(worker))
+    if (!trace_grip(worker))
         return 0;
     start_small(test, &load);
-    way = step(worker, FOR_EVER);
+    way = trace_step(worker, TRACE_FOR_EVER);
     load_finish(&load);
     load_check_whole(&load);
     load_free(&load);
-    kill_traced(worker);
+    trace_kill(worker);
     test->hunt.total++;
     load_await_size(test->pool, test->hunt.total);
     return way;
@@ -175,10 +88,10 @@ static void kill_worker_after(struct step_test *test, size_t steps)
     pid_t worker = hunt_worker(&test->hunt);
     struct load load;
 
-    ck_assert(grip(worker));
+    ck_assert(trace_grip(worker));
     start_small(test, &load);
-    step(worker, steps);
-    kill_traced(worker);
+    trace_step(worker, steps);
+    trace_kill(worker);
     test->hunt.total++;
     test->hunt.victims[0] = worker;
     test->hunt.count = 1;
@@ -203,7 +116,7 @@ static void step_worker(enum load_kind kind, int32_t retries)
     if (points > way)
         points = way;
     for (size_t p = 0; p < points; p++)
-        kill_worker_after(&test, point(p, points, way));
+        kill_worker_after(&test, trace_point(p, points, way));
     printf("kind %d, retries %d: %zu of %zu instructions, %ju items lost\n", kind, retries, points,
            way, (uintmax_t)test.failed);
     tine_pool_close(test.pool);
@@ -233,22 +146,22 @@ static int write_byte(tine_call *call)
     return write(fd, "x", 1) == 1 ? 0 : -errno;
 }
 
-/* As step(), but until the call is done: on the way the worker sleeps, for the nursery's answer. */
+/* As trace_step(), but until the call is done: on the way the worker sleeps, for the nursery's answer. */
 static size_t step_call(pid_t pid, size_t steps, tine_future *future)
 {
     size_t taken = 0;
     bool stopped = true;
 
-    set_looks(true);
+    trace_looks(true);
     while (stopped && taken < steps) {
         ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
         do
-            stopped = await_stop(pid);
+            stopped = trace_await_stop(pid);
         while (!stopped && !tine_future_done(future));
         taken += stopped;
-        ck_assert_uint_lt(taken, STEPS_MAX);
+        ck_assert_uint_lt(taken, TRACE_STEPS_MAX);
     }
-    set_looks(false);
+    trace_looks(false);
     return taken;
 }
 
@@ -280,13 +193,13 @@ static size_t kill_fetcher_after(struct step_test *test, size_t steps)
     size_t taken;
     int ends[2];
 
-    if (!grip(worker))
+    if (!trace_grip(worker))
         return 0;
     ck_assert_int_eq(pipe(ends), 0);
     ck_assert_ok(tine_pool_submit(&future, test->pool, write_byte, &options, "F", ends[1]));
     close(ends[1]);
     taken = step_call(worker, steps, future);
-    kill_traced(worker);
+    trace_kill(worker);
     test->hunt.total++;
     check_fetched(test, future, ends[0]);
     load_await_size(test->pool, test->hunt.total);
@@ -301,7 +214,7 @@ TEST(a_worker_that_fetches_a_descriptor_may_die_at_any_instruction, .kills = POI
     struct load_heap heap = load_heap_begin();
 
     test.pool = open_lone_worker(&test.hunt);
-    way = kill_fetcher_after(&test, FOR_EVER);
+    way = kill_fetcher_after(&test, TRACE_FOR_EVER);
     if (way == 0) {
         tine_pool_close(test.pool);
         SKIP("a worker cannot be traced: %s", strerror(errno));
@@ -309,7 +222,7 @@ TEST(a_worker_that_fetches_a_descriptor_may_die_at_any_instruction, .kills = POI
     if (points > way)
         points = way;
     for (size_t p = 0; p < points; p++)
-        kill_fetcher_after(&test, point(p, points, way));
+        kill_fetcher_after(&test, trace_point(p, points, way));
     printf("retries %d: %zu of %zu instructions, %ju calls lost\n", test.retries, points, way,
            (uintmax_t)test.failed);
     tine_pool_close(test.pool);
@@ -330,16 +243,16 @@ static size_t kill_nursery_after(struct step_test *test, size_t steps)
 
     test->pool = open_lone_worker(&test->hunt);
     worker = hunt_worker(&test->hunt);
-    if (!grip(test->hunt.nursery)) {
+    if (!trace_grip(test->hunt.nursery)) {
         tine_pool_close(test->pool);
         return 0;
     }
-    ck_assert(grip(worker));
+    ck_assert(trace_grip(worker));
     start_small(test, &load);
-    step(worker, random_below(2000));
-    kill_traced(worker);
-    taken = step(test->hunt.nursery, steps);
-    kill_traced(test->hunt.nursery);
+    trace_step(worker, random_below(2000));
+    trace_kill(worker);
+    taken = trace_step(test->hunt.nursery, steps);
+    trace_kill(test->hunt.nursery);
     load_finish(&load);
     test->failed += load_check_broken(&load);
     load_free(&load);
@@ -356,13 +269,13 @@ TEST(the_nursery_may_die_at_any_instruction_of_a_settlement, .kills = POINTS * 1
     struct load_heap heap = load_heap_begin();
 
     orphans_adopt();
-    way = kill_nursery_after(&test, FOR_EVER);
+    way = kill_nursery_after(&test, TRACE_FOR_EVER);
     if (way == 0)
         SKIP("a nursery cannot be traced: %s", strerror(errno));
     if (points > way)
         points = way;
     for (size_t p = 0; p < points; p++)
-        kill_nursery_after(&test, point(p, points, way));
+        kill_nursery_after(&test, trace_point(p, points, way));
     printf("kind %d: %zu of %zu instructions of the nursery, %ju jobs failed\n", loop_index, points,
            way, (uintmax_t)test.failed);
     load_heap_end(&heap, 3 * (points + 1));

@@ -2,6 +2,7 @@
 if TESTS_WITH_CHECK
 tests_kill = \
 	%D%/kill_barrier \
+	%D%/kill_cancel \
 	%D%/kill_condition \
 	%D%/kill_descriptor \
 	%D%/kill_event \
@@ -30,9 +31,12 @@ TESTS += $(tests_kill)
 endif
 
 kill_load = %D%/load.c %D%/load.h
+kill_trace = %D%/trace.c %D%/trace.h
 kill_libs = libtine.la libtinetest.la
 
 %C%_kill_barrier_LDADD = $(kill_libs)
+%C%_kill_cancel_SOURCES = %D%/kill_cancel.c $(kill_load) $(kill_trace)
+%C%_kill_cancel_LDADD = $(kill_libs)
 %C%_kill_condition_LDADD = $(kill_libs)
 %C%_kill_descriptor_SOURCES = %D%/kill_descriptor.c $(kill_load)
 %C%_kill_descriptor_LDADD = $(kill_libs)
@@ -54,7 +58,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_rpc_LDADD = $(kill_libs)
 %C%_kill_rwlock_LDADD = $(kill_libs)
 %C%_kill_semaphore_LDADD = $(kill_libs)
-%C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load)
+%C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load) $(kill_trace)
 %C%_kill_step_LDADD = $(kill_libs)
 %C%_kill_stopped_SOURCES = %D%/kill_stopped.c $(kill_load)
 %C%_kill_stopped_LDADD = $(kill_libs)

@@ -1,6 +1,8 @@
 # Tests of pool/: one program a source file, as in tests/lib/module.mk
 if TESTS_WITH_CHECK
 tests_pool = \
+	%D%/test_callback \
+	%D%/test_cancel \
 	%D%/test_claim \
 	%D%/test_descriptor \
 	%D%/test_faults \
@@ -35,6 +37,10 @@ endif
 
 tests_pool_shared = %D%/pools.c %D%/pools.h
 tests_processes = %D%/processes.c %D%/processes.h $(tests_pool_shared)
+%C%_test_callback_SOURCES = %D%/test_callback.c $(tests_pool_shared)
+%C%_test_callback_LDADD = libtinetest.la
+%C%_test_cancel_SOURCES = %D%/test_cancel.c $(tests_pool_shared)
+%C%_test_cancel_LDADD = libtinetest.la
 %C%_test_claim_LDADD = libtinetest.la
 %C%_test_descriptor_SOURCES = %D%/test_descriptor.c $(tests_pool_shared)
 %C%_test_descriptor_LDADD = libtinetest.la

@@ -246,6 +246,31 @@ static int use_submit(tine_pool *pool, tine_failure *failure)
     return rc;
 }
 
+static void count_call(tine_future *future, void *user)
+{
+    tine_future_close(future);
+    ++*(int *)user;
+}
+
+static int use_callback(tine_pool *pool, tine_failure *failure)
+{
+    int calls = 0, rc;
+    tine_future *future = NULL;
+
+    rc = tine_pool_submit(&future, pool, triple, &(tine_job_options){.failure = failure}, "s",
+                          some_text);
+    if (rc == 0)
+        rc = tine_future_wait(future, TINE_FOREVER);
+    if (rc == 0)
+        rc = tine_future_result(future, 0, NULL);
+    if (rc == 0)
+        rc = tine_future_add_done_callback(future, count_call, &calls);
+    if (rc < 0)
+        tine_future_close(future);
+    ck_assert_int_eq(calls, rc == 0);
+    return rc;
+}
+
 static int look_at_both(tine_call *call)
 {
     int fds[2], rc = tine_args(call, "FF", &fds[0], &fds[1]);
@@ -268,7 +293,7 @@ static int use_descriptors(tine_pool *pool, tine_failure *failure)
 }
 
 static int (*const uses[])(tine_pool *pool, tine_failure *failure) = {
-    use_for, use_map, use_reduce, use_starmap, use_apply, use_submit, use_descriptors,
+    use_for, use_map, use_reduce, use_starmap, use_apply, use_submit, use_callback, use_descriptors,
 };
 
 #define USES (int)(sizeof uses / sizeof uses[0])

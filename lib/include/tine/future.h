@@ -2,16 +2,20 @@
 /*
  * Futures and results: what a job gives back.
  *
- *     submit / for_async / map_async / …      future: pending ──► done        close
- *     starmap / apply                         results: complete from the start  close
+ *     submit / for_async / map_async / …      future: pending ──► running ──► done        close
+ *                                                         └──── cancel ───────┘
+ *     starmap / apply                         results: complete from the start            close
  *
  *     tine_future *future;
  *     tine_pool_submit(&future, pool, power, NULL, "qq", INT64_C(2), INT64_C(10));
  *     rc = tine_future_result(future, TINE_SEC(5), "q", &value);
  *     tine_future_close(future);
  *
- * A future is done when its job is: with a result, with a failure, or because the pool ended
- * (-ECANCELED) or broke (TINE_EBROKEN, TINE_EWORKER). It stays readable after its pool was closed.
+ * A future is done when its job is: with a result, with a failure, or because it was cancelled or the pool
+ * ended (-ECANCELED) or broke (TINE_EBROKEN, TINE_EWORKER). It stays readable after its pool was closed.
+ *
+ * Callbacks are run by whichever thread is inside a waiting call on the pool: one that waits for a future, by
+ * tine_wait() too, tine_pool_join(), or tine_pool_run(), which is there for them.
  * When a worker dies with the job, the future fails with TINE_EWORKER or the job runs again
  * (.retries); it never stays pending.
  */
@@ -26,6 +30,11 @@ TINE_BEGIN_DECLS
 
 typedef struct tine_future tine_future;
 typedef struct tine_results tine_results;
+
+/* What is called when a future is done. It may call anything but tine_pool_close(). */
+typedef void tine_done_cb(tine_future *future, void *user);
+
+#define TINE_CANCEL_RUNNING 1u /* for tine_future_cancel() */
 
 /**
  * tine_future_done - has the job ended?
@@ -108,6 +117,114 @@ TINE_API TINE_CHECKED int tine_future_result(tine_future *future, int64_t timeou
  */
 TINE_API TINE_CHECKED int tine_future_results(tine_future *future, int64_t timeout_ns,
                                               const tine_results **results);
+
+/**
+ * tine_future_exception - wait for the job and say how it failed
+ *
+ * In:      future      a future that is not closed
+ *          timeout_ns  how long to wait
+ * Out:     failure     how; written only for 1
+ * Shape:   of several failed items the one with the lowest index
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = poll)
+ * Returns: 0: it succeeded; 1: it failed, as *failure says; or a negative code
+ * Handle:  -ETIMEDOUT, -EAGAIN (not done yet); -ECANCELED
+ * Give up: -EINVAL, TINE_EFORKED
+ * Blocks:  as tine_future_result()
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   as tine_future_result()
+ * Source:  pool/future.c; follows concurrent.futures.Future.exception
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_future_exception(tine_future *future, int64_t timeout_ns,
+                                                tine_failure *failure);
+
+/**
+ * tine_future_running - does a worker have the job, or a part of it, in hand?
+ *
+ * In:      future  a future that is not closed
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: true from the time that a worker began with it until it is done; of loops: with the first part
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   a call whose worker died, and that is run again, is not running in between
+ * Source:  pool/cancel.c; follows concurrent.futures.Future.running
+ * Since:   0.1
+ */
+TINE_API bool tine_future_running(tine_future *future);
+
+/**
+ * tine_future_cancel - have a job not run, or stopped
+ *
+ * In:      future  a future that is not closed
+ *          flags   0: only if no worker has begun with it; TINE_CANCEL_RUNNING: running work is stopped by
+ *                  killing the workers that are at it, and no others
+ * Out:     none
+ * Shape:   a loop or starmap is cancelled as a whole
+ * Units:   none
+ * Returns: 1: it is cancelled, now or before, and its result is -ECANCELED; no part of it runs or will, nor
+ *          has without TINE_CANCEL_RUNNING, but in a worker that died. 0: too late, it runs or has ended.
+ *          Or a negative code
+ * Handle:  none
+ * Give up: -EINVAL (unknown flags), TINE_EFORKED
+ * Blocks:  no; with TINE_CANCEL_RUNNING until the killed workers are gone, usually a few milliseconds, at
+ *          most a second
+ * Safety:  thread any, also in a callback | process owner | fork child must not | signal no
+ * Death:   what is cancelled is not run again, whatever .retries; killed workers are replaced
+ * Source:  pool/cancel.c; follows concurrent.futures.Future.cancel; differs: can stop running work
+ * Since:   0.1
+ */
+TINE_API int tine_future_cancel(tine_future *future, uint32_t flags);
+
+/**
+ * tine_future_cancelled - was the job cancelled?
+ *
+ * In:      future  a future that is not closed
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: true if its result is, or will be, -ECANCELED; it then stays true
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   none
+ * Source:  pool/cancel.c; follows concurrent.futures.Future.cancelled; differs: jobs that a terminated pool
+ *          left undone count as well
+ * Since:   0.1
+ */
+TINE_API bool tine_future_cancelled(tine_future *future);
+
+/**
+ * tine_future_add_done_callback - have a function called when the job has ended, however it did
+ *
+ * In:      future    a future that is not closed
+ *          callback  called once with the future, whose result it may read, and user. If the job has ended
+ *                    already: at once, in this call, unless another thread is running earlier
+ *                    callbacks of the future and so will run this one
+ *          user      the caller's own
+ * Out:     none
+ * Shape:   callbacks of one future run one after the other in the order of adding, those of several
+ *          futures in the order in which they are found done
+ * Units:   none
+ * Returns: 0, or a negative code
+ * Handle:  none
+ * Give up: -EINVAL, -ENOMEM, TINE_EFORKED
+ * Blocks:  no, but for callbacks
+ * Safety:  thread any, also in a callback | process owner | fork child must not | signal no. No lock is held
+ *          in a callback; it may close its future, unless somebody waits for just that one, and wait for
+ *          others, but runs no other callbacks meanwhile.
+ *          A future that is closed first lives on until its callbacks have run
+ * Death:   as the job: a callback is called whoever dies, at the latest by tine_pool_close()
+ * Source:  pool/callback.c; follows concurrent.futures.Future.add_done_callback; differs: there is no thread
+ *          of the pool's that would run it, see tine_pool_run()
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_future_add_done_callback(tine_future *future, tine_done_cb *callback,
+                                                        void *user);
 
 /**
  * tine_future_waitable - an entry for tine_wait(): ready once the job has ended

@@ -42,8 +42,9 @@ TINE_BEGIN_DECLS
 typedef struct tine_pool tine_pool;
 typedef struct tine_buffer tine_buffer; /* tine/codec.h */
 
-#define TINE_UNLIMITED   ((int32_t)-1) /* for .retries */
-#define TINE_WORKERS_MAX 1024          /* workers in one pool */
+#define TINE_UNLIMITED       ((int32_t)-1) /* for .retries */
+#define TINE_WORKERS_MAX     1024          /* workers in one pool */
+#define TINE_SHUTDOWN_CANCEL 1u            /* for tine_pool_shutdown() */
 
 /* Options of a pool; zero in a field means its default. */
 typedef struct tine_pool_options {
@@ -68,18 +69,20 @@ typedef void tine_progress_cb(const tine_progress *progress, void *user);
 
 /* Options of a job; zero in a field means its default. */
 typedef struct tine_job_options {
-    const void *context;        /* copied by value when the job is submitted; passed to every call */
-    size_t context_size;        /* bytes */
-    uint64_t chunk;             /* indices a claim; default: self-scheduling, large chunks first */
-    int32_t retries;            /* how often an item (chunk, in for and reduce) that took its worker
+    const void *context; /* copied by value when the job is submitted; passed to every call */
+    size_t context_size; /* bytes */
+    uint64_t chunk;      /* indices a claim; default: self-scheduling, large chunks first */
+    int32_t retries;     /* how often an item (chunk, in for and reduce) that took its worker
                                    down runs again; default 0, or TINE_UNLIMITED */
-    int32_t fail_fast;          /* 1: after the first failure claim nothing more */
-    int64_t timeout_ns;         /* of a blocking call, after which what still runs is killed; default: for ever */
-    uint64_t result_bytes_max;  /* limit of one packed result; default 1 GiB */
-    tine_progress_cb *progress; /* called about ten times a second and at the end, by the waiting thread */
+    int32_t fail_fast;   /* 1: after the first failure claim nothing more */
+    int64_t
+        timeout_ns; /* of a blocking call, after which what still runs is killed; default: for ever */
+    uint64_t result_bytes_max; /* limit of one packed result; default 1 GiB */
+    tine_progress_cb
+        *progress; /* called about ten times a second and at the end, by the waiting thread */
     void *progress_user;
-    tine_failure *failure;      /* written when the job failed; of _async forms: when its end is seen */
-    uint32_t flags;             /* none yet */
+    tine_failure *failure; /* written when the job failed; of _async forms: when its end is seen */
+    uint32_t flags;        /* none yet */
     uint32_t reserved0;
     uint64_t reserved[8]; /* must be zero */
 } tine_job_options;
@@ -376,6 +379,63 @@ TINE_API TINE_CHECKED int tine_pool_starmap_async(tine_future **future, tine_poo
                                                   const tine_job_options *options);
 
 /**
+ * tine_pool_run - run the callbacks of futures that are done, or wait until there is one
+ *
+ * In:      pool        open pool
+ *          timeout_ns  how long to wait for a callback to be due
+ * Out:     none
+ * Shape:   all that are due are run
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = run what is due)
+ * Returns: how many callbacks were run; 0 when none was due in time; or a negative code
+ * Handle:  -ESHUTDOWN (the pool has ended, and no callback is left)
+ * Give up: -EINVAL, -EBADF, TINE_EFORKED, -EDEADLK (called in a callback)
+ * Blocks:  yes, at most timeout_ns and what the callbacks take; not interrupted by signals
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   returns within 100 ms of the death of what is waited for
+ * Source:  pool/callback.c; the part that a thread of the executor has in concurrent.futures
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_run(tine_pool *pool, int64_t timeout_ns);
+
+/**
+ * tine_pool_waitable - an entry for tine_wait(): ready when tine_pool_run() has a callback to run
+ *
+ * In:      pool  open pool
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry, good until the pool is closed
+ * Handle:  none
+ * Give up: none: tine_wait() refuses NULL and the pools of another process
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   as tine_pool_run()
+ * Source:  pool/callback.c
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_pool_waitable(tine_pool *pool);
+
+/**
+ * tine_pool_shutdown - accept no more work, without waiting
+ *
+ * In:      pool   open pool
+ *          flags  0: what was submitted is done; TINE_SHUTDOWN_CANCEL: jobs that no worker has begun with
+ *                 are cancelled
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code; repeating it is no error
+ * Handle:  none
+ * Give up: -EINVAL (unknown flags), -EBADF, TINE_EFORKED
+ * Blocks:  no; tine_pool_join() waits for the end
+ * Safety:  thread any, also in a callback | process owner | fork child must not | signal no
+ * Death:   none
+ * Source:  pool/cancel.c; follows concurrent.futures Executor.shutdown(wait=False, cancel_futures)
+ * Since:   0.1
+ */
+TINE_API int tine_pool_shutdown(tine_pool *pool, uint32_t flags);
+
+/**
  * tine_pool_join - accept no more work, wait until all of it is done and the workers are gone
  *
  * In:      pool        open pool
@@ -386,7 +446,7 @@ TINE_API TINE_CHECKED int tine_pool_starmap_async(tine_future **future, tine_poo
  * Returns: 0, or a negative code; a second call waits on
  * Handle:  -ETIMEDOUT, -EAGAIN (timeout 0 and not ended); the pool stays shut to new work
  * Give up: -EBADF, TINE_EBROKEN (the nursery died), TINE_EFORKED
- * Blocks:  yes, at most timeout_ns; not interrupted by signals
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks of futures
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   workers that die meanwhile are replaced until the work is done
  * Source:  pool/pool.c; follows Python's Pool.close() and Pool.join()
