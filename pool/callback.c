@@ -20,10 +20,13 @@
 
 #include <tine/error.h>
 
+#include "lib/sys.h"
 #include "lib/waitable.h"
 #include "shm/pollable.h"
 #include "shm/waiters.h"
 #include "shm/watch.h"
+
+#define LOOKS_A_CLOCK 4
 
 _Thread_local bool tine__in_callback __attribute__((tls_model("initial-exec")));
 
@@ -224,14 +227,56 @@ int tine_future_add_done_callback(tine_future *future, tine_done_cb *callback, v
 
 /* ---- waiting for them ------------------------------------------------------------------------- */
 
+static bool has_ended(tine_pool *pool)
+{
+    return atomic_load_explicit(&pool->status, memory_order_seq_cst) >= TINE__ENDED;
+}
+
 /* Until one may be due, or a while is over. */
 static void sleep_at_pool(tine_pool *pool, tine__deadline deadline)
 {
     uint32_t turn = tine__waiters_join(&pool->shared->told);
 
-    if (!tine__callbacks_due(pool) &&
-        atomic_load_explicit(&pool->status, memory_order_seq_cst) < TINE__ENDED)
+    if (!tine__callbacks_due(pool) && !has_ended(pool))
         (void)tine__waiters_sleep(&pool->shared->told, turn, deadline);
+}
+
+/* Most jobs that somebody waits for end soon. */
+static bool spin(const tine_pool *pool, tine__test *test, void *context)
+{
+    int64_t budget = atomic_load_explicit(&pool->shared->spin_ns, memory_order_relaxed), end;
+
+    if (budget == 0)
+        return false;
+    end = tine__now_ns() + budget;
+    do
+        for (int i = 0; i < LOOKS_A_CLOCK; i++) {
+            if (test(context))
+                return true;
+            tine__cpu_relax();
+        }
+    while (tine__now_ns() < end);
+    return false;
+}
+
+int tine__pool_await(tine_pool *pool, tine__test *test, void *context, tine__deadline deadline)
+{
+    if (test(context) || (!tine__deadline_passed(deadline) && spin(pool, test, context)))
+        return 0;
+    for (;;) {
+        uint32_t turn;
+
+        (void)tine__callbacks_run(pool);
+        tine__pool_look_after(pool);
+        if (test(context) || has_ended(pool))
+            return 0;
+        if (tine__deadline_passed(deadline))
+            return -ETIMEDOUT;
+        tine__pool_listen(pool);
+        turn = tine__waiters_join(&pool->shared->told);
+        if (!test(context) && !tine__callbacks_due(pool) && !has_ended(pool))
+            (void)tine__waiters_sleep(&pool->shared->told, turn, deadline);
+    }
 }
 
 static int64_t run_or_wait(tine_pool *pool, tine__deadline deadline)

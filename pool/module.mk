@@ -5,6 +5,7 @@ libtinecore_la_SOURCES += \
 	%D%/cancel.c \
 	%D%/carry.c %D%/carry.h \
 	%D%/claim.c %D%/claim.h \
+	%D%/completed.c \
 	%D%/current.c \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/descriptor.c %D%/descriptor.h \

@@ -238,6 +238,12 @@ static inline bool tine__callbacks_pending(const tine_pool *pool)
 bool tine__callbacks_due(tine_pool *pool);
 /* Runs all that are due; how many that were. Without the mutex. */
 int64_t tine__callbacks_run(tine_pool *pool);
+/*
+ * Waits, and runs callbacks, until the test is true or the pool has ended: 0, or -ETIMEDOUT. What it tests has
+ * been told of by tine__future_tell().
+ */
+typedef bool tine__test(void *context);
+int tine__pool_await(tine_pool *pool, tine__test *test, void *context, tine__deadline deadline);
 /* A future that has become over out of turn is found at once. Under the mutex. */
 void tine__callbacks_prefer(struct tine_future *future);
 

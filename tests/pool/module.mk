@@ -4,6 +4,7 @@ tests_pool = \
 	%D%/test_callback \
 	%D%/test_cancel \
 	%D%/test_claim \
+	%D%/test_completed \
 	%D%/test_descriptor \
 	%D%/test_faults \
 	%D%/test_future \
@@ -42,6 +43,8 @@ tests_processes = %D%/processes.c %D%/processes.h $(tests_pool_shared)
 %C%_test_cancel_SOURCES = %D%/test_cancel.c $(tests_pool_shared)
 %C%_test_cancel_LDADD = libtinetest.la
 %C%_test_claim_LDADD = libtinetest.la
+%C%_test_completed_SOURCES = %D%/test_completed.c $(tests_pool_shared)
+%C%_test_completed_LDADD = libtinetest.la
 %C%_test_descriptor_SOURCES = %D%/test_descriptor.c $(tests_pool_shared)
 %C%_test_descriptor_LDADD = libtinetest.la
 %C%_test_faults_SOURCES = %D%/test_faults.c $(tests_pool_shared)

@@ -271,6 +271,30 @@ static int use_callback(tine_pool *pool, tine_failure *failure)
     return rc;
 }
 
+static int use_completed(tine_pool *pool, tine_failure *failure)
+{
+    tine_job_options options = {.failure = failure};
+    tine_as_completed *iterator = NULL;
+    tine_future *futures[2] = {NULL}, *first;
+    int rc = tine_pool_submit(&futures[0], pool, triple, &options, "s", some_text);
+
+    if (rc == 0)
+        rc = tine_pool_submit(&futures[1], pool, triple, &options, "s", some_text);
+    if (rc == 0)
+        rc = tine_wait_futures(futures, 2, TINE_FIRST_COMPLETED, TINE_FOREVER);
+    if (rc >= 1)
+        rc = tine_as_completed_open(&iterator, futures, 2);
+    for (int i = 0; i < 2 && rc >= 0; i++) {
+        rc = tine_as_completed_next(iterator, TINE_FOREVER, &first);
+        if (rc == 1)
+            rc = tine_future_result(first, 0, NULL);
+    }
+    tine_as_completed_close(iterator);
+    tine_future_close(futures[0]);
+    tine_future_close(futures[1]);
+    return rc;
+}
+
 static int look_at_both(tine_call *call)
 {
     int fds[2], rc = tine_args(call, "FF", &fds[0], &fds[1]);
@@ -293,7 +317,8 @@ static int use_descriptors(tine_pool *pool, tine_failure *failure)
 }
 
 static int (*const uses[])(tine_pool *pool, tine_failure *failure) = {
-    use_for, use_map, use_reduce, use_starmap, use_apply, use_submit, use_callback, use_descriptors,
+    use_for,    use_map,      use_reduce,    use_starmap,     use_apply,
+    use_submit, use_callback, use_completed, use_descriptors,
 };
 
 #define USES (int)(sizeof uses / sizeof uses[0])

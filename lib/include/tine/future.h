@@ -34,6 +34,15 @@ typedef struct tine_results tine_results;
 /* What is called when a future is done. It may call anything but tine_pool_close(). */
 typedef void tine_done_cb(tine_future *future, void *user);
 
+typedef struct tine_as_completed tine_as_completed;
+
+/* When tine_wait_futures() returns. */
+enum {
+    TINE_ALL_COMPLETED = 0,
+    TINE_FIRST_COMPLETED = 1,
+    TINE_FIRST_EXCEPTION = 2, /* one has failed, and was not just cancelled; or all are done */
+};
+
 #define TINE_CANCEL_RUNNING 1u /* for tine_future_cancel() */
 
 /**
@@ -262,6 +271,89 @@ TINE_API tine_waitable tine_future_waitable(tine_future *future);
  * Since:   0.1
  */
 TINE_API void tine_future_close(tine_future *future);
+
+/**
+ * tine_wait_futures - wait for several futures
+ *
+ * In:      futures      n futures that are not closed, of any pools; the same one may stand in several places
+ *          n            how many
+ *          return_when  TINE_ALL_COMPLETED, TINE_FIRST_COMPLETED or TINE_FIRST_EXCEPTION
+ *          timeout_ns   how long to wait
+ * Out:     none: tine_future_done() says which
+ * Shape:   each future counts once
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = look only)
+ * Returns: how many are done, also when the time is over first; or a negative code
+ * Handle:  none
+ * Give up: -EINVAL (NULL among them, another return_when), -ENOMEM, TINE_EFORKED; of several pools also what
+ *          tine_wait() gives
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks
+ * Safety:  thread any | process owner | fork child must not | signal no. No other thread may close one of
+ *          them meanwhile, nor may a callback
+ * Death:   returns within 100 ms of the death of what is needed
+ * Source:  pool/completed.c; follows concurrent.futures.wait; differs: a count, not two sets
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_wait_futures(tine_future *const *futures, size_t n,
+                                            int32_t return_when, int64_t timeout_ns);
+
+/**
+ * tine_as_completed_open - go through futures in the order in which they are done
+ *
+ * In:      futures   n futures that are not closed, of any pools; the same one may stand in several places;
+ *                    each is to stay open until it has been handed out, or the iterator is closed
+ *          n         how many
+ * Out:     iterator  to be freed with tine_as_completed_close()
+ * Shape:   each future is handed out once, those that are done already first
+ * Units:   none
+ * Returns: 0, or a negative code
+ * Handle:  none
+ * Give up: -EINVAL, -ENOMEM, TINE_EFORKED
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   none
+ * Source:  pool/completed.c; follows concurrent.futures.as_completed
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_as_completed_open(tine_as_completed **iterator,
+                                                 tine_future *const *futures, size_t n);
+
+/**
+ * tine_as_completed_next - the next future that is done
+ *
+ * In:      iterator    from tine_as_completed_open()
+ *          timeout_ns  how long to wait
+ * Out:     future      the future, the caller's as before; it may be closed
+ * Shape:   none
+ * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = look only)
+ * Returns: 1: *future is done; 0: all have been handed out; or a negative code
+ * Handle:  -ETIMEDOUT, -EAGAIN (timeout 0, and none is done)
+ * Give up: -EINVAL, TINE_EFORKED; of several pools also what tine_wait() gives
+ * Blocks:  as tine_wait_futures()
+ * Safety:  thread one | process owner | fork child must not | signal no
+ * Death:   as tine_wait_futures()
+ * Source:  pool/completed.c; follows concurrent.futures.as_completed; differs: each call has its own timeout
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_as_completed_next(tine_as_completed *iterator, int64_t timeout_ns,
+                                                 tine_future **future);
+
+/**
+ * tine_as_completed_close - free an iterator
+ *
+ * In:      iterator  from tine_as_completed_open(), or NULL
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: nothing
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no; the futures are left as they are
+ * Safety:  thread one | process owner | fork child may close | signal no
+ * Death:   none
+ * Source:  pool/completed.c
+ * Since:   0.1
+ */
+TINE_API void tine_as_completed_close(tine_as_completed *iterator);
 
 /**
  * tine_results_count - how many results there are
