@@ -10,7 +10,9 @@ libtinecore_la_SOURCES += \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/descriptor.c %D%/descriptor.h \
 	%D%/future.c \
+	%D%/init.c %D%/init.h \
 	%D%/job.c %D%/job.h \
+	%D%/launch.c %D%/launch.h \
 	%D%/layout.h \
 	%D%/loop.c \
 	%D%/nursery.c %D%/nursery.h \
@@ -26,6 +28,7 @@ libtinecore_la_SOURCES += \
 	%D%/starmap.c \
 	%D%/start.c %D%/start.h \
 	%D%/start_fork.c \
+	%D%/start_spawn.c \
 	%D%/stream.c %D%/stream.h \
 	%D%/submit.c \
 	%D%/task.c %D%/task.h \

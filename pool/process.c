@@ -10,7 +10,10 @@
  */
 #include "pool/process_impl.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,11 +25,15 @@
 #include <tine/heap.h>
 
 #include "lib/fork.h"
+#include "lib/log.h"
 #include "lib/sys.h"
 #include "lib/waitable.h"
+#include "pool/init.h"
 #include "pool/start.h"
 #include "shm/heap.h"
 #include "shm/owner.h"
+
+#define START_TIMEOUT_NS TINE_SEC(30)
 
 struct children {
     uint64_t generation;
@@ -136,9 +143,10 @@ static int check_options(const tine_process_options *options)
             return -E2BIG;
     if (options->reserved0 != 0)
         return -E2BIG;
-    if (options->start < TINE_START_DEFAULT || options->start > TINE_FORK ||
+    if (options->start < TINE_START_DEFAULT || options->start > TINE_SPAWN ||
         options->daemon < TINE_DAEMON_INHERIT || options->daemon > TINE_NO_DAEMON ||
-        (options->flags & ~(uint32_t)TINE_PROCESS_NO_STDIN) != 0)
+        (options->flags & ~(uint32_t)TINE_PROCESS_NO_STDIN) != 0 || options->start_timeout_ns < 0 ||
+        options->fd_count > TINE_PROCESS_FDS_MAX || (options->fds == NULL && options->fd_count > 0))
         return -EINVAL;
     if (options->name != NULL &&
         strnlen(options->name, TINE_PROCESS_NAME_MAX + 1) > TINE_PROCESS_NAME_MAX)
@@ -146,35 +154,95 @@ static int check_options(const tine_process_options *options)
     return 0;
 }
 
-/* What the new process is told, but for who it is. */
-static int make_shared(struct tine__process_shm **shared, tine_function *function,
-                       const tine_buffer *args)
-{
-    struct tine__process_shm *made = tine_calloc(1, sizeof *made + args->size);
-    int rc;
+/* What tine_process_start() was given, and what becomes of it. */
+struct wish {
+    tine_function *function;
+    const tine_process_options *options;
+    int32_t start;
+    tine_buffer args;
+    char *path; /* of the function's object file; NULL: that of the program */
+    struct tine__carried carried;
+    struct tine__process_shm *shared;
+    int parent; /* pidfd of this process, for the new one */
+    tine__deadline deadline;
+};
 
-    if (made == NULL)
-        return -ENOMEM;
-    rc = tine__function_describe((tine_any_function *)function, &made->function);
-    if (rc < 0) {
-        tine_free(made);
-        return rc;
+/* Where a process that does not have the function's object finds it. */
+static int find_path(struct wish *wish)
+{
+    struct link_map *map = NULL;
+    Dl_info info;
+
+    if (wish->start == TINE_FORK ||
+        dladdr1((const void *)(uintptr_t)wish->function, &info, (void **)&map, RTLD_DL_LINKMAP) ==
+            0 ||
+        map == NULL || map->l_name[0] == '\0')
+        return 0;
+    wish->path = realpath(map->l_name, NULL); /* NULL: gone, so it has to be there already */
+    return wish->path == NULL && errno == ENOMEM ? -ENOMEM : 0;
+}
+
+static int list_descriptors(struct tine__process_shm *shared, const tine_process_options *options)
+{
+    struct tine__listed *listed = tine__process_listed(shared);
+
+    for (size_t i = 0; i < options->fd_count; i++) {
+        int flags = fcntl(options->fds[i], F_GETFD);
+
+        if (flags < 0)
+            return -EBADF;
+        if (options->fds[i] <= STDERR_FILENO)
+            return -EINVAL;
+        listed[i] = (struct tine__listed){.fd = options->fds[i], .flags = (uint32_t)flags};
     }
-    made->args_size = args->size;
-    memcpy(made->args, args->data, args->size);
-    *shared = made;
     return 0;
 }
 
+/* What the new process is told, but for who it is. */
+static int fill_shared(struct tine__process_shm *shared, const struct wish *wish)
+{
+    int rc = tine__function_describe((tine_any_function *)wish->function, &shared->function);
+
+    memcpy(shared->args, wish->args.data, wish->args.size);
+    shared->carried_count = wish->carried.count;
+    shared->log_level = atomic_load_explicit(&tine__log_limit, memory_order_relaxed);
+    if (rc == 0)
+        rc = list_descriptors(shared, wish->options);
+    if (rc == 0 && wish->path != NULL)
+        strcpy(tine__process_path(shared), wish->path);
+    return rc;
+}
+
+static int make_shared(struct wish *wish)
+{
+    struct tine__process_shm sizes = {.args_size = wish->args.size,
+                                      .path_size = wish->path != NULL ? strlen(wish->path) : 0,
+                                      .listed_count = (uint32_t)wish->options->fd_count};
+    size_t size = sizeof sizes + tine__process_listed_at(&sizes) +
+                  sizes.listed_count * sizeof(struct tine__listed) + sizes.path_size + 1;
+    int rc;
+
+    wish->shared = tine_calloc(1, size);
+    if (wish->shared == NULL)
+        return -ENOMEM;
+    wish->shared->args_size = sizes.args_size;
+    wish->shared->path_size = sizes.path_size;
+    wish->shared->listed_count = sizes.listed_count;
+    rc = fill_shared(wish->shared, wish);
+    if (rc < 0)
+        tine_free(wish->shared);
+    return rc;
+}
+
 /* Under the lock. */
-static void introduce(struct tine__process_shm *shared, const struct children *own,
+static void introduce(struct tine__process_shm *shared, struct children *own,
                       const tine_process_options *options)
 {
     const struct tine_process *self = tine_process_current();
     const char *above = tine__current_identity();
 
     snprintf(shared->identity, sizeof shared->identity, "%.*s%s%llu", TINE__IDENTITY_MAX - 21,
-             above, above[0] == '\0' ? "" : ":", (unsigned long long)own->started + 1);
+             above, above[0] == '\0' ? "" : ":", (unsigned long long)++own->started);
     if (options->name != NULL)
         snprintf(shared->name, sizeof shared->name, "%s", options->name);
     else
@@ -199,91 +267,120 @@ static void adopt(struct children *own, struct tine_process *process,
     memcpy(process->identity, shared->identity, sizeof process->identity);
     process->next = own->first;
     own->first = process;
-    own->started++;
     atomic_store_explicit(&process->magic, TINE__PROCESS_MAGIC, memory_order_release);
 }
 
+/* Without the lock, but for a fork: nobody knows the handle yet. */
+static int start_unlisted(struct children *own, struct tine_process *process, struct wish *wish)
+{
+    struct tine__birth birth = {.shared = wish->shared,
+                                .function = wish->function,
+                                .carried = &wish->carried,
+                                .parent = wish->parent};
+    int rc;
+
+    if (wish->start == TINE_FORK)
+        return tine__start_fork(process, &birth);
+    tine__futex_unlock(&own->lock);
+    rc = tine__start_spawn(process, &birth, wish->options->fds, wish->deadline);
+    tine__futex_lock(&own->lock);
+    return rc;
+}
+
 /* Under the lock: the process is started and in the list, or nothing has changed. */
-static int start_listed(struct children *own, struct tine__birth *birth,
-                        const tine_process_options *options, tine_process **process)
+static int start_listed(struct children *own, struct wish *wish, tine_process **process)
 {
     struct tine_process *made;
     int rc;
 
     sweep(own);
-    introduce(birth->shared, own, options);
+    introduce(wish->shared, own, wish->options);
     made = take_handle(own);
     if (made == NULL)
         return -ENOMEM;
-    rc = tine__start_fork(made, birth);
+    rc = start_unlisted(own, made, wish);
     if (rc < 0) {
         put_handle(own, made);
         return rc;
     }
-    adopt(own, made, birth->shared);
+    adopt(own, made, wish->shared);
     *process = made;
     return 0;
 }
 
-static int start_shared(struct tine__birth *birth, const tine_process_options *options,
-                        tine_process **process)
+static int start_shared(struct wish *wish, tine_process **process)
 {
     struct children *own = own_children();
     int rc;
 
     if (own == NULL)
         return -ENOMEM;
-    birth->parent = tine__sys_pidfd_open(getpid());
-    if (birth->parent < 0)
-        return birth->parent;
+    wish->parent = tine__sys_pidfd_open(getpid());
+    if (wish->parent < 0)
+        return wish->parent;
     tine__futex_lock(&own->lock);
-    rc = start_listed(own, birth, options, process);
+    rc = start_listed(own, wish, process);
     tine__futex_unlock(&own->lock);
-    close(birth->parent);
+    close(wish->parent);
     return rc;
 }
 
-static int start(tine_process **process, const struct tine__birth *wanted,
-                 const tine_process_options *options, const tine_buffer *args)
+static int start(struct wish *wish, tine_process **process)
 {
-    struct tine__birth birth = *wanted;
-    int rc = make_shared(&birth.shared, birth.function, args);
+    int rc = find_path(wish);
+
+    if (rc == 0)
+        rc = make_shared(wish);
+    free(wish->path);
+    if (rc < 0)
+        return rc;
+    rc = start_shared(wish, process);
+    if (rc < 0)
+        tine_free(wish->shared);
+    return rc;
+}
+
+/* Which way, and until when. */
+static int prepare(struct wish *wish)
+{
+    int64_t timeout_ns = wish->options->start_timeout_ns;
+    int rc = check_options(wish->options);
 
     if (rc < 0)
         return rc;
-    rc = start_shared(&birth, options, process);
-    if (rc < 0)
-        tine_free(birth.shared);
-    return rc;
+    wish->deadline = tine__deadline_after(timeout_ns > 0 ? timeout_ns : START_TIMEOUT_NS);
+    wish->start = wish->options->start;
+    if (wish->start == TINE_START_DEFAULT)
+        wish->start = tine__start_method();
+    if (wish->start != TINE_FORK && tine__program_name() == NULL) {
+        tine__log_warning(
+            "process: only a program that calls tine_init() first can be executed again");
+        return -ENOTSUP;
+    }
+    return tine__heap_open();
 }
 
 int tine_process_start(tine_process **process, tine_function *function,
                        const tine_process_options *options, const char *format, ...)
 {
     static const tine_process_options defaults;
-    struct tine__carried carried;
-    struct tine__birth birth = {.function = function, .carried = &carried};
-    struct tine__arguments args = {.descriptors = &carried.hooks};
-    tine_buffer packed = {0};
+    struct wish wish = {.function = function, .options = options != NULL ? options : &defaults};
+    struct tine__arguments args = {.descriptors = &wish.carried.hooks};
     int rc;
 
-    if (options == NULL)
-        options = &defaults;
     if (process == NULL || function == NULL || format == NULL)
         return -EINVAL;
-    rc = check_options(options);
-    if (rc == 0)
-        rc = tine__heap_open();
+    rc = prepare(&wish);
     if (rc < 0)
         return rc;
-    tine__carried_init(&carried);
+    tine__carried_init(&wish.carried);
     va_start(args.list, format);
-    rc = tine__pack(&packed, format, true, &args);
+    rc = tine__pack(&wish.args, format, true, &args);
     va_end(args.list);
     if (rc == 0)
-        rc = start(process, &birth, options, &packed);
-    tine__carried_close(&carried);
-    tine_buffer_free(&packed);
+        rc = start(&wish, process);
+    tine__carried_close(&wish.carried);
+    tine_buffer_free(&wish.args);
     return rc;
 }
 

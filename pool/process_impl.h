@@ -12,12 +12,19 @@
 #include "lib/function.h"
 #include "lib/futex_lock.h"
 
+/* A descriptor that a process is to have under the number that it has in its starter. */
+struct tine__listed {
+    int32_t fd;
+    uint32_t flags; /* FD_CLOEXEC, or 0 */
+};
+
 #define TINE__IDENTITY_MAX 63 /* "1:2:3": third child of the second of the first; then it is cut */
 
 enum {
     TINE__GATE_SHUT = 0,
     TINE__GATE_AWAITED = 1, /* the new process may sleep on it */
     TINE__GATE_OPEN = 2,
+    TINE__GATE_CANCELLED = 3, /* the process must not run */
 };
 
 #define TINE__LEFT ((uint32_t)0x100) /* with the exit status, below it */
@@ -46,13 +53,18 @@ struct tine__process_shm {
     uint32_t named; /* 1: by the program */
     int32_t parent_pid;
     uint64_t parent; /* tine__owner_word */
-    uint64_t args_size;
+    uint64_t args_size, path_size;
+    uint32_t carried_count, listed_count;
+    uint32_t surroundings; /* descriptors of them, or 0 */
+    uint32_t streams;      /* bit n: standard stream n is among them */
+    int32_t log_level;
+    uint32_t unused;
     struct tine__function_wire function;
     char name[TINE_PROCESS_NAME_MAX + 1];
     char identity[TINE__IDENTITY_MAX + 1];
     char parent_name[TINE_PROCESS_NAME_MAX + 1];
     tine_failure failure;
-    uint8_t args[]; /* packed */
+    uint8_t args[]; /* packed; padding; tine__listed[]; the path of the function's object file */
 };
 
 enum tine__role {
@@ -85,6 +97,22 @@ struct tine_process {
 };
 
 #define TINE__PROCESS_MAGIC UINT64_C(0x737365636f727074)
+
+static inline uint64_t tine__process_listed_at(const struct tine__process_shm *shared)
+{
+    return (shared->args_size + 7) & ~UINT64_C(7);
+}
+
+static inline struct tine__listed *tine__process_listed(const struct tine__process_shm *shared)
+{
+    return (struct tine__listed *)(uintptr_t)(shared->args + tine__process_listed_at(shared));
+}
+
+/* "": that of the program itself. */
+static inline char *tine__process_path(const struct tine__process_shm *shared)
+{
+    return (char *)(tine__process_listed(shared) + shared->listed_count);
+}
 
 /* ---- process.c ------------------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 #ifndef TINE_POOL_START_H
 #define TINE_POOL_START_H
 
+#include "lib/clock.h"
 #include "pool/begin.h"
 
 /* So that what the program has buffered is not written once more by a child. A stream that
@@ -14,9 +15,16 @@ void tine__start_warn_of_threads(const char *who);
 void tine__start_without_stdin(void);
 
 /*
- * The ways: process->pid and pidfd, or a negative code. The caller holds the lock of its list of
- * children; in the new process the call does not return.
+ * The ways: process->pid and pidfd, or a negative code; then the function never runs.
+ *
+ * fork   the caller holds the lock of its list of children; in the new process it does not return
+ * spawn  does not hold it; -ETIMEDOUT, TINE_EBROKEN (it ended before it was ready), or why it cannot
  */
 int tine__start_fork(struct tine_process *process, const struct tine__birth *birth);
+int tine__start_spawn(struct tine_process *process, const struct tine__birth *birth,
+                      const int *listed, tine__deadline deadline);
+
+/* Executes the program with a mark for its argument: its pid, its control socket and a pidfd. */
+int tine__spawn_program(const char *mark, int *socket, int *pidfd);
 
 #endif

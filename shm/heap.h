@@ -13,6 +13,13 @@
  * again. */
 int tine__heap_open(void);
 
+/*
+ * In a program that was executed by a process of the family: maps that family's heap, before anything
+ * else has made one. The file stays the caller's. 0, -EADDRINUSE (another heap, or something else, is
+ * there), -EPROTO (no heap, or another version's), -ENOMEM, -EMFILE.
+ */
+int tine__heap_adopt(int fd);
+
 /* Does the range lie in pages that the heap has handed out or could hand out? */
 bool tine__heap_contains(const void *pointer, size_t size);
 uint64_t tine__heap_offset(const void *pointer); /* of a contained pointer, from the heap's base */

@@ -276,6 +276,63 @@ int tine__heap_open(void)
     return rc;
 }
 
+static bool is_heap(size_t size)
+{
+    const struct heap_shm *shared = (const struct heap_shm *)HEAP_BASE;
+
+    return shared->magic == HEAP_MAGIC && shared->format == HEAP_FORMAT && shared->size == size;
+}
+
+static int map_existing(int fd, size_t size)
+{
+    int rc = tine__sys_map_at((void *)HEAP_BASE, size, fd);
+
+    if (rc < 0)
+        return rc == -EEXIST ? -EADDRINUSE : rc;
+    half.mapped = size;
+    return is_heap(size) ? 0 : -EPROTO;
+}
+
+/* As make, of a file that is there. */
+static int take_over(int fd)
+{
+    struct stat status;
+    int rc;
+
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (status.st_size < (off_t)SIZE_MIN || status.st_size > (off_t)SIZE_MAX_BYTES)
+        return -EPROTO;
+    half.fd = tine__sys_dup(fd);
+    if (half.fd < 0)
+        return half.fd;
+    rc = map_existing(half.fd, (size_t)status.st_size);
+    if (rc < 0)
+        return rc;
+    (void)madvise((void *)HEAP_BASE, half.mapped, MADV_DONTDUMP);
+    adopt(half.fd, &status);
+    tine__codec_set_pointers(&codec_pointers);
+    half = (struct half){-1, 0};
+    atomic_store_explicit(&opened, true, memory_order_release);
+    return 0;
+}
+
+int tine__heap_adopt(int fd)
+{
+    uint64_t generation = tine__fork_generation();
+    int rc;
+
+    if (generation == 0)
+        return -ENOMEM;
+    if (!enter(generation))
+        return tine__heap_is_file(fd) ? 0 : -EADDRINUSE;
+    rc = take_over(fd);
+    if (rc < 0)
+        drop_half();
+    atomic_store_explicit(&opening, 0, memory_order_release);
+    return rc;
+}
+
 int tine__heap_lock(void)
 {
     return tine__robust_lock(&tine__heap.shared->lock, tine__heap_rebuild, NULL);

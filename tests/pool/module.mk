@@ -20,6 +20,7 @@ tests_pool = \
 	%D%/test_process_args \
 	%D%/test_process_faults \
 	%D%/test_process_fork \
+	%D%/test_process_spawn \
 	%D%/test_progress \
 	%D%/test_redo \
 	%D%/test_reduce \
@@ -37,7 +38,7 @@ endif
 %C%_plugin_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 
 tests_pool_shared = %D%/pools.c %D%/pools.h
-tests_processes = %D%/processes.c %D%/processes.h $(tests_pool_shared)
+tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_callback_SOURCES = %D%/test_callback.c $(tests_pool_shared)
 %C%_test_callback_LDADD = libtinetest.la
 %C%_test_cancel_SOURCES = %D%/test_cancel.c $(tests_pool_shared)
@@ -82,6 +83,9 @@ tests_processes = %D%/processes.c %D%/processes.h $(tests_pool_shared)
 %C%_test_process_faults_LDADD = libtinetest.la
 %C%_test_process_fork_SOURCES = %D%/test_process_fork.c $(tests_processes)
 %C%_test_process_fork_LDADD = libtinetest.la
+%C%_test_process_spawn_SOURCES = %D%/test_process_spawn.c $(tests_processes)
+%C%_test_process_spawn_LDADD = libtinetest.la
+%C%_test_process_spawn_DEPENDENCIES = libtinetest.la %D%/plugin.la
 %C%_test_progress_SOURCES = %D%/test_progress.c $(tests_pool_shared)
 %C%_test_progress_LDADD = libtinetest.la
 %C%_test_redo_LDADD = libtinetest.la

@@ -8,7 +8,7 @@
 
 int32_t start_method(int loop_index)
 {
-    static const int32_t methods[START_METHODS] = {TINE_FORK};
+    static const int32_t methods[START_METHODS] = {TINE_FORK, TINE_SPAWN};
 
     return methods[loop_index];
 }
@@ -48,4 +48,17 @@ struct gate *heap_gate(void)
 
     ck_assert_ptr_nonnull(gate);
     return gate;
+}
+
+static tine_heap_counts usage(void)
+{
+    tine_heap_counts counts;
+
+    ck_assert_rc(tine_heap_stats(&counts), 0);
+    return counts;
+}
+
+uint64_t heap_blocks(void)
+{
+    return usage().used_blocks;
 }

@@ -526,4 +526,4 @@ TEST(bad_options_are_refused)
     ck_assert_rc(tine_process_join(NULL, 0), -EINVAL);
 }
 
-SUITE("pool/process")
+SUITE_WITH_INIT("pool/process")

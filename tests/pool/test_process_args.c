@@ -265,4 +265,4 @@ TEST(too_many_or_bad_descriptors_are_refused, .loop_end = START_METHODS)
     ck_assert_uint_le(heap_blocks(), blocks);
 }
 
-SUITE("pool/process_args")
+SUITE_WITH_INIT("pool/process_args")

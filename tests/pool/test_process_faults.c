@@ -145,4 +145,4 @@ TEST(a_daemon_without_its_thread_does_not_begin)
     threads_fail = false;
 }
 
-SUITE("pool/process_faults")
+SUITE_WITH_INIT("pool/process_faults")

@@ -53,6 +53,25 @@ static int await_gate(tine_call *call)
     return 0;
 }
 
+/* Made before the tests, so that its descriptor is no leak of theirs. */
+__attribute__((constructor)) static void open_heap(void)
+{
+    tine_free(tine_alloc(1));
+}
+
+/* Its main does not begin with tine_init(). */
+TEST(a_program_that_cannot_be_executed_again_is_told)
+{
+    tine_process *process = NULL;
+
+    ck_assert_rc(
+        tine_process_start(&process, return_zero, &(tine_process_options){.start = TINE_SPAWN}, ""),
+        -ENOTSUP);
+    ck_assert_rc(tine_set_start_method(TINE_SPAWN, false), -ENOTSUP);
+    ck_assert_int_eq(tine_get_start_method(), TINE_FORK);
+    ck_assert_ptr_null(process);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static int global = 1;

@@ -76,6 +76,19 @@ struct test {
         return suite_main(title, argc, argv);                                                      \
     }
 
+/*
+ * The same of a program that is executed anew for its processes (tine/process.h). Family and heap are
+ * there before the tests, so that their descriptors are no leaks of a test's.
+ */
+#define SUITE_WITH_INIT(title)                                                                     \
+    int main(int argc, char **argv)                                                                \
+    {                                                                                              \
+        if (tine_init(&argc, &argv) < 0)                                                           \
+            return 99;                                                                             \
+        tine_free(tine_alloc(1));                                                                  \
+        return suite_main(title, argc, argv);                                                      \
+    }
+
 /* Ends the test: it can't run here. The reason is printed. */
 #define SKIP(...)                                                                                  \
     do {                                                                                           \

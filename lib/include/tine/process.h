@@ -26,9 +26,21 @@
  * exit(n), and -n when signal n has ended the process. What tine_return() packs is dropped: queues and
  * pipes carry results.
  *
- * A process that is started is a fork of the program: it sees its functions, globals and descriptors
- * of that moment, with its handlers of signals back at their defaults. Handlers of atexit() that the program
- * has registered do not run in it, its own do; standard output and error are flushed before and after.
+ * There are two ways to start one. TINE_FORK, the default: the process is a copy of the program, and sees its
+ * functions, globals and descriptors of that moment, with its handlers of signals back at their defaults.
+ * What threads of the program had locked in other libraries stays locked in it. TINE_SPAWN: the program is
+ * executed again, with a clean state and no more descriptors than it needs; its main must begin with
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *         if (tine_init(&argc, &argv) < 0)
+ *             return 1;
+ *
+ * and in the new process that runs the function and never returns. Globals are as in a fresh program there,
+ * while memory of tine_alloc() is the same in all processes.
+ *
+ * Handlers of atexit() that the program has registered do not run in a process, its own do; standard output and
+ * error are flushed before and after.
  *
  * Whatever becomes of a process, others see it by its pidfd: join returns, the exit code says how it
  * ended. A daemon is killed when its parent dies, however that dies; all others go on.
@@ -50,7 +62,8 @@ typedef struct tine_process tine_process;
 /* How a process comes into being. */
 enum {
     TINE_START_DEFAULT = 0,
-    TINE_FORK = 1, /* a copy of the program as it is */
+    TINE_FORK = 1,  /* a copy of the program as it is */
+    TINE_SPAWN = 2, /* the program executed anew: tine_init() */
 };
 
 /* For .daemon */
@@ -64,17 +77,79 @@ enum {
     TINE_PROCESS_NO_STDIN = 1, /* standard input is /dev/null */
 };
 
-#define TINE_PROCESS_NAME_MAX 63 /* bytes */
+#define TINE_PROCESS_NAME_MAX 63  /* bytes */
+#define TINE_PROCESS_FDS_MAX  256 /* descriptors in .fds */
 
 /* Options of a process; zero in a field means its default. */
 typedef struct tine_process_options {
-    const char *name;     /* copied; default: "Process-1", its second child "Process-1:2", … */
-    int32_t start;        /* TINE_FORK */
-    int32_t daemon;       /* TINE_DAEMON … */
-    uint32_t flags;       /* TINE_PROCESS_… */
-    uint32_t reserved0;   /* must be zero */
-    uint64_t reserved[8]; /* must be zero */
+    const char *name; /* copied; default: "Process-1", its second child "Process-1:2", … */
+    const int *
+        fds; /* TINE_SPAWN: descriptors above 2 that it has under the same numbers; a fork has all */
+    size_t fd_count;          /* how many, at most TINE_PROCESS_FDS_MAX */
+    int64_t start_timeout_ns; /* TINE_SPAWN: until it is in tine_init(), default 30 s */
+    int32_t start;            /* TINE_FORK …; default: tine_get_start_method() */
+    int32_t daemon;           /* TINE_DAEMON … */
+    uint32_t flags;           /* TINE_PROCESS_… */
+    uint32_t reserved0;       /* must be zero */
+    uint64_t reserved[8];     /* must be zero */
 } tine_process_options;
+
+/**
+ * tine_init - where executed processes begin; to be called first of all in main
+ *
+ * In:      argc  of main
+ *          argv  of main
+ * Out:     none
+ * Shape:   both are left as they are
+ * Units:   none
+ * Returns: 0, or a negative code; in a process that tine_process_start() has executed it does not return
+ * Handle:  none
+ * Give up: -EINVAL (NULL, no argv[0])
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/init.c; the role of Python's `if __name__ == "__main__"` and freeze_support();
+ *          differs: main is entered, and left here; no environment variable is used
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_init(int *argc, char ***argv);
+
+/**
+ * tine_set_start_method - choose how processes start whose options do not say it
+ *
+ * In:      method  TINE_FORK or TINE_SPAWN
+ *          force   also when it has been chosen already
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: 0, or a negative code
+ * Handle:  -EBUSY (it has been chosen, and not force), -ENOTSUP (tine_init() has not been called)
+ * Give up: -EINVAL
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/init.c; follows multiprocessing.set_start_method
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_set_start_method(int32_t method, bool force);
+
+/**
+ * tine_get_start_method - how processes start whose options do not say it
+ *
+ * In:      none
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: TINE_FORK unless another was chosen
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child may call | signal yes
+ * Death:   none
+ * Source:  pool/init.c; follows multiprocessing.get_start_method
+ * Since:   0.1
+ */
+TINE_API int32_t tine_get_start_method(void);
 
 /**
  * tine_process_start - run a function in a process of its own
@@ -88,11 +163,16 @@ typedef struct tine_process_options {
  * Shape:   none
  * Units:   none
  * Returns: 0, or a negative code; *process is set only for 0
- * Handle:  -EAGAIN (process limit), -EMFILE (also for more than 16 `F`; an `oc` counts as two), -ENFILE
+ * Handle:  -EAGAIN (process limit), -EMFILE (also for more than 16 `F`; an `oc` counts as two), -ENFILE.
+ *          TINE_SPAWN: -ENOTSUP (tine_init() has not been called), -ENOENT (the function's object file
+ *          cannot be loaded there, or is another build by now), -ETIMEDOUT, TINE_EBROKEN (it ended before
+ *          it was ready: main does not call tine_init(), or something killed it)
  * Give up: -EINVAL (bad format or options, name too long, no function of a loaded object file), -E2BIG
- *          (reserved not zero), -EBADF (`F`), -ENOMEM, -ERANGE, TINE_EFORMAT, TINE_EFORKED (`o`),
- *          -EADDRINUSE (the family heap's address is taken)
- * Blocks:  for one fork: about 8 ms for each GB of private memory
+ *          (reserved not zero), -EBADF (`F`, .fds), -ENOMEM, -ERANGE, TINE_EFORMAT, TINE_EFORKED (`o`),
+ *          -EADDRINUSE (the family heap's address is taken; TINE_SPAWN: three times in the new process),
+ *          -EPROTO (the new process has another version of the library)
+ * Blocks:  for one fork: about 8 ms for each GB of private memory; TINE_SPAWN: until the process is ready,
+ *          at most .start_timeout_ns
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   none
  * Source:  pool/process.c; follows Python 3.13 multiprocessing.Process and its start();
