@@ -46,11 +46,12 @@ struct fetching {
     bool taken[TINE__DESCRIPTORS_MAX];
 };
 
+/* Each once: the receiver will close what it gets. */
 static int fetch(struct tine__descriptors *hooks, uint64_t number, int *fd)
 {
     struct fetching *fetching = (struct fetching *)hooks;
 
-    if (number >= fetching->message->fd_count)
+    if (number >= fetching->message->fd_count || (!hooks->storing && fetching->taken[number]))
         return TINE_EFORMAT;
     fetching->taken[number] = true;
     *fd = fetching->message->fds[number];
@@ -67,11 +68,17 @@ static int borrow(struct tine__descriptors *hooks, uint64_t number, int *fd)
     return 0;
 }
 
+/* A handle is made of shared memory as well, which strangers do not have. */
+static const struct tine__handle_kind *const *kinds_of(const tine_connection *connection)
+{
+    return connection->transport->family ? tine__handle_kinds : NULL;
+}
+
 static int unpack(const tine_connection *connection, struct tine__incoming *message,
                   const char *format, va_list args)
 {
     struct fetching fetching = {
-        .hooks = {.fetch = fetch, .borrow = borrow, .handle_kinds = tine__handle_kinds},
+        .hooks = {.fetch = fetch, .borrow = borrow, .handle_kinds = kinds_of(connection)},
         .message = message,
     };
     struct tine__texts texts = {
@@ -162,8 +169,7 @@ static int keep_descriptor(struct tine__descriptors *hooks, int fd, uint64_t *nu
 
 int tine_connection_send(tine_connection *connection, int64_t timeout_ns, const char *format, ...)
 {
-    struct keeping keeping = {
-        .hooks = {.keep = keep_descriptor, .handle_kinds = tine__handle_kinds}};
+    struct keeping keeping = {.hooks = {.keep = keep_descriptor}};
     struct tine__arguments args;
     tine_buffer *scratch;
     int rc = tine__connection_check_writing(connection);
@@ -173,6 +179,7 @@ int tine_connection_send(tine_connection *connection, int64_t timeout_ns, const 
     scratch = take_scratch(connection);
     if (scratch == NULL)
         return -ENOMEM;
+    keeping.hooks.handle_kinds = kinds_of(connection);
     args.descriptors = connection->transport->descriptors ? &keeping.hooks : NULL;
     va_start(args.list, format);
     rc = tine__pack(scratch, format, false, &args);

@@ -49,5 +49,6 @@ libtinecore_la_SOURCES += \
 	%D%/transport_ring.c %D%/transport_ring.h \
 	%D%/transport_socket.c %D%/transport_socket.h \
 	%D%/transport_socket_impl.h %D%/transport_socket_in.c %D%/transport_socket_out.c \
-	%D%/transport_stream.c %D%/transport_stream.h \
+	%D%/transport_stream.c %D%/transport_stream.h %D%/transport_stream_impl.h \
+	%D%/transport_stream_travel.c \
 	%D%/wait.c

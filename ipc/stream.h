@@ -12,7 +12,7 @@
 
 /*
  * Messages in a stream of bytes, as doc/wire.md has it: both directions as machines on bytes, which
- * know no descriptor and no clock.
+ * know no descriptor and no clock. Of descriptors that travel beside a message they know how many.
  */
 struct tine__stream_rules {
     bool python;                         /* a length and the bytes, as multiprocessing.connection */
@@ -50,6 +50,8 @@ struct tine__stream_in {
     uint8_t *target; /* memory of the receiver's own */
     size_t target_room;
     bool in_target;      /* this message goes there */
+    bool beside_cut;     /* more descriptors travelled than have come */
+    uint32_t beside;     /* descriptors that came with the first byte of this message */
     uint8_t *box, *text; /* of TINE__BOX_TEXT and more, once a box comes */
     size_t box_size;
     uint32_t head_size; /* bytes in head[] */
@@ -68,12 +70,18 @@ void tine__stream_in_fini(struct tine__stream_in *in);
  */
 int tine__stream_space(struct tine__stream_in *in, void **space, size_t *room);
 /*
+ * Where it is between two messages: the bytes that are told next came with so many descriptors; cut:
+ * with some more, which were lost. TINE_EFORMAT: broken, they cannot be its.
+ */
+int tine__stream_beside(struct tine__stream_in *in, uint32_t count, bool cut);
+/*
  * A message that begins from now on and has room there goes there, until the aim is taken back. What
  * has come of one by then is copied; -ENOMEM: it is broken.
  */
 void tine__stream_aim(struct tine__stream_in *in, void *target, size_t room);
 int tine__stream_unaim(struct tine__stream_in *in);
-/* 0: goes on, 1: a message is there. TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO, -EBADMSG: broken. */
+/* 0: goes on, 1: a message is there, with as many descriptors beside it as it says, unless they
+ * were cut. TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO, -EBADMSG: broken. */
 int tine__stream_received(struct tine__stream_in *in, size_t count);
 /* No more bytes come: TINE_EEOF between messages, else -EBADMSG. */
 int tine__stream_ended(struct tine__stream_in *in);
@@ -96,16 +104,20 @@ struct tine__stream_out {
     uint8_t *kept;  /* the rest, when it is a copy of ours */
     uint8_t *ready; /* bytes to be sent before the rest */
     size_t ready_size, ready_sent;
-    bool started; /* encrypted: the direction's start is made */
-    bool touched; /* of this message something has been sent, or cannot be taken back */
+    uint32_t beside; /* descriptors that go with the first byte of this message */
+    bool started;    /* encrypted: the direction's start is made */
+    bool touched;    /* of this message something has been sent, or cannot be taken back */
 };
 
 /* -ENOMEM */
 int tine__stream_out_init(struct tine__stream_out *out, const struct tine__stream_rules *rules);
 void tine__stream_out_fini(struct tine__stream_out *out);
 bool tine__stream_idle(const struct tine__stream_out *out);
-/* Idle: the next message; its bytes are borrowed until it is idle again, or kept. -EMSGSIZE */
-int tine__stream_put(struct tine__stream_out *out, const void *data, size_t size);
+/*
+ * Idle: the next message; its bytes are borrowed until it is idle again, or kept. beside: so many
+ * descriptors go with its first byte. -EMSGSIZE
+ */
+int tine__stream_put(struct tine__stream_out *out, const void *data, size_t size, uint32_t beside);
 /* What to send now: how many parts of two; 0: it is idle. */
 int tine__stream_parts(struct tine__stream_out *out, struct iovec parts[2]);
 void tine__stream_sent(struct tine__stream_out *out, size_t count);

@@ -142,6 +142,13 @@ static int hear_length(struct tine__stream_in *in, uint64_t length)
     return 0;
 }
 
+/* Fewer only where some were cut. */
+static bool has_what_it_says(const struct tine__stream_in *in)
+{
+    return in->beside_cut ? in->beside < in->frame.descriptors
+                          : in->beside == in->frame.descriptors;
+}
+
 /* in->head is whole. A frame that lies elsewhere than behind its head is for families only. */
 static int hear_frame(struct tine__stream_in *in)
 {
@@ -156,7 +163,7 @@ static int hear_frame(struct tine__stream_in *in)
                             &in->frame);
     if (rc < 0)
         return broken(in, rc);
-    if (in->frame.type != TINE__FRAME_INLINE || in->frame.descriptors != 0)
+    if (in->frame.type != TINE__FRAME_INLINE || !has_what_it_says(in))
         return broken(in, TINE_EFORMAT);
     return in->frame.sequence == in->sequence ? 0 : broken(in, -EBADMSG);
 }
@@ -339,6 +346,8 @@ int tine__stream_received(struct tine__stream_in *in, size_t count)
 {
     bool enough;
 
+    if (in->stage == TINE__STREAM_BROKEN)
+        return in->verdict;
     if (in->stage == TINE__STREAM_BODY) {
         in->size += count;
         enough = in->size == in->length;
@@ -367,6 +376,17 @@ void tine__stream_in_resume(struct tine__stream_in *in, uint64_t sequence, bool 
         await_message(in);
 }
 
+int tine__stream_beside(struct tine__stream_in *in, uint32_t count, bool cut)
+{
+    if (count == 0 && !cut)
+        return 0;
+    if (in->beside > 0 || in->beside_cut || count > TINE__FRAME_DESCRIPTORS)
+        return broken(in, TINE_EFORMAT);
+    in->beside = count;
+    in->beside_cut = cut;
+    return 0;
+}
+
 int tine__stream_ended(struct tine__stream_in *in)
 {
     bool started;
@@ -376,13 +396,21 @@ int tine__stream_ended(struct tine__stream_in *in)
     return broken(in, tine__stream_between(in, &started) ? TINE_EEOF : -EBADMSG);
 }
 
+/* Not at the start of a direction, with whose first byte the first message's may have come. */
+static void await_next(struct tine__stream_in *in)
+{
+    in->beside = 0;
+    in->beside_cut = false;
+    await_message(in);
+}
+
 void *tine__stream_take(struct tine__stream_in *in)
 {
     void *message = in->message;
 
     in->message = NULL;
     in->capacity = 0;
-    await_message(in);
+    await_next(in);
     return message;
 }
 
@@ -391,5 +419,5 @@ void tine__stream_drop(struct tine__stream_in *in)
     if (in->capacity > REUSE_MAX)
         free(tine__stream_take(in));
     else
-        await_message(in);
+        await_next(in);
 }

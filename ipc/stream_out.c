@@ -53,8 +53,10 @@ bool tine__stream_idle(const struct tine__stream_out *out)
 
 static size_t write_frame(struct tine__stream_out *out, uint8_t *head)
 {
-    struct tine__frame frame = {
-        .type = TINE__FRAME_INLINE, .length = out->rest_size, .sequence = out->sequence++};
+    struct tine__frame frame = {.type = TINE__FRAME_INLINE,
+                                .length = out->rest_size,
+                                .sequence = out->sequence++,
+                                .descriptors = (uint8_t)out->beside};
     struct iovec body = {.iov_base = (void *)(uintptr_t)out->rest, .iov_len = out->rest_size};
 
     tine__frame_encode(head, &frame, &out->rules->send, &body, 1);
@@ -125,7 +127,7 @@ static void write_next_box(struct tine__stream_out *out)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-int tine__stream_put(struct tine__stream_out *out, const void *data, size_t size)
+int tine__stream_put(struct tine__stream_out *out, const void *data, size_t size, uint32_t beside)
 {
     if (size > out->rules->send.length_max)
         return -EMSGSIZE;
@@ -133,6 +135,7 @@ int tine__stream_put(struct tine__stream_out *out, const void *data, size_t size
     out->touched = false;
     out->rest = data;
     out->rest_size = size;
+    out->beside = beside;
     if (out->rules->encryption != NULL)
         write_first_box(out);
     else

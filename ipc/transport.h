@@ -17,6 +17,7 @@
  *
  *     transport_socket   AF_UNIX SOCK_SEQPACKET inside the family
  *     transport_ring     shared memory inside the family; no descriptors beside a message
+ *     transport_stream   a stream socket, outside of the family; descriptors on unix sockets
  */
 struct tine__transport;
 
@@ -52,7 +53,8 @@ struct tine__incoming {
  * send     0; -ETIMEDOUT, -EPIPE (nobody can receive any more), -EMSGSIZE (larger than allowed),
  *          -ENOMEM, -EOPNOTSUPP (descriptors, where none can go along)
  * receive  0; -ETIMEDOUT, TINE_EEOF (nobody can send any more, and all that was sent is received);
- *          TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO (that one message is lost; not so for streams)
+ *          TINE_EFORMAT, TINE_ECHECKSUM, -EPROTO (that one message is lost; of a stream
+ *          all that follow, too); -EMFILE (no room for its descriptors: it is lost)
  * loan     data: memory for a message of that size, where its receiver can read it; release() gives
  *          it back. As send, and -ENOTSUP: there is none such; NULL: never
  * send_loan  as send, of a loan of this process's, of which size may have become smaller; else

@@ -15,14 +15,11 @@
  * whoever uses a direction first has it, and all others get TINE_EFORKED there. Encrypted, anything
  * else would use a nonce twice.
  *
- * A handle that is sent to another process (give) is a fork at that instant: the counters move into
- * a memfd, which goes along, and behind them a copy of the machines as they are between two
- * messages. Such a copy is written once and never changed.
- *
- * turns_shm  field          written by                                     order
- *            send, receive  whoever begins an operation: CAS from its own  relaxed: guards nothing
- *                           count to one more                              but private state
- *            copies         who travels: one more                            relaxed: a number
+ * Descriptors go beside the first byte of a message, on unix sockets. Who sends them has them sent
+ * with that byte, so never twice. Encrypted, a box that is made has to be sent, if need be after its
+ * send has ended: then they are duplicates. Who receives looks for them where a message begins, and
+ * has room for those of one message; all others are closed by the kernel. If they are not as many as
+ * the head says, the stream is broken; but where this process had no room for them the message is lost.
  */
 #include "ipc/transport_stream.h"
 
@@ -38,66 +35,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ipc/stream.h"
+#include "ipc/transport_stream_impl.h"
 #include "lib/fork.h"
-#include "lib/futex_lock.h"
+#include "lib/rights.h"
 #include "lib/sys.h"
 #include "lib/sys_poll.h"
 #include "shm/waiters.h"
 
-#define ADOPTING ((uint64_t)1 << 63) /* beside the generation of the process that does */
+#define CROWDED_NS (TINE__LOOK_NS / 10) /* until one sees whether fewer descriptors are under way */
+#define ADOPTING   ((uint64_t)1 << 63)  /* beside the generation of the process that does */
 
-struct turns_shm {
-    _Atomic uint64_t send, receive;
-    _Atomic uint64_t copies; /* that have their place */
-};
-
-#define NOBODYS UINT64_MAX /* of a turn: no process comes to it */
-
-/* What a handle travels as, in the memfd of the turns. In the family: as the compiler lays it out. */
-struct copy {
-    uint64_t magic; /* TINE__STREAM_PARTS */
-    uint64_t send_turn, receive_turn, send_sequence, receive_sequence;
-    struct tine__frame_rules send, receive;
-    uint8_t encryption[TINE__ENCRYPTION_BYTES];
-    bool python, encrypted, send_started, receive_started;
-};
-
-#define COPY_BYTES ((size_t)1024)
-#define COPIES_AT  ((size_t)4096) /* behind the page with the turns */
-
-_Static_assert(sizeof(struct copy) <= COPY_BYTES, "each has its place");
-
-struct direction {
-    struct tine__futex_lock lock;
-    uint64_t turn; /* where this process left the counter */
-    bool stale;    /* forked in the middle of an operation */
-};
-
-struct stream_end {
-    struct tine__transport base;
-    int fd;
-    int send_verdict;   /* -EPIPE: nothing can be sent any more */
-    _Atomic bool rest;  /* of a message is to be sent */
-    _Atomic bool ended; /* receiving has come to its end, good or bad */
-    _Atomic uint64_t generation;
-    struct turns_shm *turns;
-    int travel_fd; /* of the turns' memfd; -1: it has not travelled */
-    struct direction sending, receiving;
-    struct tine__stream_rules rules;
-    struct tine__stream_in in;
-    struct tine__stream_out out;
-};
-
-static struct stream_end *end_of(struct tine__transport *transport)
+static struct tine__stream_end *end_of(struct tine__transport *transport)
 {
-    return (struct stream_end *)transport;
+    return (struct tine__stream_end *)transport;
 }
 
 /* ---- one process a direction ----------------------------------------------------------------- */
 
 /* In a forked child: locks that other threads of the parent hold will never be given back. */
-static void adopt(struct direction *direction)
+static void adopt(struct tine__direction *direction)
 {
     if (atomic_load_explicit(&direction->lock.word, memory_order_relaxed) == 0)
         return;
@@ -106,7 +62,7 @@ static void adopt(struct direction *direction)
 }
 
 /* A child forked while a thread of its parent does this begins anew: nobody else would finish. */
-static void notice_fork(struct stream_end *end)
+static void notice_fork(struct tine__stream_end *end)
 {
     uint64_t now = tine__fork_generation_fast();
     uint64_t seen = atomic_load_explicit(&end->generation, memory_order_acquire);
@@ -126,7 +82,7 @@ static void notice_fork(struct stream_end *end)
     }
 }
 
-static int claim(struct direction *direction, _Atomic uint64_t *shared)
+static int claim(struct tine__direction *direction, _Atomic uint64_t *shared)
 {
     uint64_t expected = direction->turn;
 
@@ -138,8 +94,8 @@ static int claim(struct direction *direction, _Atomic uint64_t *shared)
     return 0;
 }
 
-/* Locked afterwards, if 0. */
-static int begin(struct stream_end *end, struct direction *direction, tine__deadline deadline)
+int tine__stream_begin(struct tine__stream_end *end, struct tine__direction *direction,
+                       tine__deadline deadline)
 {
     int rc;
 
@@ -155,7 +111,7 @@ static int begin(struct stream_end *end, struct direction *direction, tine__dead
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-static int await_room(struct stream_end *end, tine__deadline deadline)
+static int await_room(struct tine__stream_end *end, tine__deadline deadline)
 {
     int64_t left = deadline == TINE__NEVER ? -1 : tine__deadline_left(deadline);
     int rc = tine__sys_poll_out(end->fd, left);
@@ -163,66 +119,143 @@ static int await_room(struct stream_end *end, tine__deadline deadline)
     return rc == 0 ? -ETIMEDOUT : rc < 0 ? rc : 0;
 }
 
-/* -EPIPE for good, -EAGAIN, or -ENOMEM */
-static int failed_send(struct stream_end *end, int error)
+/* Too many descriptors are under way, of all processes of this user: nothing tells when that ends. */
+static int await_others(tine__deadline deadline)
 {
-    if (error == EAGAIN)
-        return -EAGAIN;
+    int64_t left = tine__deadline_left(deadline);
+
+    if (left == 0)
+        return -ETIMEDOUT;
+    (void)tine__sys_poll(NULL, 0, left < CROWDED_NS ? left : CROWDED_NS);
+    return 0;
+}
+
+static bool owns_going(const struct tine__stream_end *end)
+{
+    return end->rules.encryption != NULL;
+}
+
+static void close_all(struct tine__beside *beside)
+{
+    while (beside->count > 0)
+        close(beside->fds[--beside->count]);
+}
+
+/* They are sent, or not to be sent any more. */
+static void forget_going(struct tine__stream_end *end)
+{
+    if (owns_going(end))
+        close_all(&end->going);
+    end->going.count = 0;
+}
+
+/* 0, or why one cannot be duplicated */
+static int take_along(struct tine__stream_end *end, const struct tine__outgoing *message)
+{
+    struct tine__beside *going = &end->going;
+
+    for (going->count = 0; going->count < message->fd_count; going->count++) {
+        int fd = message->fds[going->count];
+
+        if (owns_going(end))
+            fd = tine__sys_dup(fd);
+        if (fd < 0) {
+            forget_going(end);
+            return fd;
+        }
+        going->fds[going->count] = fd;
+    }
+    return 0;
+}
+
+/* -EPIPE for good; all else may be tried again, or is the descriptors' that go along. */
+static int failed_send(struct tine__stream_end *end, int error)
+{
+    bool gone = error == EPIPE || error == ECONNRESET || error == ENOTCONN;
+
+    if (error == EAGAIN || error == ETOOMANYREFS)
+        return -error;
     if (error == ENOBUFS || error == ENOMEM)
         return -ENOMEM;
+    if (!gone && end->going.count > 0 && !owns_going(end))
+        return -error;
     end->send_verdict = -EPIPE;
     return -EPIPE;
 }
 
 /* Once, whatever there is: 1 all is gone, 0 not yet. */
-static int send_some(struct stream_end *end)
+static int send_some(struct tine__stream_end *end)
 {
     struct iovec parts[2];
     struct msghdr message = {.msg_iov = parts};
+    union tine__rights rights;
     ssize_t sent;
     int count = tine__stream_parts(&end->out, parts);
 
     if (count == 0)
         return 1;
     message.msg_iovlen = (size_t)count;
+    tine__rights_attach(&message, &rights, end->going.fds, end->going.count);
     sent = sendmsg(end->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0)
         return errno == EINTR ? 0 : failed_send(end, errno);
+    if (sent > 0)
+        forget_going(end);
     tine__stream_sent(&end->out, (size_t)sent);
     return 0;
 }
 
-static int push(struct stream_end *end, tine__deadline deadline)
+static uint32_t rest_of(const struct tine__stream_end *end)
+{
+    return atomic_load_explicit(&end->rest, memory_order_relaxed);
+}
+
+/* relaxed: who sees the old value looks again in TINE__LOOK_NS */
+static void set_rest(struct tine__stream_end *end, uint32_t rest)
+{
+    atomic_store_explicit(&end->rest, rest, memory_order_relaxed);
+}
+
+static int push(struct tine__stream_end *end, tine__deadline deadline)
 {
     int rc = end->send_verdict;
+    bool later = false;
 
     while (rc == 0) {
         rc = send_some(end);
+        later = rc == -ETOOMANYREFS || rc == -ENOMEM;
         if (rc == -EAGAIN)
             rc = await_room(end, deadline);
+        else if (rc == -ETOOMANYREFS)
+            rc = await_others(deadline);
     }
     if (rc == 1 || rc == -EPIPE)
-        /* relaxed: who sees the old value looks again in TINE__LOOK_NS */
-        atomic_store_explicit(&end->rest, false, memory_order_relaxed);
+        set_rest(end, TINE__NO_REST);
+    else if (rest_of(end) != TINE__NO_REST)
+        set_rest(end, later ? TINE__REST_LATER : TINE__REST);
     return rc == 1 ? 0 : rc;
 }
 
 /* The message that was just put. If something of it is on its way, all of it has to follow. */
-static int push_or_keep(struct stream_end *end, tine__deadline deadline)
+static int push_or_keep(struct tine__stream_end *end, tine__deadline deadline)
 {
     int rc = push(end, deadline);
 
-    if (rc == 0 || rc == -EPIPE || tine__stream_withdraw(&end->out))
+    if (rc == 0 || rc == -EPIPE)
         return rc;
+    if (tine__stream_withdraw(&end->out)) {
+        forget_going(end);
+        return rc;
+    }
     rc = tine__stream_keep(&end->out);
     if (rc < 0)
         end->send_verdict = -EPIPE; /* the stream has lost its place */
     else
-        atomic_store_explicit(&end->rest, true, memory_order_relaxed);
+        set_rest(end, TINE__REST);
     return rc;
 }
 
-static int send_locked(struct stream_end *end, const struct tine__outgoing *message,
+static int send_locked(struct tine__stream_end *end, const struct tine__outgoing *message,
                        tine__deadline deadline)
 {
     int rc = push(end, deadline); /* what an earlier call has left */
@@ -230,19 +263,24 @@ static int send_locked(struct stream_end *end, const struct tine__outgoing *mess
     if (rc == 0 && end->rules.encryption != NULL)
         rc = await_room(end, deadline); /* a box that is made has to be sent */
     if (rc == 0)
-        rc = tine__stream_put(&end->out, message->data, message->size);
+        rc = take_along(end, message);
+    if (rc < 0)
+        return rc;
+    rc = tine__stream_put(&end->out, message->data, message->size, message->fd_count);
+    if (rc < 0)
+        forget_going(end);
     return rc < 0 ? rc : push_or_keep(end, deadline);
 }
 
 static int stream_send(struct tine__transport *self, const struct tine__outgoing *message,
                        tine__deadline deadline)
 {
-    struct stream_end *end = end_of(self);
+    struct tine__stream_end *end = end_of(self);
     int rc;
 
-    if (message->fd_count > 0)
-        return -ENOTSUP;
-    rc = begin(end, &end->sending, deadline);
+    if (message->fd_count > 0 && !self->descriptors)
+        return -EOPNOTSUPP;
+    rc = tine__stream_begin(end, &end->sending, deadline);
     if (rc < 0)
         return rc;
     rc = send_locked(end, message, deadline);
@@ -251,9 +289,9 @@ static int stream_send(struct tine__transport *self, const struct tine__outgoing
 }
 
 /* For whoever waits for something else meanwhile. */
-static void send_rest(struct stream_end *end)
+static void send_rest(struct tine__stream_end *end)
 {
-    if (begin(end, &end->sending, TINE__AT_ONCE) < 0)
+    if (tine__stream_begin(end, &end->sending, TINE__AT_ONCE) < 0)
         return;
     (void)push(end, TINE__AT_ONCE);
     tine__futex_unlock(&end->sending.lock);
@@ -261,34 +299,59 @@ static void send_rest(struct stream_end *end)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-static bool has_rest(const struct stream_end *end)
-{
-    return atomic_load_explicit(&end->rest, memory_order_relaxed);
-}
-
 /* 1: there are bytes, or the end; 0: not before the deadline */
-static int await_bytes(struct stream_end *end, tine__deadline deadline)
+static int await_bytes(struct tine__stream_end *end, tine__deadline deadline)
 {
     struct pollfd set = {.fd = end->fd};
     int64_t left;
     int rc;
 
     do {
-        bool rest = has_rest(end);
+        uint32_t rest = rest_of(end);
 
-        set.events = (short)(rest ? POLLIN | POLLOUT : POLLIN);
+        set.events = (short)(rest == TINE__REST ? POLLIN | POLLOUT : POLLIN);
         left = tine__deadline_left(deadline);
         rc = tine__sys_poll(&set, 1, left < TINE__LOOK_NS ? left : TINE__LOOK_NS);
         if (rc < 0)
             return rc;
-        if (rc > 0 && rest)
+        if (rest == (rc > 0 ? TINE__REST : TINE__REST_LATER))
             send_rest(end);
     } while ((rc == 0 || set.revents == POLLOUT) && left > 0);
     return rc > 0 && set.revents != POLLOUT;
 }
 
+/* The first bytes of a message, and what is beside them. As recv(2). */
+static ssize_t receive_first(struct tine__stream_end *end, void *space, size_t room)
+{
+    struct tine__beside *come = &end->come;
+    struct iovec part = {.iov_base = space, .iov_len = room};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    uint32_t left = TINE__DESCRIPTORS_MAX - come->count, count;
+    union tine__rights rights;
+    ssize_t received;
+
+    tine__rights_expect(&message, &rights);
+    received = recvmsg(end->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (received <= 0)
+        return received;
+    count = tine__rights_detach(&message, come->fds + come->count, left);
+    come->count += count < left ? count : left;
+    /* where they do not belong the machine is broken, and says so to the bytes */
+    (void)tine__stream_beside(&end->in, count, (message.msg_flags & MSG_CTRUNC) != 0);
+    return received;
+}
+
+static ssize_t receive_some(struct tine__stream_end *end, void *space, size_t room)
+{
+    bool started;
+
+    return end->base.descriptors && tine__stream_between(&end->in, &started)
+               ? receive_first(end, space, room)
+               : recv(end->fd, space, room, MSG_DONTWAIT);
+}
+
 /* As far as it goes: 1 a message, 0 no more bytes are there. */
-static int pull(struct stream_end *end)
+static int pull(struct tine__stream_end *end)
 {
     int rc = 0;
 
@@ -300,7 +363,7 @@ static int pull(struct stream_end *end)
         rc = tine__stream_space(&end->in, &space, &room);
         if (rc < 0)
             break;
-        count = recv(end->fd, space, room, MSG_DONTWAIT);
+        count = receive_some(end, space, room);
         if (count < 0 && errno == EAGAIN)
             return 0;
         if (count > 0)
@@ -308,8 +371,10 @@ static int pull(struct stream_end *end)
         else if (count == 0 || errno != EINTR)
             rc = tine__stream_ended(&end->in);
     }
-    if (rc < 0 && end->in.stage == TINE__STREAM_BROKEN)
+    if (rc < 0 && end->in.stage == TINE__STREAM_BROKEN) {
+        close_all(&end->come);
         atomic_store_explicit(&end->ended, true, memory_order_relaxed);
+    }
     return rc;
 }
 
@@ -318,23 +383,38 @@ static void release(struct tine__incoming *message)
     free(message->holder);
 }
 
-static void hand_over(struct stream_end *end, struct tine__incoming *message)
+static void hand_over_beside(struct tine__stream_end *end, struct tine__incoming *message)
 {
+    message->fd_count = end->come.count;
+    for (uint32_t i = 0; i < end->come.count; i++)
+        message->fds[i] = end->come.fds[i];
+    end->come.count = 0;
+}
+
+/* 0; -EMFILE: this process had no room for its descriptors, and it is lost */
+static int hand_over(struct tine__stream_end *end, struct tine__incoming *message)
+{
+    if (end->in.beside_cut) {
+        close_all(&end->come);
+        tine__stream_drop(&end->in);
+        return -EMFILE;
+    }
+    hand_over_beside(end, message);
     message->size = end->in.size;
-    message->fd_count = 0;
     message->release = NULL;
     message->data = message->into;
     if (message->size <= message->room) {
         if (message->size > 0 && !end->in.in_target)
             memcpy(message->into, end->in.message, message->size);
         tine__stream_drop(&end->in);
-        return;
+        return 0;
     }
     message->data = message->holder = tine__stream_take(&end->in);
     message->release = release;
+    return 0;
 }
 
-static int receive_locked(struct stream_end *end, struct tine__incoming *message,
+static int receive_locked(struct tine__stream_end *end, struct tine__incoming *message,
                           tine__deadline deadline)
 {
     int rc, lost;
@@ -348,16 +428,16 @@ static int receive_locked(struct stream_end *end, struct tine__incoming *message
         }
     }
     if (rc > 0)
-        hand_over(end, message);
+        rc = hand_over(end, message);
     lost = tine__stream_unaim(&end->in);
-    return lost < 0 ? lost : rc > 0 ? 0 : rc;
+    return lost < 0 ? lost : rc;
 }
 
 static int stream_receive(struct tine__transport *self, struct tine__incoming *message,
                           tine__deadline deadline)
 {
-    struct stream_end *end = end_of(self);
-    int rc = begin(end, &end->receiving, deadline);
+    struct tine__stream_end *end = end_of(self);
+    int rc = tine__stream_begin(end, &end->receiving, deadline);
 
     if (rc < 0)
         return rc;
@@ -368,7 +448,7 @@ static int stream_receive(struct tine__transport *self, struct tine__incoming *m
 
 static int stream_poll(struct tine__transport *self, tine__deadline deadline)
 {
-    struct stream_end *end = end_of(self);
+    struct tine__stream_end *end = end_of(self);
 
     notice_fork(end);
     if (atomic_load_explicit(&end->ended, memory_order_relaxed))
@@ -385,15 +465,15 @@ static int stream_fd(struct tine__transport *self)
 
 static bool stream_unsent(struct tine__transport *self)
 {
-    return has_rest(end_of(self));
+    return rest_of(end_of(self)) != TINE__NO_REST;
 }
 
 static void stream_close(struct tine__transport *self)
 {
-    struct stream_end *end = end_of(self);
+    struct tine__stream_end *end = end_of(self);
 
     /* Not by a forked child, whose parent may still want to send. */
-    if (end->turns != NULL && has_rest(end) &&
+    if (end->turns != NULL && rest_of(end) != TINE__NO_REST &&
         atomic_load_explicit(&end->generation, memory_order_relaxed) ==
             tine__fork_generation_fast())
         send_rest(end);
@@ -401,8 +481,9 @@ static void stream_close(struct tine__transport *self)
         munmap(end->turns, sizeof *end->turns);
     if (end->travel_fd >= 0)
         close(end->travel_fd);
-    if (end->fd >= 0)
-        close(end->fd);
+    forget_going(end);
+    close_all(&end->come);
+    close(end->fd);
     tine__stream_in_fini(&end->in);
     tine__stream_out_fini(&end->out);
     tine__encryption_close(end->rules.encryption);
@@ -410,90 +491,11 @@ static void stream_close(struct tine__transport *self)
     free(end);
 }
 
-/* ---- travelling ------------------------------------------------------------------------------ */
-
-/* Both directions are ours, and locked. Those who have the old turns never come to one again. */
-static int move_turns(struct stream_end *end)
-{
-    struct turns_shm *moved;
-    int rc, fd = tine__sys_memfd("tine stream");
-
-    if (fd < 0)
-        return fd;
-    rc = tine__sys_extend(fd, 0, COPIES_AT);
-    moved =
-        rc < 0 ? MAP_FAILED : mmap(NULL, sizeof *moved, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (moved == MAP_FAILED) {
-        close(fd);
-        return rc < 0 ? rc : -ENOMEM;
-    }
-    atomic_store_explicit(&moved->send, end->sending.turn, memory_order_relaxed);
-    atomic_store_explicit(&moved->receive, end->receiving.turn, memory_order_relaxed);
-    atomic_store_explicit(&end->turns->send, NOBODYS, memory_order_relaxed);
-    atomic_store_explicit(&end->turns->receive, NOBODYS, memory_order_relaxed);
-    munmap(end->turns, sizeof *end->turns);
-    end->turns = moved;
-    end->travel_fd = fd;
-    return 0;
-}
-
-static int write_copy(struct stream_end *end, struct tine__handle_parts *parts)
-{
-    struct copy copy = {.magic = TINE__STREAM_PARTS,
-                        .send_turn = end->sending.turn,
-                        .receive_turn = end->receiving.turn,
-                        .send_sequence = end->out.sequence,
-                        .receive_sequence = end->in.sequence,
-                        .send = end->rules.send,
-                        .receive = end->rules.receive,
-                        .python = end->rules.python,
-                        .encrypted = end->rules.encryption != NULL,
-                        .send_started = end->out.started};
-    uint64_t place;
-    ssize_t written;
-
-    if (!tine__stream_idle(&end->out) || !tine__stream_between(&end->in, &copy.receive_started))
-        return -EBUSY;
-    if (copy.encrypted)
-        tine__encryption_save(end->rules.encryption, copy.encryption);
-    place = atomic_fetch_add_explicit(&end->turns->copies, 1, memory_order_relaxed);
-    written = pwrite(end->travel_fd, &copy, sizeof copy, (off_t)(COPIES_AT + place * COPY_BYTES));
-    explicit_bzero(&copy, sizeof copy);
-    if (written != sizeof copy)
-        return -ENOMEM;
-    parts->words[0] = place;
-    parts->words[1] = 0;
-    parts->words[2] = TINE__STREAM_PARTS;
-    parts->fds[0] = end->fd;
-    parts->fds[1] = end->travel_fd;
-    parts->fd_count = 2;
-    return 0;
-}
-
-/* -EBUSY: in the middle of a message, or another thread is inside. */
-static int stream_give(struct tine__transport *self, struct tine__handle_parts *parts)
-{
-    struct stream_end *end = end_of(self);
-    int rc = begin(end, &end->sending, TINE__AT_ONCE);
-
-    if (rc < 0)
-        return rc == -ETIMEDOUT ? -EBUSY : rc;
-    rc = begin(end, &end->receiving, TINE__AT_ONCE);
-    if (rc == 0) {
-        rc = end->travel_fd < 0 ? move_turns(end) : 0;
-        if (rc == 0)
-            rc = write_copy(end, parts);
-        tine__futex_unlock(&end->receiving.lock);
-    }
-    tine__futex_unlock(&end->sending.lock);
-    return rc == -ETIMEDOUT ? -EBUSY : rc;
-}
-
 static const struct tine__transport_ops stream_ops = {.send = stream_send,
                                                       .receive = stream_receive,
                                                       .poll = stream_poll,
                                                       .fd = stream_fd,
-                                                      .give = stream_give,
+                                                      .give = tine__stream_give,
                                                       .unsent = stream_unsent,
                                                       .close = stream_close};
 
@@ -506,7 +508,7 @@ static void set_frame_rules(struct tine__frame_rules *rules, const struct tine__
     memcpy(rules->key.small, check_key, sizeof rules->key.small);
 }
 
-static int set_up(struct stream_end *end, const struct tine__session *session)
+static int set_up(struct tine__stream_end *end, const struct tine__session *session)
 {
     void *turns =
         mmap(NULL, sizeof *end->turns, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -523,26 +525,39 @@ static int set_up(struct stream_end *end, const struct tine__session *session)
     return rc < 0 ? rc : tine__stream_out_init(&end->out, &end->rules);
 }
 
-static void begin_life(struct stream_end *end, int fd)
+static bool is_unix(int fd)
 {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+struct tine__stream_end *tine__stream_end_make(int fd, bool python)
+{
+    struct tine__stream_end *end = calloc(1, sizeof *end);
+
+    if (end == NULL) {
+        close(fd);
+        return NULL;
+    }
     end->base.ops = &stream_ops;
+    end->base.descriptors = !python && is_unix(fd);
     end->fd = fd;
     end->travel_fd = -1;
+    end->rules.python = python;
     atomic_init(&end->generation, tine__fork_generation());
+    return end;
 }
 
 int tine__transport_stream(struct tine__transport **transport, int fd,
                            const struct tine__session *session, bool python, uint64_t limit)
 {
-    struct stream_end *end = calloc(1, sizeof *end);
+    struct tine__stream_end *end = tine__stream_end_make(fd, python);
     int rc;
 
-    if (end == NULL) {
-        close(fd);
+    if (end == NULL)
         return -ENOMEM;
-    }
-    begin_life(end, fd);
-    end->rules.python = python;
     end->rules.receive.length_max = limit;
     end->rules.send.length_max = session->peer_limit;
     rc = set_up(end, session);
@@ -550,75 +565,5 @@ int tine__transport_stream(struct tine__transport **transport, int fd,
         stream_close(&end->base);
     else
         *transport = &end->base;
-    return rc;
-}
-
-static int resume(struct stream_end *end, const struct copy *copy)
-{
-    int rc = 0;
-
-    end->sending.turn = copy->send_turn;
-    end->receiving.turn = copy->receive_turn;
-    end->rules.python = copy->python;
-    end->rules.send = copy->send;
-    end->rules.receive = copy->receive;
-    if (copy->encrypted)
-        rc = tine__encryption_restore(&end->rules.encryption, copy->encryption);
-    tine__stream_in_init(&end->in, &end->rules);
-    if (rc == 0)
-        rc = tine__stream_out_init(&end->out, &end->rules);
-    if (rc < 0)
-        return rc;
-    tine__stream_in_resume(&end->in, copy->receive_sequence, copy->receive_started);
-    end->out.sequence = copy->send_sequence;
-    end->out.started = copy->send_started;
-    return 0;
-}
-
-static int map_turns(struct stream_end *end, const struct tine__handle_parts *parts)
-{
-    void *turns;
-    int rc = end->travel_fd = tine__sys_dup(parts->fds[1]);
-
-    if (rc < 0)
-        return rc;
-    turns = mmap(NULL, sizeof *end->turns, PROT_READ | PROT_WRITE, MAP_SHARED, end->travel_fd, 0);
-    if (turns == MAP_FAILED)
-        return -ENOMEM;
-    end->turns = turns;
-    return 0;
-}
-
-static int take(struct stream_end *end, const struct tine__handle_parts *parts,
-                const struct copy *copy)
-{
-    int rc = map_turns(end, parts);
-
-    if (rc == 0)
-        rc = end->fd = tine__sys_dup(parts->fds[0]);
-    return rc < 0 ? rc : resume(end, copy);
-}
-
-int tine__transport_stream_take(const struct tine__handle_parts *parts,
-                                struct tine__transport **transport)
-{
-    struct stream_end *end;
-    struct copy copy;
-    int rc;
-
-    if (parts->fd_count != 2 || parts->words[0] > UINT32_MAX ||
-        pread(parts->fds[1], &copy, sizeof copy,
-              (off_t)(COPIES_AT + parts->words[0] * COPY_BYTES)) != sizeof copy ||
-        copy.magic != TINE__STREAM_PARTS)
-        return TINE_EFORMAT;
-    end = calloc(1, sizeof *end);
-    if (end != NULL)
-        begin_life(end, -1);
-    rc = end == NULL ? -ENOMEM : take(end, parts, &copy);
-    explicit_bzero(&copy, sizeof copy);
-    if (rc == 0)
-        *transport = &end->base;
-    else if (end != NULL)
-        stream_close(&end->base);
     return rc;
 }

@@ -54,7 +54,8 @@ extern const tine_limits tine__limits_depth_only;
  * anywhere else both are -EINVAL.
  *
  * keep    packing: fd, still the caller's, is to travel under a number
- * fetch   unpacking: the descriptor with this number, for the user; the same if repeated
+ * fetch   unpacking: the descriptor with this number, for the user; in the first of two passes it may
+ *         be refused, in the second (storing) it is the same
  * borrow  likewise, but it stays the context's
  */
 struct tine__descriptors {
@@ -63,6 +64,7 @@ struct tine__descriptors {
     int (*borrow)(struct tine__descriptors *self, uint64_t number, int *fd);
     const struct tine__handle_kind *const *handle_kinds; /* ends with NULL; NULL: no `o` */
     struct tine__taken *taken;                           /* handles that were unpacked */
+    bool storing;
 };
 
 /*

@@ -468,6 +468,8 @@ static int run_pass(struct walk *walk, const void *bytes, size_t size, const cha
         walk->at += head.size;
         walk->frames[0].left = head.number;
     }
+    if (walk->descriptors != NULL)
+        walk->descriptors->storing = walk->storing;
     va_copy(walk->args, args);
     rc = walk_letters(walk);
     va_end(walk->args);

@@ -30,6 +30,7 @@ tests_ipc = \
 	%D%/test_rpc_faults \
 	%D%/test_rpc_python \
 	%D%/test_stream \
+	%D%/test_stream_descriptors \
 	%D%/test_transport_ring_faults \
 	%D%/test_transport_ring_step \
 	%D%/test_wait \
@@ -93,6 +94,8 @@ endif
 	-Wl,--wrap=tine__sys_epoll_add -Wl,--wrap=tine__sys_timer -Wl,--wrap=tine__sys_timer_set
 %C%_test_rpc_python_LDADD = libtinetest.la
 %C%_test_stream_LDADD = libtinetest.la
+%C%_test_stream_descriptors_LDADD = libtinetest.la
+%C%_test_stream_descriptors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sendmsg
 %C%_test_transport_ring_faults_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
 %C%_test_transport_ring_faults_LDADD = libtinetest.la
 %C%_test_transport_ring_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \

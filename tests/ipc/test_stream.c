@@ -108,7 +108,7 @@ TEST(messages_arrive_as_they_were, .loop_end = KINDS)
         size_t size;
         int rc;
 
-        ck_assert_rc(tine__stream_put(&line.out, message, sizes[i]), 0);
+        ck_assert_rc(tine__stream_put(&line.out, message, sizes[i], 0), 0);
         bytes = drain(&line.out, &size);
         ck_assert_uint_eq(feed(&line.in, bytes, size, &rc), size);
         ck_assert_rc(rc, 1);
@@ -133,7 +133,7 @@ TEST(bytes_may_come_and_go_in_any_pieces, .loop_end = KINDS)
         struct iovec parts[2];
         int rc = 0;
 
-        ck_assert_rc(tine__stream_put(&line.out, message, size), 0);
+        ck_assert_rc(tine__stream_put(&line.out, message, size, 0), 0);
         while (tine__stream_parts(&line.out, parts) > 0) {
             size_t piece = 1 + random_below(parts[0].iov_len);
 
@@ -172,7 +172,7 @@ TEST(messages_go_where_the_receiver_wants_them, .loop_end = KINDS)
         bool aimed;
         int rc;
 
-        ck_assert_rc(tine__stream_put(&line.out, message, size), 0);
+        ck_assert_rc(tine__stream_put(&line.out, message, size, 0), 0);
         bytes = drain(&line.out, &sent);
         cut = random_below(sent);
         memset(target, 0, sizeof target);
@@ -203,7 +203,7 @@ TEST(what_is_cut_is_no_message, .loop_end = KINDS)
         int rc;
 
         line_begin(&line, (enum kind)loop_index);
-        ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10), 0);
+        ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10, 0), 0);
         bytes = drain(&line.out, &size);
         if (cut < size) {
             feed(&line.in, bytes, cut, &rc);
@@ -229,7 +229,7 @@ TEST(a_flipped_bit_is_seen, .loop_end = 2)
         int rc;
 
         line_begin(&line, (enum kind)loop_index);
-        ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10), 0);
+        ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10, 0), 0);
         bytes = drain(&line.out, &size);
         if (bit < 8 * size) {
             bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
@@ -255,7 +255,7 @@ TEST(a_message_is_not_heard_twice, .loop_end = 2)
     int rc;
 
     line_begin(&line, (enum kind)loop_index);
-    ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10), 0);
+    ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10, 0), 0);
     bytes = drain(&line.out, &size);
     feed(&line.in, bytes, size, &rc);
     ck_assert_rc(rc, 1);
@@ -330,9 +330,9 @@ TEST(what_the_peer_does_not_take_is_not_sent, .loop_end = KINDS)
 
     line_begin(&line, (enum kind)loop_index);
     line.from.send.length_max = 9;
-    ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10), -EMSGSIZE);
+    ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10, 0), -EMSGSIZE);
     ck_assert(tine__stream_idle(&line.out));
-    ck_assert_rc(tine__stream_put(&line.out, "0123456789", 9), 0);
+    ck_assert_rc(tine__stream_put(&line.out, "0123456789", 9, 0), 0);
     line_end(&line);
 }
 
@@ -348,16 +348,16 @@ TEST(what_was_not_begun_can_be_withdrawn)
         int rc;
 
         line_begin(&line, kinds[i]);
-        ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10), 0);
+        ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10, 0), 0);
         ck_assert(tine__stream_withdraw(&line.out));
         ck_assert(tine__stream_idle(&line.out));
-        ck_assert_rc(tine__stream_put(&line.out, "abc", 3), 0);
+        ck_assert_rc(tine__stream_put(&line.out, "abc", 3, 0), 0);
         bytes = drain(&line.out, &size);
         feed(&line.in, bytes, size, &rc);
         ck_assert_rc(rc, 1);
         ck_assert_uint_eq(line.in.size, 3);
         free(bytes);
-        ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10), 0);
+        ck_assert_rc(tine__stream_put(&line.out, "0123456789", 10, 0), 0);
         tine__stream_sent(&line.out, 1);
         ck_assert(!tine__stream_withdraw(&line.out));
         line_end(&line);

@@ -31,9 +31,10 @@
  *     c           function, or NULL: tine_any_function *; unpacking: tine_any_function **; taken out
  *                                only of what comes from the family (see below)
  *     F           descriptor     int; only in the arguments of tine_pool_apply() and
- *                                tine_pool_submit(), in tine_args(), and through a pipe
+ *                                tine_pool_submit(), in tine_args(), through a pipe, and through a
+ *                                connection of a listener on a unix socket
  *     oc          connection, or NULL: tine_connection *; unpacking: tine_connection **; where
- *                                `F` may be
+ *                                `F` may be, but within the family
  *     oq          queue, or NULL: tine_queue *; unpacking: tine_queue **; likewise
  *     [...]       array          the values inside
  *     {...}       map            key, value, key, value, ...

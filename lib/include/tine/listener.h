@@ -46,8 +46,10 @@
  * accepted. A message whose send comes to its timeout in the middle has been sent: the rest goes
  * out with the next calls on that connection. Bytes that make no sense end the connection
  * (TINE_EFORMAT, TINE_ECHECKSUM, -EBADMSG); a peer that dies in the middle of a message does so,
- * too (-EBADMSG). Messages are up to 64 MiB, unless .message_bytes_max says otherwise, and carry no
- * descriptors, handles or functions.
+ * too (-EBADMSG). Messages are up to 64 MiB, unless .message_bytes_max says otherwise. They carry
+ * no handles or functions; up to 16 descriptors (`F`) on unix addresses, in the native protocol. A
+ * descriptor comes from a stranger: look at what it is before reading from it, for it may block, and the
+ * stranger may still have it. Those that one did not ask for are closed.
  */
 #ifndef TINE_LISTENER_H
 #define TINE_LISTENER_H

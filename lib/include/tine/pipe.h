@@ -135,7 +135,7 @@ TINE_API void tine_connection_close(tine_connection *connection);
  * In:      connection  a handle
  *          timeout_ns  how long to wait for room
  *          format      letters as for tine_pack(), see tine/codec.h; and `F` for a descriptor,
- *                      `oc` for a connection
+ *                      in the family and over unix sockets; `oc` for a connection, in the family
  *          ...         what the letters take; descriptors are borrowed
  * Out:     none
  * Shape:   the values behind one another, as tine_connection_recv() takes them; at most 16
@@ -172,7 +172,8 @@ TINE_API TINE_CHECKED int tine_connection_send(tine_connection *connection, int6
  *          (timeout 0 and no message); TINE_EFORMAT, -ERANGE (another shape: the message is gone);
  *          -EMFILE (no room here for its descriptors: it is gone)
  * Give up: TINE_ECHECKSUM, -EPROTO (it came damaged: it is gone), -EBADF (this end only sends),
- *          -EINVAL (also `p`, `c`, `F` and `o` from outside of the family), -ENOMEM, -ELOOP
+ *          -EINVAL (also `p`, `c` and `o` from outside of the family, and `F` where none can come),
+ *          -ENOMEM, -ELOOP
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   a receiver that is killed takes at most the message in hand along
