@@ -29,12 +29,11 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-#include "lib/sys.h"
+#include "shm/spin.h"
 #include "shm/waiters.h"
 
-#define AWAY_NS             500
-#define AWAY_TIMES          3
-#define RELAXATIONS_A_CLOCK 4
+#define AWAY_NS    500
+#define AWAY_TIMES 3
 
 int tine__robust_init(struct tine__robust *robust)
 {
@@ -72,23 +71,13 @@ static int lock_until(pthread_mutex_t *mutex, const struct timespec *until)
 #endif
 }
 
-static void stay_away(void)
-{
-    int64_t end = tine__now_ns() + AWAY_NS;
-
-    do
-        for (int i = 0; i < RELAXATIONS_A_CLOCK; i++)
-            tine__cpu_relax();
-    while (tine__now_ns() < end);
-}
-
 /* An errno of pthread; EBUSY: it does not get free that soon. */
 static int try_awake(struct tine__robust *robust)
 {
     int error = EBUSY;
 
     for (int i = 0; i < AWAY_TIMES && error == EBUSY; i++) {
-        stay_away();
+        tine__spin_away(AWAY_NS);
         error = pthread_mutex_trylock(&robust->mutex);
     }
     return error;

@@ -19,6 +19,8 @@
 #define FULL_EVERY 64
 #define LEAST_NS   200 /* a shorter spin is not worth its clock */
 
+#define RELAXATIONS_A_CLOCK 4
+
 uint32_t tine__spin_cpu(void)
 {
 #ifdef HAVE_RSEQ
@@ -79,4 +81,14 @@ void tine__spin_missed(struct tine__spin *spin, const struct tine__spinning *spi
 
     if (spinning->until_ns != 0)
         atomic_store_explicit(&spin->budget_ns, budget - budget / 4, memory_order_relaxed);
+}
+
+void tine__spin_away(int64_t ns)
+{
+    int64_t end = tine__now_ns() + ns;
+
+    do
+        for (int i = 0; i < RELAXATIONS_A_CLOCK; i++)
+            tine__cpu_relax();
+    while (tine__now_ns() < end);
 }

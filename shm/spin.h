@@ -34,6 +34,12 @@ struct tine__spinning {
 
 #define TINE__SPIN_NS 5000
 
+/*
+ * For who has lost a race: keeps off the contended lines of the cache for a moment, so that the winner, who has
+ * them now, gets on with what it does next.
+ */
+void tine__spin_away(int64_t ns);
+
 /* Where the calling thread runs: the CPU's number + 1, or 0 if that takes more than a load. */
 uint32_t tine__spin_cpu(void);
 

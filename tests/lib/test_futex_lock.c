@@ -3,6 +3,7 @@
 #include "lib/futex_lock.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "tests/support/suite.h"
 
@@ -46,6 +47,32 @@ TEST(who_waits_too_long_goes_without)
     ck_assert_rc(tine__futex_lock_until(&shared.lock, tine__deadline_after(1000000)), -ETIMEDOUT);
     tine__futex_unlock(&shared.lock);
     ck_assert_rc(tine__futex_lock_until(&shared.lock, 0), 0);
+    tine__futex_unlock(&shared.lock);
+}
+
+static void *hold_next(void *unused)
+{
+    tine__futex_lock(&shared.lock);
+    shared.rounds++;
+    tine__futex_unlock(&shared.lock);
+    return unused;
+}
+
+/* One that it took when there was no other thread. */
+TEST(who_was_alone_gives_the_lock_to_a_thread_that_came_since)
+{
+    pthread_t thread;
+
+    tine__futex_lock(&shared.lock);
+    ck_assert(!tine__futex_trylock(&shared.lock));
+    ck_assert_int_eq(pthread_create(&thread, NULL, hold_next, NULL), 0);
+    while (atomic_load(&shared.lock.word) != 2)
+        sched_yield();
+    ck_assert_int_eq(shared.rounds, 0);
+    tine__futex_unlock(&shared.lock);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(shared.rounds, 1);
+    ck_assert(tine__futex_trylock(&shared.lock));
     tine__futex_unlock(&shared.lock);
 }
 

@@ -4,6 +4,7 @@
 
 #include <sched.h>
 
+#include "lib/clock.h"
 #include "tests/support/suite.h"
 
 static uint32_t turns_in_vain(struct tine__spin *spin, uint32_t peer_cpu)
@@ -56,6 +57,14 @@ TEST(nobody_spins_for_one_who_needs_the_same_cpu)
     ck_assert_uint_eq(tine__spin_cpu(), (uint32_t)sched_getcpu() + 1);
     ck_assert_uint_eq(turns_in_vain(&spin, tine__spin_cpu()), 0);
     ck_assert_uint_gt(turns_in_vain(&spin, tine__spin_cpu() + 1), 0);
+}
+
+TEST(who_has_lost_stays_away_for_so_long)
+{
+    int64_t begun = tine__now_ns();
+
+    tine__spin_away(100000);
+    ck_assert_int_ge(tine__now_ns() - begun, 100000);
 }
 
 SUITE("shm/spin")
