@@ -26,6 +26,7 @@
 
 #include "lib/fork.h"
 #include "lib/sys.h"
+#include "shm/heap.h"
 
 #define BYTES_MAX   ((uint64_t)1 << 40)
 #define TAKING_OVER ((uint64_t)1 << 63)
@@ -154,7 +155,7 @@ int tine_queue_shutdown(tine_queue *queue, int immediate)
         tine__ranking_shut(&shm->ranking);
     if (immediate) {
         atomic_store_explicit(&shm->immediate, 1, memory_order_seq_cst);
-        tine__queue_drain(queue, (uint32_t)party);
+        tine__queue_drain(queue, (uint32_t)party, TINE__QUEUE_PAST);
     }
     tine__waiters_wake_all(&shm->readable);
     tine__waiters_wake_all(&shm->writable);
@@ -238,6 +239,8 @@ int tine_queue_open(tine_queue **queue, const tine_queue_options *options)
     tine_queue *made;
     int rc = queue == NULL ? -EINVAL : check_options(options != NULL ? options : &defaults);
 
+    if (rc == 0)
+        rc = tine__heap_open();
     if (rc < 0)
         return rc;
     made = calloc(1, sizeof *made);

@@ -47,9 +47,9 @@
 
 /*
  * For whoever loses a race for a cell or an item. Two that put or take in turns cost each other four journeys of
- * cache lines with each item, 200 ns; in this time one of them puts or takes forty alone.
+ * cache lines with each item, 200 ns; in this time one of them puts or takes sixty alone.
  */
-#define AWAY_NS 2000
+#define AWAY_NS 4000
 
 static struct tine__fifo_ring_shm *ring_at(const struct tine__fifo_shm *fifo, uint32_t k)
 {

@@ -87,12 +87,12 @@ int tine__queue_take(tine_queue *queue, uint32_t party, tine__deadline deadline,
     return 0;
 }
 
-void tine__queue_drain(tine_queue *queue, uint32_t party)
+void tine__queue_drain(tine_queue *queue, uint32_t party, tine__deadline deadline)
 {
     uint32_t index;
     uint64_t word;
 
-    while (tine__queue_take(queue, party, TINE__NEVER, &index, &word) == 0)
+    while (tine__queue_take(queue, party, deadline, &index, &word) == 0)
         tine__lease_finish(queue, index, word);
 }
 

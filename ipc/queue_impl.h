@@ -109,7 +109,7 @@ struct tine_queue_item {
     int64_t priority;
 };
 
-#define TINE__QUEUE_PAST ((tine__deadline)1) /* the deadline of who does not wait */
+#define TINE__QUEUE_PAST TINE__RANKING_AT_ONCE /* the deadline of who does not wait */
 
 static inline struct tine__slot_shm *tine__queue_slot(const tine_queue *queue, uint32_t index)
 {
@@ -160,8 +160,8 @@ bool tine__queue_is_shut(const struct tine__queue_shm *shm);
 int tine__queue_take(tine_queue *queue, uint32_t party, tine__deadline deadline, uint32_t *index,
                      uint64_t *word);
 
-/* Drops all that is there. */
-void tine__queue_drain(tine_queue *queue, uint32_t party);
+/* Drops all that is there, or what can be had until the deadline. */
+void tine__queue_drain(tine_queue *queue, uint32_t party, tine__deadline deadline);
 
 /* ---- ipc/queue_item.c ------------------------------------------------------------------------------ */
 

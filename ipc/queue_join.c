@@ -94,7 +94,7 @@ static int join_until(tine_queue *queue, uint32_t party, tine__deadline deadline
         int rc;
 
         if (atomic_load_explicit(&shm->immediate, memory_order_seq_cst))
-            tine__queue_drain(queue, party);
+            tine__queue_drain(queue, party, deadline);
         if (all_are_done(queue))
             return 0;
         rc = tine__waiters_sleep(&shm->finished, turn, deadline);

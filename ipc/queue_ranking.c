@@ -10,7 +10,9 @@
  * The array has room for all slots that there are when an item becomes QUEUED, so making it anew allocates
  * nothing. It grows by copying; a death between loses one block.
  *
- * A stopped holder stops the others here, other than in the fifo, but for no longer than their timeouts.
+ * A stopped holder stops the others here, other than in the fifo, but for no longer than their timeouts; and
+ * neither shutdown nor join, which do without the lock. That a get says -ESHUTDOWN it needs the lock for: then no
+ * producer that was let in before the shutdown is still on its way.
  */
 #include "ipc/queue_ranking.h"
 
@@ -125,16 +127,16 @@ static void repair(void *context)
             insert(ranking, i);
 }
 
+/* 0, -ETIMEDOUT: also where somebody is stopped under it. */
 static int lock(struct tine__ranking_shm *ranking, tine__deadline deadline)
 {
-    tine__deadline least;
     int rc = tine__robust_lock_until(&ranking->lock, 0, repair, ranking);
 
     if (rc != -ETIMEDOUT)
         return rc;
-    least = tine__deadline_after(TINE__LOOK_NS);
-    return tine__robust_lock_until(&ranking->lock, deadline > least ? deadline : least, repair,
-                                   ranking);
+    if (deadline == TINE__RANKING_AT_ONCE)
+        deadline = tine__deadline_after(TINE__LOOK_NS);
+    return tine__robust_lock_until(&ranking->lock, deadline, repair, ranking);
 }
 
 static void unlock(struct tine__ranking_shm *ranking)
@@ -198,7 +200,9 @@ int tine__ranking_put(struct tine__ranking_shm *ranking, uint32_t index, uint64_
 {
     int rc;
 
-    if (maxsize != 0 && count_of(ranking) >= maxsize && !is_shut(ranking))
+    if (is_shut(ranking))
+        return -ESHUTDOWN;
+    if (maxsize != 0 && count_of(ranking) >= maxsize)
         return -EAGAIN;
     rc = lock(ranking, deadline);
     if (rc < 0)
@@ -261,33 +265,22 @@ int tine__ranking_take(struct tine__ranking_shm *ranking, uint32_t party, uint64
     return rc;
 }
 
-/* Odd: somebody is putting, or has died over it. */
-uint64_t tine__ranking_puts(struct tine__ranking_shm *ranking)
+uint64_t tine__ranking_puts(const struct tine__ranking_shm *ranking)
 {
-    uint64_t puts = puts_of(ranking);
-
-    if (puts % 2 == 0 || lock(ranking, 0) < 0)
-        return puts;
-    puts = puts_of(ranking);
-    unlock(ranking);
-    return puts;
+    return puts_of(ranking);
 }
 
+/* Where it is held, it is by the living: they, or who comes next, repair what they find. */
 void tine__ranking_settle(struct tine__ranking_shm *ranking)
 {
-    if (lock(ranking, 0) == 0)
+    if (tine__robust_lock_until(&ranking->lock, 0, repair, ranking) == 0)
         unlock(ranking);
 }
 
-int tine__ranking_shut(struct tine__ranking_shm *ranking)
+/* Whoever is putting under the lock gets on; who takes asks for the lock, and so comes after it. */
+void tine__ranking_shut(struct tine__ranking_shm *ranking)
 {
-    int rc = lock(ranking, TINE__NEVER);
-
-    if (rc < 0)
-        return rc;
     atomic_store_explicit(&ranking->shut, 1, memory_order_seq_cst);
-    unlock(ranking);
-    return 0;
 }
 
 int tine__ranking_init(struct tine__ranking_shm *ranking, const struct tine__slots_shm *slots,

@@ -21,7 +21,10 @@ struct tine__rank_shm {
     uint64_t slot;
 };
 
-/* Everything under the lock; `count`, `puts` and `shut` are read without it, too, seq_cst. */
+/*
+ * Everything under the lock, but `shut`, which anybody sets; `count`, `puts` and `shut` are read without it,
+ * too, seq_cst.
+ */
 struct tine__ranking_shm {
     struct tine__robust lock;
     const struct tine__slots_shm *slots;
@@ -39,9 +42,12 @@ int tine__ranking_init(struct tine__ranking_shm *ranking, const struct tine__slo
 void tine__ranking_empty(struct tine__ranking_shm *ranking);
 
 /*
- * All of these wait for the lock, which is held for less than a microsecond unless its holder is stopped:
- * until the deadline, or for 50 ms if that is later. -ETIMEDOUT: it could not be had.
+ * The first two wait until the deadline for the lock, which is held for less than a microsecond unless its holder
+ * is stopped, or not running just now. -ETIMEDOUT: it could not be had. Who does not wait for items or room
+ * does wait for the lock, 40 ms at most, lest it be told that there is none because of somebody who is not
+ * running.
  */
+#define TINE__RANKING_AT_ONCE ((tine__deadline)1)
 
 /* The caller's slot, in state FILLING. 0, -EAGAIN (there are maxsize), -ESHUTDOWN, -ENOMEM. */
 int tine__ranking_put(struct tine__ranking_shm *ranking, uint32_t index, uint64_t maxsize,
@@ -52,10 +58,10 @@ int tine__ranking_put(struct tine__ranking_shm *ranking, uint32_t index, uint64_
  */
 int tine__ranking_take(struct tine__ranking_shm *ranking, uint32_t party, uint64_t state,
                        bool returned, tine__deadline deadline, uint32_t *index, uint64_t *word);
-/* Another number after each put. */
-uint64_t tine__ranking_puts(struct tine__ranking_shm *ranking);
+/* Another number after each put that has returned; odd while one is under way. */
+uint64_t tine__ranking_puts(const struct tine__ranking_shm *ranking);
 /* For who has found a process dead: if that held the lock, what it left is repaired now. */
 void tine__ranking_settle(struct tine__ranking_shm *ranking);
-int tine__ranking_shut(struct tine__ranking_shm *ranking);
+void tine__ranking_shut(struct tine__ranking_shm *ranking);
 
 #endif

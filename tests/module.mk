@@ -23,6 +23,7 @@ endif
 libtinetest_la_LIBADD = libtinecore.la $(CHECK_LIBS)
 libtinetest_la_SOURCES = \
 	%D%/support/children.c %D%/support/children.h \
+	%D%/support/failing.h \
 	%D%/support/files.c %D%/support/files.h \
 	%D%/support/hunt.c %D%/support/hunt.h \
 	%D%/support/leaks.c %D%/support/leaks.h \

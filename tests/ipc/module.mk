@@ -23,6 +23,7 @@ tests_ipc = \
 	%D%/test_queue_model \
 	%D%/test_queue_races \
 	%D%/test_queue_step \
+	%D%/test_queue_stopped \
 	%D%/test_ring \
 	%D%/test_ring_death \
 	%D%/test_ring_step \
@@ -73,14 +74,15 @@ endif
 %C%_test_queue_LDADD = libtinetest.la
 %C%_test_queue_faults_LDADD = libtinetest.la
 %C%_test_queue_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=malloc \
-	-Wl,--wrap=realloc -Wl,--wrap=tine__keepalive_make -Wl,--wrap=tine_aligned_alloc \
-	-Wl,--wrap=tine_alloc -Wl,--wrap=tine_calloc
+	-Wl,--wrap=realloc -Wl,--wrap=tine__heap_open -Wl,--wrap=tine__keepalive_make \
+	-Wl,--wrap=tine_aligned_alloc -Wl,--wrap=tine_alloc -Wl,--wrap=tine_calloc
 %C%_test_queue_lease_LDADD = libtinetest.la
 %C%_test_queue_model_LDADD = libtinetest.la
 %C%_test_queue_races_LDADD = libtinetest.la
 %C%_test_queue_races_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__vunpack_family
 %C%_test_queue_step_LDADD = libtinetest.la
 %C%_test_queue_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__owner_word_lives
+%C%_test_queue_stopped_LDADD = libtinetest.la
 %C%_test_ring_LDADD = libtinetest.la
 %C%_test_ring_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_aligned_alloc -Wl,--wrap=tine__lane_peek \
 	-Wl,--wrap=tine__sys_membarrier -Wl,--wrap=tine__sys_membarrier_register

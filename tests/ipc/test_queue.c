@@ -733,6 +733,8 @@ TEST(bad_options_and_arguments_are_refused)
     ck_assert_ok(tine_queue_open(&queue, NULL));
     ck_assert_rc(tine_queue_put_bytes(queue, NULL, 1, 0, 0), -EINVAL);
     ck_assert_rc(tine_queue_put_nowait(queue, "!"), -EINVAL);
+    ck_assert_rc(tine_queue_put_nowait(queue, "F", 0), -EINVAL);
+    ck_assert_rc(tine_queue_put_nowait(queue, "oq", queue), -EINVAL);
     ck_assert_rc(tine_queue_put_nowait(queue, NULL), -EINVAL);
     ck_assert_rc(tine_queue_get_bytes(queue, NULL, 1, 0, &size), -EINVAL);
     ck_assert_rc(tine_queue_get_bytes(queue, &size, 1, 0, NULL), -EINVAL);
@@ -795,12 +797,12 @@ TEST(functions_are_called_by_who_gets_them_in_order_of_priority)
     tine_queue *queue = queue_new((tine_queue_options){.order = TINE_PRIORITY, .joinable = 1});
     struct child child;
 
-    ck_assert_ok(tine_queue_put_priority(queue, 3, 0, "[cq]", (tine_any_function *)square,
-                                         (int64_t)3));
-    ck_assert_ok(tine_queue_put_priority(queue, 2, 0, "[cq]", (tine_any_function *)twice,
-                                         (int64_t)7));
-    ck_assert_ok(tine_queue_put_priority(queue, 1, 0, "[cq]", (tine_any_function *)square,
-                                         (int64_t)7));
+    ck_assert_ok(
+        tine_queue_put_priority(queue, 3, 0, "[cq]", (tine_any_function *)square, (int64_t)3));
+    ck_assert_ok(
+        tine_queue_put_priority(queue, 2, 0, "[cq]", (tine_any_function *)twice, (int64_t)7));
+    ck_assert_ok(
+        tine_queue_put_priority(queue, 1, 0, "[cq]", (tine_any_function *)square, (int64_t)7));
     child = child_start(call_three, queue);
     ck_assert_ok(tine_queue_join(queue, TINE_FOREVER, NULL));
     child_join(&child);

@@ -12,35 +12,14 @@
 
 #include "shm/keepalive.h"
 #include "tests/ipc/queue_help.h"
+#include "tests/support/failing.h"
 
-static int until_failure; /* 0: none fails */
-static bool stays;        /* and all later ones, too */
-static bool armed;        /* the library is running, not the test */
-static int failed;        /* how many did */
-
-static bool fails(void)
-{
-    if (!armed || until_failure == 0 || (--until_failure > 0 && !(stays && failed > 0)))
-        return false;
-    until_failure = stays ? 1 : 0;
-    failed++;
-    return true;
-}
-
-#define WRAP(name, parameters, arguments)                                                          \
-    void *__real_##name parameters;                                                                \
-    void *__wrap_##name parameters;                                                                \
-    void *__wrap_##name parameters                                                                 \
-    {                                                                                              \
-        return fails() ? NULL : __real_##name arguments;                                           \
-    }
-
-WRAP(tine_alloc, (size_t size), (size))
-WRAP(tine_calloc, (size_t count, size_t size), (count, size))
-WRAP(tine_aligned_alloc, (size_t alignment, size_t size), (alignment, size))
-WRAP(malloc, (size_t size), (size))
-WRAP(calloc, (size_t count, size_t size), (count, size))
-WRAP(realloc, (void *block, size_t size), (block, size))
+FAILING(tine_alloc, (size_t size), (size))
+FAILING(tine_calloc, (size_t count, size_t size), (count, size))
+FAILING(tine_aligned_alloc, (size_t alignment, size_t size), (alignment, size))
+FAILING(malloc, (size_t size), (size))
+FAILING(calloc, (size_t count, size_t size), (count, size))
+FAILING(realloc, (void *block, size_t size), (block, size))
 
 enum { ITEMS = 100 };
 
@@ -49,13 +28,13 @@ enum { ITEMS = 100 };
     do {                                                                                           \
         int result;                                                                                \
                                                                                                    \
-        armed = true;                                                                              \
+        failing.resting = false;                                                                   \
         result = (call);                                                                           \
-        armed = false;                                                                             \
+        failing.resting = true;                                                                    \
         if (result >= 0)                                                                           \
             break;                                                                                 \
         ck_assert_rc(result, -ENOMEM);                                                             \
-        until_failure = 0;                                                                         \
+        failing.until = 0;                                                                         \
     } while (true)
 
 static void use(const tine_queue_options *options)
@@ -87,7 +66,7 @@ static void use(const tine_queue_options *options)
         ;
     if (options->joinable)
         ck_assert_ok(tine_queue_join(queue, 0, NULL));
-    until_failure = 0;
+    failing.until = 0;
     tine_queue_close(queue);
 }
 
@@ -97,14 +76,14 @@ static void fail_each(const tine_queue_options *options, bool all_later)
 
     use(options);
     blocks = heap_blocks();
-    stays = all_later;
+    failing.stays = all_later;
     for (int k = 1; k < 2000; k++) {
-        until_failure = k;
-        failed = 0;
+        failing.until = k;
+        failing.failed = 0;
         use(options);
-        until_failure = 0;
+        failing.until = 0;
         ck_assert_uint_eq(heap_blocks(), blocks);
-        if (failed == 0)
+        if (failing.failed == 0)
             return;
     }
     ck_abort_msg("it never went well");
@@ -132,10 +111,11 @@ static int put_without_memory(tine_queue *queue, int64_t number)
 {
     int rc;
 
-    stays = armed = true;
-    until_failure = 1;
+    failing.stays = true;
+    failing.resting = false;
+    failing.until = 1;
     rc = tine_queue_put_bytes(queue, &number, sizeof number, 0, 0);
-    armed = false;
+    failing.resting = true;
     return rc;
 }
 
@@ -181,6 +161,25 @@ TEST(without_a_descriptor_there_is_no_queue)
     no_descriptors = false;
     ck_assert_ptr_null(queue);
     ck_assert_uint_eq(heap_blocks(), blocks);
+}
+
+int __real_tine__heap_open(void);
+int __wrap_tine__heap_open(void);
+static bool no_heap;
+
+int __wrap_tine__heap_open(void)
+{
+    return no_heap ? -EADDRINUSE : __real_tine__heap_open();
+}
+
+TEST(without_a_heap_it_is_said_why)
+{
+    tine_queue *queue = NULL;
+
+    no_heap = true;
+    ck_assert_rc(tine_queue_open(&queue, NULL), -EADDRINUSE);
+    no_heap = false;
+    ck_assert_ptr_null(queue);
 }
 
 SUITE("ipc/queue_faults")

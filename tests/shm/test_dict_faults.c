@@ -16,6 +16,7 @@
 
 #include "shm/heap.h"
 #include "tests/shm/heap_help.h"
+#include "tests/support/failing.h"
 
 __attribute__((constructor)) static void open_small_heap_first(void)
 {
@@ -23,31 +24,10 @@ __attribute__((constructor)) static void open_small_heap_first(void)
         _exit(99);
 }
 
-static int until_failure; /* 0: none fails */
-static bool stays;        /* and all later ones, too */
-static int failed;        /* how many did */
-
-static bool fails(void)
-{
-    if (until_failure == 0 || (--until_failure > 0 && !(stays && failed > 0)))
-        return false;
-    until_failure = stays ? 1 : 0;
-    failed++;
-    return true;
-}
-
-#define WRAP(name, parameters, arguments)                                                          \
-    void *__real_##name parameters;                                                                \
-    void *__wrap_##name parameters;                                                                \
-    void *__wrap_##name parameters                                                                 \
-    {                                                                                              \
-        return fails() ? NULL : __real_##name arguments;                                           \
-    }
-
-WRAP(tine_alloc, (size_t size), (size))
-WRAP(tine_calloc, (size_t count, size_t size), (count, size))
-WRAP(tine_aligned_alloc, (size_t alignment, size_t size), (alignment, size))
-WRAP(realloc, (void *block, size_t size), (block, size))
+FAILING(tine_alloc, (size_t size), (size))
+FAILING(tine_calloc, (size_t count, size_t size), (count, size))
+FAILING(tine_aligned_alloc, (size_t alignment, size_t size), (alignment, size))
+FAILING(realloc, (void *block, size_t size), (block, size))
 
 static const char *name(uint64_t number)
 {
@@ -113,11 +93,11 @@ static void live_with_failures(tine_dict *dict)
         int rc = -ENOMEM;
 
         for (int k = 1; rc != 0; k++) {
-            failed = 0;
-            until_failure = k;
+            failing.failed = 0;
+            failing.until = k;
             rc = call(dict, n);
-            until_failure = 0;
-            ck_assert_msg(rc == 0 || (rc == -ENOMEM && failed > 0), "call %d: %s", n,
+            failing.until = 0;
+            ck_assert_msg(rc == 0 || (rc == -ENOMEM && failing.failed > 0), "call %d: %s", n,
                           tine_errname(rc));
         }
         for (uint64_t i = 0; n < CALLS - 1 && i < KEYS; i++) {
@@ -133,14 +113,14 @@ TEST(each_allocation_in_turn_fails, .loop_end = 2)
     uint64_t base = heap_counts().used_blocks;
     tine_dict *dict = NULL;
 
-    stays = loop_index == 1;
+    failing.stays = loop_index == 1;
     for (int k = 1; dict == NULL; k++) {
         int rc;
 
-        failed = 0;
-        until_failure = k;
+        failing.failed = 0;
+        failing.until = k;
         rc = tine_dict_open(&dict, NULL);
-        until_failure = 0;
+        failing.until = 0;
         ck_assert_int_eq(rc, dict == NULL ? -ENOMEM : 0);
         if (dict == NULL)
             ck_assert_uint_eq(heap_counts().used_blocks, base);

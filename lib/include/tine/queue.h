@@ -31,12 +31,23 @@
  * A process that execs another program without having closed the queue keeps its leases while it
  * lives.
  *
- * Whoever is killed in any of these calls holds nobody up; nor who is stopped, but in the middle of a
- * put or get by LIFO or PRIORITY, or of a larger item, for which the heap is asked: then others may
- * wait for as long as they said, or as he stands. With .maxbytes, who is stopped there keeps the room of
- * his item.
+ * Whoever is killed in any of these calls holds nobody up. Nor does who is stopped, but for this:
+ * - In the middle of a put or get by LIFO or PRIORITY he holds up puts and gets, until their timeouts; with
+ *   timeout 0 for 40 ms, after which they say -EAGAIN. Nothing else: neither task_done nor join,
+ *   shutdown, qsize, wait, close. What an immediate shutdown could not drop because of him, joins do.
+ * - In the middle of tine_alloc() or tine_free(), anybody's, he may hold up whoever needs the heap, and no
+ *   timeout ends that: a put, get or task_done of an item of more than 64 bytes, a put for which the
+ *   queue must grow, open, the last close, and a process's first call. Smaller items in a queue that has
+ *   been as full before need no heap.
+ * - With .maxbytes he keeps the room of his item.
+ * - What he has leased stays his; .lease_ns ends that.
  * A producer killed in a put loses at most that item, a consumer killed in a get at most the one it
  * was given, and with .joinable none.
+ *
+ * Items carry no checksum, as those of pipes do: they are not sent, but lie in the heap from put to get, which is
+ * trusted as all memory that processes share. Nor do descriptors and tine objects go through queues (the letters
+ * `F` and `o…` are -EINVAL): an item may outlive its producer and be delivered again to another
+ * consumer, and the kernel keeps no descriptor for that. Send these through a pipe.
  */
 #ifndef TINE_QUEUE_H
 #define TINE_QUEUE_H
@@ -122,7 +133,7 @@ TINE_API void tine_queue_close(tine_queue *queue);
  *
  * In:      queue       open
  *          timeout_ns  how long to wait for room
- *          format      letters as for tine_pack()
+ *          format      letters as for tine_pack(), and `c`; not `F` and `o…`
  *          ...         what the letters take
  * Out:     none
  * Shape:   one item; any number of values in it; priority 0
@@ -460,7 +471,7 @@ TINE_API TINE_CHECKED int tine_queue_full(tine_queue *queue);
  * Returns: 0, also when it was shut down before, or a negative code
  * Handle:  none
  * Give up: -EINVAL (NULL, immediate neither 0 nor 1), -ENOMEM, -ENOLCK
- * Blocks:  no
+ * Blocks:  no; with immediate at most 40 ms, where somebody is stopped (see above)
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   killed in the call: shut down or not; sleepers notice within 100 ms
  * Source:  ipc/queue.c; follows queue.Queue.shutdown of Python 3.13
