@@ -84,15 +84,32 @@ void tine__parties_leave(struct tine__parties_shm *parties, uint32_t party)
     atomic_store_explicit(place(parties, party), 0, memory_order_release);
 }
 
-uint32_t tine__parties_next_dead(const struct tine__parties_shm *parties, uint32_t party,
-                                 uint64_t *owner)
+/* False: none of them is. */
+static bool find_dead(const struct tine__parties_shm *parties, struct tine__parties_dead *dead)
 {
-    while (++party <= TINE__PARTIES_MAX && place(parties, party) != NULL) {
-        *owner = owner_of(parties, party);
-        if (*owner != 0 && !tine__owner_word_lives(*owner))
-            return party;
+    bool found = false;
+
+    for (uint32_t i = 0; i < TINE__PARTIES_RUN; i++) {
+        uint32_t party = dead->first + i;
+        bool is_number = party <= TINE__PARTIES_MAX && place(parties, party) != NULL;
+        uint64_t owner = is_number ? owner_of(parties, party) : 0;
+
+        dead->owners[i] = owner != 0 && !tine__owner_word_lives(owner) ? owner : 0;
+        found = found || dead->owners[i] != 0;
     }
-    return 0;
+    return found;
+}
+
+bool tine__parties_next_dead(const struct tine__parties_shm *parties,
+                             struct tine__parties_dead *dead)
+{
+    dead->first = dead->first == 0 ? 1 : dead->first + TINE__PARTIES_RUN;
+    for (; dead->first <= TINE__PARTIES_MAX; dead->first += TINE__PARTIES_RUN)
+        if (place(parties, dead->first) == NULL)
+            return false;
+        else if (find_dead(parties, dead))
+            return true;
+    return false;
 }
 
 bool tine__parties_is(const struct tine__parties_shm *parties, uint32_t party, uint64_t owner)

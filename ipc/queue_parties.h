@@ -27,9 +27,25 @@ struct tine__parties_shm {
 /* The calling process's number, 1 … TINE__PARTIES_MAX; -ENOLCK: none is free, -ENOMEM. */
 int tine__parties_join(struct tine__parties_shm *parties);
 void tine__parties_leave(struct tine__parties_shm *parties, uint32_t party); /* has nothing */
-/* The next number after `party` (0: the first) that a dead process has, 0 for none. */
-uint32_t tine__parties_next_dead(const struct tine__parties_shm *parties, uint32_t party,
-                                 uint64_t *owner);
+/*
+ * The dead among a run of numbers, whose sweep goes through the items once for all of them.
+ */
+#define TINE__PARTIES_RUN 256
+struct tine__parties_dead {
+    uint32_t first; /* number */
+    uint64_t
+        owners[TINE__PARTIES_RUN]; /* of the numbers from `first` on; 0: nobody dead has that */
+};
+/* The next run after that of `dead` (0: the first) in which somebody is dead. False: there is none. */
+bool tine__parties_next_dead(const struct tine__parties_shm *parties,
+                             struct tine__parties_dead *dead);
+/* Who has that number, of the dead of the run; 0: it is none of these. */
+static inline uint64_t tine__parties_dead_owner(const struct tine__parties_dead *dead,
+                                                uint32_t party)
+{
+    return party - dead->first < TINE__PARTIES_RUN ? dead->owners[party - dead->first] : 0;
+}
+
 /*
  * Does it still have the number? Asked after a word with that number was read: then the word is its.
  * For a sweeper that was stopped, while another swept and a new process took the number.

@@ -176,12 +176,16 @@ static void settle_put(tine_queue *queue, uint32_t index, uint64_t word)
         abandon(queue, slot, word);
 }
 
-static void sweep_slot(tine_queue *queue, uint32_t index, uint32_t party, uint64_t owner)
+/* Of a word of theirs: does whoever is dead still have the number? */
+static bool is_theirs(const tine_queue *queue, const struct tine__parties_dead *dead, uint64_t word)
 {
-    uint64_t word = tine__slot_word(tine__queue_slot(queue, index));
+    uint64_t owner = tine__parties_dead_owner(dead, tine__word_party(word));
 
-    if (tine__word_party(word) != party || !tine__parties_is(&queue->shm->parties, party, owner))
-        return;
+    return owner != 0 && tine__parties_is(&queue->shm->parties, tine__word_party(word), owner);
+}
+
+static void sweep_slot(tine_queue *queue, uint32_t index, uint64_t word)
+{
     switch (tine__word_state(word)) {
     case TINE__ITEM_PUT:
         settle_put(queue, index, word);
@@ -198,37 +202,45 @@ static void sweep_slot(tine_queue *queue, uint32_t index, uint32_t party, uint64
     }
 }
 
-/* A word may change under the sweep because somebody watches it: so again, until nothing is left. */
-static bool has_any(const tine_queue *queue, uint32_t party)
+/* One pass; how many of their items it has seen. */
+static uint32_t sweep_slots(tine_queue *queue, const struct tine__parties_dead *dead)
 {
-    for (uint32_t i = 0, n = tine__queue_slots(queue); i < n; i++)
-        if (tine__word_party(tine__slot_word(tine__queue_slot(queue, i))) == party)
-            return true;
-    return false;
+    uint32_t seen = 0;
+
+    for (uint32_t i = 0, n = tine__queue_slots(queue); i < n; i++) {
+        uint64_t word = tine__slot_word(tine__queue_slot(queue, i));
+
+        if (!is_theirs(queue, dead, word))
+            continue;
+        sweep_slot(queue, i, word);
+        seen++;
+    }
+    return seen;
 }
 
-static void sweep_party(tine_queue *queue, uint32_t party, uint64_t owner)
+/* A word may change under the sweep because somebody watches it: so again, until nothing is left. */
+static void sweep_run(tine_queue *queue, const struct tine__parties_dead *dead)
 {
     struct tine__queue_shm *shm = queue->shm;
 
-    do
-        for (uint32_t i = 0, n = tine__queue_slots(queue); i < n; i++)
-            sweep_slot(queue, i, party, owner);
-    while (has_any(queue, party) && tine__parties_is(&shm->parties, party, owner));
+    while (sweep_slots(queue, dead) > 0)
+        ;
     if (shm->order != TINE_FIFO)
         tine__ranking_settle(&shm->ranking);
-    say_returned(queue); /* for it may have been about to say so */
+    say_returned(queue); /* for one of them may have been about to say so */
     tine__waiters_wake_all(&shm->writable);
     tine__waiters_wake_all(&shm->finished);
-    tine__parties_forget(&shm->parties, party, owner);
+    for (uint32_t i = 0; i < TINE__PARTIES_RUN; i++)
+        if (dead->owners[i] != 0)
+            tine__parties_forget(&shm->parties, dead->first + i, dead->owners[i]);
 }
 
 static void sweep_dead(tine_queue *queue)
 {
-    uint64_t owner;
+    struct tine__parties_dead dead = {.first = 0};
 
-    for (uint32_t p = 0; (p = tine__parties_next_dead(&queue->shm->parties, p, &owner)) != 0;)
-        sweep_party(queue, p, owner);
+    while (tine__parties_next_dead(&queue->shm->parties, &dead))
+        sweep_run(queue, &dead);
 }
 
 /* ---- the late -------------------------------------------------------------------------------- *

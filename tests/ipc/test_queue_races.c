@@ -283,23 +283,58 @@ static void note_owner(void *word)
     *(uint64_t *)word = tine__owner_word();
 }
 
-/* As many as there are numbers have put something and died, and nobody has had to wait meanwhile. */
-TEST(numbers_of_the_dead_are_used_again)
+/* All numbers that nobody has are those of one that is dead. */
+static void fill_numbers(tine_queue *queue)
 {
-    tine_queue *queue = queue_new((tine_queue_options){.joinable = 1});
     uint64_t *dead = shared_memory(sizeof *dead);
     struct child child = child_start(note_owner, dead);
 
     child_join(&child);
     for (uint32_t c = 0; c <= TINE__PARTIES_MAX / TINE__PARTIES_CHUNK; c++) {
-        uint64_t *chunk = tine_alloc(TINE__PARTIES_CHUNK * sizeof *chunk);
+        uint64_t *chunk = (void *)(uintptr_t)queue->shm->parties.chunks[c];
 
+        if (chunk == NULL)
+            chunk = tine_calloc(TINE__PARTIES_CHUNK, sizeof *chunk);
+        ck_assert_ptr_nonnull(chunk);
         for (int i = 0; i < TINE__PARTIES_CHUNK; i++)
-            chunk[i] = *dead;
+            chunk[i] = chunk[i] == 0 ? *dead : chunk[i];
         queue->shm->parties.chunks[c] = (uint64_t)(uintptr_t)chunk;
     }
+}
+
+/* As many as there are numbers have put something and died, and nobody has had to wait meanwhile. */
+TEST(numbers_of_the_dead_are_used_again)
+{
+    tine_queue *queue = queue_new((tine_queue_options){.joinable = 1});
+
+    fill_numbers(queue);
     put(queue, 1);
     ck_assert_int_eq(get(queue), 1);
+    tine_queue_close(queue);
+}
+
+/* Each of a thousand dead has one item, and their numbers are all over the table. */
+TEST(a_thousand_dead_are_swept_together)
+{
+    tine_queue *queue = queue_new((tine_queue_options){.joinable = 1});
+
+    for (int64_t i = 0; i < 1000; i++)
+        put(queue, i);
+    for (int64_t i = 0; i < 1000; i++)
+        get(queue);
+    fill_numbers(queue);
+    for (uint32_t i = 0; i < 1000; i++) {
+        struct tine__slot_shm *slot = tine__queue_slot(queue, i);
+
+        ck_assert(tine__word_is(slot->word, TINE__ITEM_TAKEN));
+        slot->word = tine__word_next(slot->word, TINE__ITEM_TAKEN, 4 * i + 2);
+    }
+    ck_assert(tine__queue_look(queue, true));
+    ck_assert_int_eq(tine_queue_qsize(queue), 1000);
+    for (uint32_t p = 2; p <= TINE__PARTIES_MAX; p++)
+        ck_assert(tine__parties_is(&queue->shm->parties, p, 0));
+    for (int64_t i = 0; i < 1000; i++)
+        ck_assert_int_eq(get(queue), i);
     tine_queue_close(queue);
 }
 
