@@ -32,7 +32,7 @@ static int take_connection(const struct tine__handle_parts *parts, void **handle
     if (parts->words[3] > (READABLE | WRITABLE))
         return TINE_EFORMAT;
     rc = parts->words[2] == TINE__STREAM_PARTS ? tine__transport_stream_take(parts, &transport)
-         : parts->fd_count == TINE__RING_FDS
+         : tine__transport_ring_gave(parts)
              ? tine__transport_ring_take(parts, readable, writable, &transport)
              : tine__transport_socket_take(parts, &transport);
     if (rc == 0)

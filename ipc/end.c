@@ -46,12 +46,12 @@ int tine__end_hold_both(struct tine__end *const ends[2], void *shared)
     return tine__keepalive_share(&ends[1]->hold, &ends[0]->hold, 1);
 }
 
-/* words: what both ends share, its entry in the register, the side */
+/* words: what both ends share, its entry in the register, the side and the kind of the pair */
 void tine__end_give(const struct tine__end *end, struct tine__handle_parts *parts)
 {
     parts->words[0] = (uint64_t)(uintptr_t)end->hold.object;
     parts->words[1] = (uint64_t)(uintptr_t)end->hold.entry;
-    parts->words[2] = end->side;
+    parts->words[2] = (uint64_t)end->kind->kept->number << 1 | end->side;
     parts->fds[0] = end->hold.fd;
     parts->fd_count = 1;
 }
@@ -62,7 +62,7 @@ int tine__end_adopt(struct tine__end *end, const struct tine__handle_parts *part
     struct tine__kept_shm *entry = (struct tine__kept_shm *)(uintptr_t)parts->words[1];
     int fd, rc;
 
-    if (!tine__heap_contains(shared, bytes))
+    if (parts->words[2] >> 1 != end->kind->kept->number || !tine__heap_contains(shared, bytes))
         return TINE_EFORMAT;
     fd = tine__sys_dup(parts->fds[0]);
     if (fd < 0)

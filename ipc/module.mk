@@ -47,6 +47,8 @@ libtinecore_la_SOURCES += \
 	%D%/terms.c %D%/terms.h \
 	%D%/transport.h \
 	%D%/transport_ring.c %D%/transport_ring.h \
+	%D%/transport_ring_beside.c \
+	%D%/transport_ring_impl.h %D%/transport_ring_in.c %D%/transport_ring_out.c \
 	%D%/transport_socket.c %D%/transport_socket.h \
 	%D%/transport_socket_impl.h %D%/transport_socket_in.c %D%/transport_socket_out.c \
 	%D%/transport_stream.c %D%/transport_stream.h %D%/transport_stream_impl.h \

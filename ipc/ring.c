@@ -483,6 +483,28 @@ static bool publish(struct tine__ring_shm *shared, const struct tine__ring_call 
     return true;
 }
 
+/* Finds a place in the thread's lane. */
+static int begin(struct tine__ring *ring, size_t size, tine__deadline deadline,
+                 struct tine__ring_call *call, struct cached_lane **own)
+{
+    int rc = own_lane(ring->shared, own);
+
+    if (rc < 0)
+        return rc;
+    call->lane = (*own)->lane;
+    call->size = (uint32_t)size;
+    return reserve(ring, call, deadline);
+}
+
+static int finish(struct tine__ring *ring, const struct tine__ring_call *call,
+                  struct cached_lane *own, const struct iovec *parts, int count)
+{
+    tine__lane_fill(call->lane, &call->place, parts, count);
+    if (publish(ring->shared, call, own->registered) || own->sends++ % LOOK_SENDS == 0)
+        tine__ring_look(ring, TINE__RING_READERS);
+    return 0;
+}
+
 int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int count,
                     tine__deadline deadline)
 {
@@ -496,18 +518,21 @@ int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int coun
             return -EMSGSIZE;
         size += parts[i].iov_len;
     }
-    rc = own_lane(ring->shared, &own);
-    if (rc < 0)
-        return rc;
-    call.lane = own->lane;
-    call.size = (uint32_t)size;
-    rc = reserve(ring, &call, deadline);
-    if (rc < 0)
-        return rc;
-    tine__lane_fill(call.lane, &call.place, parts, count);
-    if (publish(ring->shared, &call, own->registered) || own->sends++ % LOOK_SENDS == 0)
-        tine__ring_look(ring, TINE__RING_READERS);
-    return 0;
+    rc = begin(ring, size, deadline, &call, &own);
+    return rc < 0 ? rc : finish(ring, &call, own, parts, count);
+}
+
+int tine__ring_send_after(struct tine__ring *ring, size_t size, tine__ring_make *make,
+                          void *context, tine__deadline deadline)
+{
+    struct cached_lane *own;
+    struct tine__ring_call call;
+    struct iovec part;
+    int rc = begin(ring, size, deadline, &call, &own);
+
+    if (rc == 0)
+        rc = make(context, &part);
+    return rc < 0 ? rc : finish(ring, &call, own, &part, 1);
 }
 
 int tine__ring_poll_writable(struct tine__ring *ring, tine__deadline deadline)

@@ -74,6 +74,13 @@ void tine__ring_leave(struct tine__ring *ring);
 int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int count,
                     tine__deadline deadline);
 /*
+ * The same with one part of that size, which is made once it has its place, so that nothing but
+ * `make` can fail after that: then as it says.
+ */
+typedef int tine__ring_make(void *context, struct iovec *part);
+int tine__ring_send_after(struct tine__ring *ring, size_t size, tine__ring_make *make,
+                          void *context, tine__deadline deadline);
+/*
  * The record's size; -EMSGSIZE (it has *needed bytes and stays), TINE_EEOF (all is read and no writer is
  * left), -EAGAIN, -ETIMEDOUT. buffer may be changed in any case.
  */

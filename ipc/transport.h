@@ -16,7 +16,7 @@
  * a whole or not at all.
  *
  *     transport_socket   AF_UNIX SOCK_SEQPACKET inside the family
- *     transport_ring     shared memory inside the family; no descriptors beside a message
+ *     transport_ring     shared memory inside the family; a socket for descriptors
  *     transport_stream   a stream socket, outside of the family; descriptors on unix sockets
  */
 struct tine__transport;

@@ -38,8 +38,6 @@ int tine__socket_wait(const struct socket_end *end, short events, tine__deadline
     return 0;
 }
 
-/* ---- both ends ------------------------------------------------------------------------------- */
-
 static int socket_fd(struct tine__transport *transport)
 {
     return socket_of(transport)->fd;
@@ -72,12 +70,22 @@ static const struct tine__transport_ops socket_ops = {
     .close = socket_close,
 };
 
+void tine__pair_init(struct tine__pair_shm *pair, int32_t check, uint64_t length_max)
+{
+    tine__frame_rules_make(&pair->rules, check, length_max);
+    tine__blocks_init(&pair->blocks[0], 1);
+    tine__blocks_init(&pair->blocks[1], 1);
+}
+
+void tine__pair_empty(struct tine__pair_shm *pair)
+{
+    tine__blocks_empty(&pair->blocks[0]);
+    tine__blocks_empty(&pair->blocks[1]);
+}
+
 static void empty_pair(void *object)
 {
-    struct tine__pair_shm *shared = object;
-
-    tine__blocks_empty(&shared->blocks[0]);
-    tine__blocks_empty(&shared->blocks[1]);
+    tine__pair_empty(object);
 }
 
 static const struct tine__kept_kind pair_kind = {.number = TINE__KEPT_PIPE, .empty = empty_pair};
@@ -89,16 +97,26 @@ static struct tine__pair_shm *make_shared(int32_t check, uint64_t length_max)
     if (shared == NULL)
         return NULL;
     memset(shared, 0, sizeof *shared);
-    tine__frame_rules_make(&shared->rules, check, length_max);
-    tine__blocks_init(&shared->blocks[0], 1);
-    tine__blocks_init(&shared->blocks[1], 1);
+    tine__pair_init(shared, check, length_max);
     return shared;
 }
 
-static int prepare_socket(int fd)
+int tine__transport_socket_fds(int fds[2])
 {
-    tine__record_room(fd, SEND_BYTES);
-    return tine__record_slices(fd, TINE__LOOK_NS);
+    int made[2], rc = tine__sys_socketpair(made);
+
+    if (rc < 0)
+        return rc;
+    for (int i = 0; i < 2 && rc == 0; i++) {
+        tine__record_room(made[i], SEND_BYTES);
+        rc = tine__record_slices(made[i], TINE__LOOK_NS);
+    }
+    for (int i = 0; i < 2; i++)
+        if (rc == 0)
+            fds[i] = made[i];
+        else
+            close(made[i]);
+    return rc;
 }
 
 static bool is_gone(struct tine__end *end)
@@ -136,7 +154,7 @@ static int make_pair(struct socket_end *ends[2], int32_t check, uint64_t length_
 {
     struct tine__end *const both[2] = {&ends[0]->end, &ends[1]->end};
     struct tine__pair_shm *shared;
-    int fds[2], rc = tine__sys_socketpair(fds);
+    int fds[2], rc = tine__transport_socket_fds(fds);
 
     if (rc < 0)
         return rc;
@@ -146,10 +164,8 @@ static int make_pair(struct socket_end *ends[2], int32_t check, uint64_t length_
     if (shared == NULL)
         return -ENOMEM;
     rc = tine__end_hold_both(both, shared);
-    for (int i = 0; i < 2 && rc == 0; i++) {
+    for (int i = 0; i < 2 && rc == 0; i++)
         join(ends[i], shared);
-        rc = prepare_socket(fds[i]);
-    }
     return rc;
 }
 
@@ -172,9 +188,9 @@ int tine__transport_socket_take(const struct tine__handle_parts *parts,
     struct socket_end *made;
     int rc;
 
-    if (parts->fd_count != 2 || parts->words[2] > 1)
+    if (parts->fd_count != 2)
         return TINE_EFORMAT;
-    made = make_end((uint32_t)parts->words[2]);
+    made = make_end(parts->words[2] & 1);
     if (made == NULL)
         return -ENOMEM;
     rc = tine__end_adopt(&made->end, parts, sizeof(struct tine__pair_shm));
@@ -187,4 +203,24 @@ int tine__transport_socket_take(const struct tine__handle_parts *parts,
     join(made, made->end.hold.object);
     *end = &made->end.base;
     return 0;
+}
+
+int tine__transport_socket_beside(struct tine__transport **end, int fd, uint32_t side,
+                                  struct tine__pair_shm *pair)
+{
+    struct socket_end *made = make_end(side);
+
+    if (made == NULL) {
+        close(fd);
+        return -ENOMEM;
+    }
+    made->fd = fd;
+    join(made, pair);
+    *end = &made->end.base;
+    return 0;
+}
+
+int tine__transport_socket_file(const struct tine__transport *transport)
+{
+    return ((const struct socket_end *)transport)->fd;
 }

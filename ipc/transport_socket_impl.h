@@ -41,7 +41,17 @@ static inline int waiting_flag(tine__deadline deadline)
                                                                                   : MSG_DONTWAIT;
 }
 
-/* Which end has sent the frame? */
+/* A frame's sequence is a number, and in bit 32 which end has sent it. */
+static inline uint64_t sequence_of(uint64_t number, uint32_t side)
+{
+    return number >> 32 << 33 | (uint64_t)side << 32 | (uint32_t)number;
+}
+
+static inline uint64_t number_of(const struct tine__frame *frame)
+{
+    return frame->sequence >> 33 << 32 | (uint32_t)frame->sequence;
+}
+
 static inline uint32_t sender_of(const struct tine__frame *frame)
 {
     return (uint32_t)(frame->sequence >> 32) & 1;

@@ -221,6 +221,23 @@ int tine__socket_receive(struct tine__transport *transport, struct tine__incomin
     return rc;
 }
 
+/* Looks at the header and leaves the record, with its descriptors, where it is. */
+int tine__transport_socket_next(struct tine__transport *transport, uint64_t *number)
+{
+    struct socket_end *end = socket_of(transport);
+    uint8_t header[TINE__FRAME_BYTES];
+    struct tine__frame frame;
+    ssize_t size = tine__record_peek(end->fd, header, sizeof header);
+    int rc;
+
+    if (size <= 0)
+        return size == 0 ? -EAGAIN : (int)size;
+    rc = tine__frame_decode(header, (size_t)size, end->rules, &frame);
+    if (rc == 0)
+        *number = number_of(&frame);
+    return rc;
+}
+
 int tine__socket_poll(struct tine__transport *transport, tine__deadline deadline)
 {
     struct socket_end *end = socket_of(transport);

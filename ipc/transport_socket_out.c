@@ -66,17 +66,23 @@ static int send_record(struct socket_end *end, const struct iovec *parts, int co
 }
 
 /*
- * The number makes the check of each message its own. It may come again, after 2^32 or from a sibling
- * that was forked by the same process: that costs no more than one sign of damage the less.
+ * The number makes the check of each message its own. It may come again, after 2^32 or from a
+ * sibling that was forked by the same process: that costs no more than one sign of damage the
+ * less.
  */
-static void start_frame(struct socket_end *end, const struct tine__outgoing *message,
-                        struct tine__frame *frame)
+static uint64_t next_number(struct socket_end *end)
 {
     uint32_t count = atomic_fetch_add_explicit(&end->sequence, 1, memory_order_relaxed);
 
+    return tine__fork_generation_fast() << 32 | count;
+}
+
+static void start_frame(struct socket_end *end, const struct tine__outgoing *message,
+                        uint64_t number, struct tine__frame *frame)
+{
     *frame = (struct tine__frame){
         .length = message->size,
-        .sequence = tine__fork_generation_fast() << 33 | (uint64_t)end->end.side << 32 | count,
+        .sequence = sequence_of(number, end->end.side),
         .type = TINE__FRAME_INLINE,
         .descriptors = (uint8_t)message->fd_count,
         .epoch = tine__blocks_epoch(tine__end_outgoing(&end->end)),
@@ -161,20 +167,28 @@ static int send_block(struct socket_end *end, struct tine__frame *frame,
     return rc;
 }
 
-int tine__socket_send(struct tine__transport *transport, const struct tine__outgoing *message,
-                      tine__deadline deadline)
+int tine__transport_socket_send_as(struct tine__transport *transport,
+                                   const struct tine__outgoing *message, uint64_t number,
+                                   tine__deadline deadline)
 {
     struct socket_end *end = socket_of(transport);
     struct tine__frame frame;
 
     if (message->size > end->rules->length_max)
         return -EMSGSIZE;
-    start_frame(end, message, &frame);
+    start_frame(end, message, number, &frame);
     if (message->size <= SMALL_MAX)
         return send_small(end, &frame, message, deadline);
     if (message->size <= TINE__RECORD_MAX)
         return send_inline(end, &frame, message, deadline);
     return send_block(end, &frame, message, deadline);
+}
+
+int tine__socket_send(struct tine__transport *transport, const struct tine__outgoing *message,
+                      tine__deadline deadline)
+{
+    return tine__transport_socket_send_as(transport, message, next_number(socket_of(transport)),
+                                          deadline);
 }
 
 /* ---- loans ----------------------------------------------------------------------------------- */
@@ -228,6 +242,6 @@ int tine__socket_send_loan(struct tine__transport *transport, const struct tine_
     if (message->release != release_loan || !is_held(end, message, &block))
         return -EINVAL;
     tine__blocks_cut(&block, message->size);
-    start_frame(end, &outgoing_message, &frame);
+    start_frame(end, &outgoing_message, next_number(end), &frame);
     return publish(end, &block, &frame, &outgoing_message, deadline);
 }

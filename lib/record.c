@@ -67,6 +67,16 @@ ssize_t tine__record_recv(int fd, const struct iovec *parts, int count, int *fds
     return received;
 }
 
+ssize_t tine__record_peek(int fd, void *bytes, size_t room)
+{
+    ssize_t size;
+
+    do
+        size = recv(fd, bytes, room, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    while (size < 0 && (errno == EINTR || errno == ECONNRESET)); /* the latter once */
+    return size < 0 ? -errno : size;
+}
+
 int tine__record_poll(int fd, short events, int64_t timeout_ns)
 {
     tine__deadline deadline = timeout_ns == 0 ? 0 : tine__deadline_after(timeout_ns);

@@ -30,6 +30,8 @@ int tine__record_send(int fd, const struct iovec *parts, int count, const int *f
  */
 ssize_t tine__record_recv(int fd, const struct iovec *parts, int count, int *fds,
                           uint32_t *fd_count, int flags);
+/* The beginning of the next record, which stays. Its whole size, 0 at the end; -EAGAIN. */
+ssize_t tine__record_peek(int fd, void *bytes, size_t room);
 /* 1: ready or hung up, 0: timed out. */
 int tine__record_poll(int fd, short events, int64_t timeout_ns);
 bool tine__record_hung_up(int fd);   /* no other end is open any more */

@@ -32,6 +32,7 @@ tests_ipc = \
 	%D%/test_rpc_python \
 	%D%/test_stream \
 	%D%/test_stream_descriptors \
+	%D%/test_transport_ring_beside \
 	%D%/test_transport_ring_faults \
 	%D%/test_transport_ring_step \
 	%D%/test_wait \
@@ -62,8 +63,7 @@ endif
 %C%_test_loan_LDADD = libtinetest.la
 %C%_test_pipe_LDADD = libtinetest.la
 %C%_test_pipe_ring_SOURCES = %D%/test_pipe.c
-%C%_test_pipe_ring_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING \
-	-DPIPE_WITHOUT_DESCRIPTORS
+%C%_test_pipe_ring_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
 %C%_test_pipe_ring_LDADD = libtinetest.la
 %C%_test_pipe_faults_LDADD = libtinetest.la
 %C%_test_pipe_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
@@ -98,11 +98,16 @@ endif
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_stream_descriptors_LDADD = libtinetest.la
 %C%_test_stream_descriptors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sendmsg
+%C%_test_transport_ring_beside_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
+%C%_test_transport_ring_beside_LDADD = libtinetest.la
+%C%_test_transport_ring_beside_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__record_recv \
+	-Wl,--wrap=tine__record_send
 %C%_test_transport_ring_faults_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
 %C%_test_transport_ring_faults_LDADD = libtinetest.la
 %C%_test_transport_ring_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
 	-Wl,--wrap=tine_alloc -Wl,--wrap=tine_aligned_alloc \
-	-Wl,--wrap=tine__keepalive_make -Wl,--wrap=tine__keepalive_share
+	-Wl,--wrap=tine__keepalive_make -Wl,--wrap=tine__keepalive_share \
+	-Wl,--wrap=tine__sys_socketpair
 %C%_test_transport_ring_step_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
 %C%_test_transport_ring_step_LDADD = libtinetest.la
 %C%_test_transport_ring_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=memcpy \

@@ -39,6 +39,7 @@ WRAP(int, tine__keepalive_make, -EMFILE,
 WRAP(int, tine__keepalive_share, -EMFILE,
      (struct tine__keepalive * hold, const struct tine__keepalive *other, uint32_t side),
      (hold, other, side))
+WRAP(int, tine__sys_socketpair, -EMFILE, (int fds[2]), (fds))
 
 static int make(tine_connection **a, tine_connection **b, uint32_t simplex)
 {
@@ -120,6 +121,36 @@ TEST(without_memory_nothing_is_received_or_lost, .loop_end = 2)
     ck_assert_uint_eq(message.size, size);
     stamp_check(message.data, size);
     tine_message_release(&message);
+    pipe_end(&ends);
+}
+
+TEST(without_memory_no_descriptor_is_sent_or_lost, .loop_end = 2)
+{
+    static uint8_t bytes[100000];
+    size_t size = loop_index == 0 ? 1000 : sizeof bytes;
+    struct ends ends = pipe_with(NULL);
+    int64_t number;
+    int rc, fd = -1;
+
+    for (int k = 1;; k++) {
+        until_failure = k;
+        rc = tine_connection_send(ends.a, 0, "Fy", STDIN_FILENO, bytes, size);
+        until_failure = 0;
+        if (rc == 0)
+            break;
+        ck_assert_rc(rc, -ENOMEM);
+    }
+    ck_assert_rc(tine_connection_send(ends.a, 0, "q", INT64_C(2)), 0);
+    for (int k = 1;; k++) {
+        until_failure = k;
+        rc = tine_connection_recv(ends.b, 0, "Fy", &fd, NULL, NULL);
+        until_failure = 0;
+        if (rc == 0)
+            break;
+        ck_assert_rc(rc, -ENOMEM);
+    }
+    ck_assert_int_eq(close(fd), 0);
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "q", &number), 0);
     pipe_end(&ends);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGKILL after every instruction of sending and receiving a message that lies in a block, over a ring: it
- * comes whole or not at all, once, and its slot is free again afterwards.
+ * SIGKILL after every instruction of sending and receiving a message that lies in a block, or has a
+ * descriptor with it, over a ring: it comes whole or not at all, once, and its slot is free again
+ * afterwards.
  */
 #include <errno.h>
 #include <signal.h>
@@ -167,6 +168,83 @@ TEST(a_receiver_is_killed_anywhere, .timeout_s = 60, .loop_end = 2)
     run(&(struct step){.before = send_large,
                        .run = loop_index == 0 ? receive_large : read_large_in_place,
                        .check = check_received});
+}
+
+/* ---- beside the ring ------------------------------------------------------------------------- */
+
+static void send_file(void *context)
+{
+    (void)context;
+    ck_assert_rc(tine_connection_send(ends.a, TINE_FOREVER, "F", STDIN_FILENO), 0);
+}
+
+static void receive_file(void *context)
+{
+    int fd = -1;
+
+    (void)context;
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "F", &fd), 0);
+    ck_assert_int_eq(close(fd), 0);
+}
+
+/* How many have come but for one more, which brings along what no note stands for. */
+static int take_files(void)
+{
+    int64_t end;
+    size_t size;
+    int count = 0;
+
+    send_file(NULL);
+    ck_assert_rc(tine_connection_send(ends.a, TINE_FOREVER, "q", INT64_C(7)), 0);
+    for (;;) {
+        int rc = tine_connection_recv_bytes_into(ends.b, NULL, 0, TINE_FOREVER, &size);
+
+        if (rc == 0) /* what have_lane() sends */
+            continue;
+        ck_assert_rc(rc, -EMSGSIZE);
+        if (size == 1)
+            break;
+        receive_file(NULL);
+        count++;
+    }
+    ck_assert_rc(tine_connection_recv(ends.b, 0, "q", &end), 0);
+    return count - 1;
+}
+
+static void check_files(long steps, bool done, int count)
+{
+    ck_assert_int_le(count, 1);
+    check_monotonic(steps, done);
+    for (int i = 0; i < 2; i++) {
+        send_file(NULL);
+        receive_file(NULL);
+    }
+}
+
+static void check_file_sent(long steps, pid_t victim, void *context)
+{
+    int count = take_files();
+
+    (void)victim, (void)context;
+    check_files(steps, count == 1, count);
+}
+
+static void check_file_received(long steps, pid_t victim, void *context)
+{
+    int count = take_files();
+
+    (void)victim, (void)context;
+    check_files(steps, count == 0, count);
+}
+
+TEST(a_sender_of_descriptors_is_killed_anywhere, .timeout_s = 60)
+{
+    run(&(struct step){.prepare = have_lane, .run = send_file, .check = check_file_sent});
+}
+
+TEST(a_receiver_of_descriptors_is_killed_anywhere, .timeout_s = 60)
+{
+    run(&(struct step){.before = send_file, .run = receive_file, .check = check_file_received});
 }
 
 SUITE("ipc/transport_ring_step")

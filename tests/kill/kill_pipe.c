@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two senders and two receivers at the two ends of a pipe are SIGKILLed at random instants, one kind or
- * both, with messages of all sizes. No message comes torn, twice, or before an earlier one of its
- * sender; a killed receiver takes at most the one in its hands along; the survivors go on at once, and
- * in the end neither heap nor descriptors have lost anything.
+ * Two senders and two receivers at the two ends of a pipe are SIGKILLed at random instants, one kind
+ * or both, with messages of all sizes, and with descriptors among plain ones. No message comes torn,
+ * twice, or before an earlier one of its sender; a killed receiver takes at most the one in its hands
+ * along; the survivors go on at once, and in the end neither heap nor descriptors have lost anything.
  */
 #include <tine.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/support/children.h"
@@ -49,6 +51,7 @@ struct scene {
     struct life lives[LIVES];
     _Atomic uint64_t received; /* by anybody */
     size_t size;
+    bool files; /* every third message has a descriptor with it, and they are small */
 };
 
 static const tine_pipe_options options = {.transport = PIPE_TRANSPORT};
@@ -95,6 +98,28 @@ static int send_loan(const uint8_t *bytes, size_t size)
     return tine_connection_send_loan(a, &loan, TINE_FOREVER);
 }
 
+static int send_file(struct stamp stamp)
+{
+    int fd = memfd_create("sent", MFD_CLOEXEC), rc;
+
+    ck_assert_int_eq(write(fd, &stamp, sizeof stamp), sizeof stamp);
+    rc = tine_connection_send(a, TINE_FOREVER, "yF", &stamp, sizeof stamp, fd);
+    close(fd);
+    return rc;
+}
+
+static int send_one(const struct scene *scene, uint8_t *bytes, struct stamp stamp)
+{
+    fill(bytes, scene->size, stamp);
+    if (scene->files && stamp.number % 3 == 0)
+        return send_file(stamp);
+    if (scene->files)
+        return tine_connection_send(a, TINE_FOREVER, "y", &stamp, sizeof stamp);
+    if (stamp.number % 2 == 0)
+        return tine_connection_send_bytes(a, bytes, scene->size, TINE_FOREVER);
+    return send_loan(bytes, scene->size);
+}
+
 static void send_for_ever(void *context)
 {
     struct scene *scene = context;
@@ -104,11 +129,7 @@ static void send_for_ever(void *context)
     tine_connection_close(b);
     ck_assert_ptr_nonnull(bytes);
     for (uint32_t i = 0;; i++) {
-        fill(bytes, scene->size, (struct stamp){life_number, i});
-        if (i % 2 == 0)
-            ck_assert_rc(tine_connection_send_bytes(a, bytes, scene->size, TINE_FOREVER), 0);
-        else
-            ck_assert_rc(send_loan(bytes, scene->size), 0);
+        ck_assert_rc(send_one(scene, bytes, (struct stamp){life_number, i}), 0);
         life->sent = i + 1;
     }
 }
@@ -126,25 +147,70 @@ static void note(struct scene *scene, struct stamp stamp, uint32_t *last)
         ck_assert_uint_eq(life->seen[stamp.number]++, 0);
 }
 
+static int receive_bytes(const struct scene *scene, struct stamp *stamp)
+{
+    tine_message message;
+    int rc = tine_connection_recv_view(b, TINE_FOREVER, &message);
+
+    if (rc < 0)
+        return rc;
+    ck_assert_uint_eq(message.size, scene->size);
+    *stamp =
+        message.size >= SMALLEST_STAMPED ? check(message.data, message.size) : (struct stamp){0, 0};
+    tine_message_release(&message);
+    return 0;
+}
+
+/* The descriptor is that of its message. */
+static void check_file(int fd, const struct stamp *stamp)
+{
+    struct stamp inside;
+
+    ck_assert_int_eq(pread(fd, &inside, sizeof inside, 0), sizeof inside);
+    ck_assert_mem_eq(&inside, stamp, sizeof inside);
+    close(fd);
+}
+
+static int receive_file(struct stamp *stamp)
+{
+    const void *bytes;
+    size_t size;
+    int rc = tine_connection_recv_bytes_into(b, NULL, 0, TINE_FOREVER, &size), fd = -1;
+
+    if (rc != -EMSGSIZE)
+        return rc;
+    if (size == 2 + sizeof *stamp) /* as packed */
+        rc = tine_connection_recv(b, 0, "y", &bytes, &size);
+    else
+        rc = tine_connection_recv(b, 0, "yF", &bytes, &size, &fd);
+    ck_assert_rc(rc, 0);
+    ck_assert_uint_eq(size, sizeof *stamp);
+    memcpy(stamp, bytes, size);
+    if (fd >= 0)
+        check_file(fd, stamp);
+    return 0;
+}
+
+static int receive_one(const struct scene *scene, struct stamp *stamp)
+{
+    return scene->files ? receive_file(stamp) : receive_bytes(scene, stamp);
+}
+
 static void receive_for_ever(void *context)
 {
     struct scene *scene = context;
     uint32_t last[LIVES] = {0}, whose[LIVES] = {0};
-    tine_message message;
+    struct stamp stamp;
 
     tine_connection_close(a);
     for (;;) {
-        ck_assert_rc(tine_connection_recv_view(b, TINE_FOREVER, &message), 0);
-        ck_assert_uint_eq(message.size, scene->size);
-        if (message.size >= SMALLEST_STAMPED) {
-            struct stamp stamp = check(message.data, message.size);
-
+        ck_assert_rc(receive_one(scene, &stamp), 0);
+        if (scene->size >= SMALLEST_STAMPED) {
             if (whose[stamp.life % LIVES] != stamp.life)
                 last[stamp.life % LIVES] = 0;
             whose[stamp.life % LIVES] = stamp.life;
             note(scene, stamp, last);
         }
-        tine_message_release(&message);
         scene->received++;
     }
 }
@@ -204,15 +270,12 @@ static void kill_one(struct scene *scene, struct seats *seats, enum kind kind,
 static void drain(struct scene *scene)
 {
     uint32_t last[LIVES] = {0};
-    tine_message message;
+    struct stamp stamp;
     int rc;
 
-    while ((rc = tine_connection_recv_view(b, TINE_FOREVER, &message)) == 0) {
-        ck_assert_uint_eq(message.size, scene->size);
-        if (message.size >= SMALLEST_STAMPED)
-            note(scene, check(message.data, message.size), last);
-        tine_message_release(&message);
-    }
+    while ((rc = receive_one(scene, &stamp)) == 0)
+        if (scene->size >= SMALLEST_STAMPED)
+            note(scene, stamp, last);
     ck_assert_rc(rc, TINE_EEOF);
 }
 
@@ -286,6 +349,24 @@ TEST(killed_ends_cost_no_more_than_their_own_message, .loop_end = KINDS * SIZES,
            (uintmax_t)(heap_blocks() - before));
     if (scene->size <= 1 << 20)
         samples_end(&samples);
+}
+
+static const char *const file_names[KINDS] = {"pipe.files.sender", "pipe.files.receiver",
+                                              "pipe.files.both"};
+
+TEST(killed_ends_cost_no_more_than_their_own_descriptors, .loop_end = KINDS, .kills = KILLS,
+     .timeout_s = 60)
+{
+    struct scene *scene = shared_memory(sizeof *scene);
+    struct samples samples = {.name = file_names[loop_index], .bound_ns = (uint64_t)TINE_MS(100)};
+
+    scene->size = sizeof(struct stamp);
+    scene->files = true;
+    ck_assert_rc(tine_pipe(&a, &b, &options), 0);
+    hunt_in(scene, (enum kind)loop_index, &samples);
+    tine_connection_close(b);
+    printf("descriptors: %ju received\n", (uintmax_t)scene->received);
+    samples_end(&samples);
 }
 
 __attribute__((constructor)) static void open_heap_first(void)

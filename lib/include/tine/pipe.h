@@ -26,7 +26,9 @@
  * Handles are inherited: a forked child may use its copy at once, and closes it by itself. An end
  * is gone when the last process that has it closed it or died. Then the others receive what was
  * sent before, and TINE_EEOF; sending gives -EPIPE, and never a signal. So every process closes the
- * ends that it does not use, or nobody is ever told.
+ * ends that it does not use, or nobody is ever told. A pool that is opened while a program has both
+ * ends forks workers that have both, too: the end does not come before the pool is closed. One that
+ * was opened before the pipe was made has neither.
  *
  * Who is killed while sending has sent the message or has not. Who is killed while receiving may
  * take the message in hand along, never another's; queues with leases (tine/queue.h) deliver it
@@ -37,9 +39,12 @@
  * sleeps; up to 256 KiB wait for each thread that sends (at most 1024 threads, -ENOLCK beyond); who
  * waits spins for up to 5 us first, as long as that has paid lately. A sender that has room does
  * not learn from the death of the others' last process with the next message, but looks after each
- * 64, if nobody has looked for 20 ms. Descriptors cannot go along (-EINVAL for `F` and `o`). An end
- * has no descriptor (tine_connection_fileno); an event loop gets one of tine_waitable_fd(), which
- * costs nothing where nobody asks for it.
+ * 64, if nobody has looked for 20 ms. An end has no descriptor to be polled
+ * (tine_connection_fileno); an event loop gets one of tine_waitable_fd(), which costs nothing where
+ * nobody asks for it. A message with descriptors or handles (`F`, `o`) goes through a socket beside
+ * the ring, in its turn among the others, and at the socket's price; a receiver that is stopped
+ * (SIGSTOP), not killed, in the instant in which it takes one keeps the others at that end waiting
+ * until it goes on.
  */
 #ifndef TINE_PIPE_H
 #define TINE_PIPE_H
@@ -95,7 +100,7 @@ typedef struct tine_message {
  *          received from a
  * Units:   message_bytes_max bytes
  * Returns: 0, or a negative code
- * Handle:  -EMFILE, -ENFILE (two descriptors an end, one with TINE_RING)
+ * Handle:  -EMFILE, -ENFILE (two descriptors an end)
  * Give up: -EINVAL (NULL, bad option), -E2BIG (options newer than this library), -ENOMEM,
  *          -EADDRINUSE (no family heap), -EBADF, -ENOENT (the program has closed the heap's file,
  *          or has no /proc)
