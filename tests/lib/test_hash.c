@@ -10,7 +10,7 @@ static const struct tine__hash_seed seed = {0x123456789abcdef1, 0xfedcba98765432
 
 TEST(every_byte_and_the_length_count)
 {
-    uint8_t bytes[80] = {0};
+    uint8_t bytes[160] = {0};
 
     for (size_t size = 0; size < sizeof bytes; size++) {
         uint64_t plain = tine__hash(bytes, size, &seed);
@@ -22,6 +22,23 @@ TEST(every_byte_and_the_length_count)
             bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
         }
     }
+}
+
+TEST(blocks_have_their_places)
+{
+    uint8_t bytes[160], other[16];
+
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)random_u64();
+    for (size_t i = 0; i < sizeof bytes; i += 16)
+        for (size_t k = 0; k < i; k += 16) {
+            uint64_t plain = tine__hash(bytes, sizeof bytes, &seed);
+
+            memcpy(other, bytes + i, 16);
+            memcpy(bytes + i, bytes + k, 16);
+            memcpy(bytes + k, other, 16);
+            ck_assert_uint_ne(plain, tine__hash(bytes, sizeof bytes, &seed));
+        }
 }
 
 TEST(another_seed_gives_other_hashes)
