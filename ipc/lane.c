@@ -44,6 +44,7 @@
 
 /* Two words in one load or store, at any address. */
 typedef uint64_t pair __attribute__((vector_size(16), aligned(1), may_alias));
+typedef uint64_t loose __attribute__((aligned(1), may_alias)); /* one, at any address */
 
 #define PUBLISHED ((uint64_t)1 << 63)
 #define PADDING   ((uint64_t)1 << 62)
@@ -168,9 +169,8 @@ static inline _Atomic uint64_t *copy_words_in(_Atomic uint64_t *to, const char *
     if (copy_string((void *)(uintptr_t)to, from, size))
         return to + size / 8;
     for (size_t i = copy_pairs((void *)(uintptr_t)to, from, size); i < size; i += 8) {
-        uint64_t word;
+        uint64_t word = *(const loose *)(const void *)(from + i);
 
-        memcpy(&word, from + i, 8);
         atomic_store_explicit(to + i / 8, word, memory_order_relaxed);
     }
     return to + size / 8;
@@ -263,21 +263,27 @@ bool tine__lane_peek(struct tine__lane_shm *lane, struct tine__record *record)
     }
 }
 
+/* Less than a word. */
+__attribute__((noinline)) static void copy_rest(char *to, const _Atomic uint64_t *from, size_t size)
+{
+    uint64_t word = atomic_load_explicit(from, memory_order_relaxed);
+
+    memcpy(to, &word, size);
+}
+
 static inline void copy_out(char *to, const _Atomic uint64_t *from, uint32_t size)
 {
-    uint64_t word;
     size_t done;
 
     if (copy_string(to, (const void *)(uintptr_t)from, size))
         return;
     for (done = copy_pairs(to, (const void *)(uintptr_t)from, size); done + 8 <= size; done += 8) {
-        word = atomic_load_explicit(from + done / 8, memory_order_relaxed);
-        memcpy(to + done, &word, 8);
+        uint64_t word = atomic_load_explicit(from + done / 8, memory_order_relaxed);
+
+        *(loose *)(void *)(to + done) = word;
     }
-    if (done == size)
-        return;
-    word = atomic_load_explicit(from + done / 8, memory_order_relaxed);
-    memcpy(to + done, &word, size - done);
+    if (done < size)
+        copy_rest(to + done, from + done / 8, size - done);
 }
 
 void tine__lane_copy(struct tine__lane_shm *lane, const struct tine__record *record,

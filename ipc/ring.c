@@ -430,30 +430,35 @@ int tine__ring_poll(struct tine__ring *ring, tine__deadline deadline)
     return (int)tine__ring_wait(&call, deadline);
 }
 
-/* The caller's next record has room. */
+static bool any_ended(const struct tine__ring_shm *shared)
+{
+    /* acquire: pairs with tine__ring_end */
+    uint32_t state = atomic_load_explicit(&shared->state, memory_order_acquire);
+
+    return (state &
+            (TINE__RING_ENDED(TINE__RING_READERS) | TINE__RING_ENDED(TINE__RING_WRITERS))) != 0;
+}
+
 static ssize_t attempt_reserve(struct tine__ring_call *call)
 {
-    uint32_t state = atomic_load_explicit(&call->ring->shared->state, memory_order_acquire);
-    uint32_t spare = 0;
+    uint32_t many = call->ring->shared->capacity / ROOMY_PART;
+    uint32_t spare = call->roomy && call->size < many ? many - call->size : 0;
 
-    if ((state & (TINE__RING_ENDED(TINE__RING_READERS) | TINE__RING_ENDED(TINE__RING_WRITERS))) !=
-        0)
+    if (any_ended(call->ring->shared))
         return -EPIPE;
-    if (call->roomy && call->size < call->ring->shared->capacity / ROOMY_PART)
-        spare = call->ring->shared->capacity / ROOMY_PART - call->size;
     return tine__lane_reserve(call->lane, call->size, spare, &call->place) ? 0 : -EAGAIN;
 }
 
+/* The caller's next record, of which lane and size are set, gets its place. */
 static int reserve(struct tine__ring *ring, struct tine__ring_call *call, tine__deadline deadline)
 {
-    int rc;
-
+    if (any_ended(ring->shared))
+        return -EPIPE;
+    if (tine__lane_reserve(call->lane, call->size, 0, &call->place))
+        return 0;
     call->attempt = attempt_reserve;
     call->ring = ring;
     call->roomy = false;
-    rc = (int)attempt_reserve(call);
-    if (rc != -EAGAIN)
-        return rc;
     call->waiters = &call->lane->writable;
     call->spin = &ring->writing;
     call->peer = TINE__RING_READERS;
