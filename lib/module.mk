@@ -34,6 +34,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/event.h \
 	%D%/include/tine/future.h \
 	%D%/include/tine/heap.h \
+	%D%/include/tine/imap.h \
 	%D%/include/tine/listener.h \
 	%D%/include/tine/lock.h \
 	%D%/include/tine/log.h \

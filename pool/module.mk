@@ -10,6 +10,7 @@ libtinecore_la_SOURCES += \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/descriptor.c %D%/descriptor.h \
 	%D%/future.c \
+	%D%/imap.c \
 	%D%/init.c %D%/init.h \
 	%D%/job.c %D%/job.h \
 	%D%/launch.c %D%/launch.h \

@@ -147,6 +147,8 @@ struct tine__plan {
 
 /* Options as given, or all defaults. */
 const tine_job_options *tine__job_options(const tine_job_options *options);
+/* -E2BIG, -EINVAL. */
+int tine__job_options_check(const tine_job_options *options, bool async);
 /* Makes a future with its job: pool and options checked, context copied, task described. */
 int tine__future_open(struct tine_future **future, tine_pool *pool, const struct tine__plan *plan);
 /* A future of a job that has nothing to do. */
@@ -163,6 +165,12 @@ int tine__future_publish(struct tine_future *future, uint32_t tickets, struct ti
 int tine__loop_open(struct tine_future **future, tine_pool *pool, struct tine__plan *plan,
                     uint64_t n);
 int tine__loop_publish(struct tine_future *future, struct tine_future **made);
+
+/* ---- starmap.c ------------------------------------------------------------------------------- */
+
+/* tine_pool_submit() with packed arguments: one array, and no descriptors. */
+int tine__call_start(struct tine_future **future, tine_pool *pool, tine_function *function,
+                     const tine_job_options *options, const tine_buffer *args);
 
 /* ---- future.c -------------------------------------------------------------------------------- */
 

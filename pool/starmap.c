@@ -148,6 +148,17 @@ static int open_call(struct tine_future **future, tine_pool *pool, struct tine__
     return 0;
 }
 
+int tine__call_start(struct tine_future **future, tine_pool *pool, tine_function *function,
+                     const tine_job_options *options, const tine_buffer *args)
+{
+    static const struct tine__numbers none;
+    struct tine__plan plan = plan_tasks(TINE__JOB_CALL, function, options, true);
+    struct tine_future *made;
+    int rc = open_call(&made, pool, &plan, args, &none);
+
+    return rc < 0 ? rc : tine__future_publish(made, 1, future);
+}
+
 static int start_call(struct tine_future **future, tine_pool *pool, struct tine__plan *plan,
                       const char *format, struct tine__arguments *args)
 {

@@ -26,7 +26,7 @@ const tine_job_options *tine__job_options(const tine_job_options *options)
     return options != NULL ? options : &defaults;
 }
 
-static int check_options(const tine_job_options *options, bool async)
+int tine__job_options_check(const tine_job_options *options, bool async)
 {
     for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
         if (options->reserved[i] != 0)
@@ -106,7 +106,7 @@ int tine__future_open_empty(struct tine_future **future, tine_pool *pool,
     int rc = tine__pool_check(pool);
 
     if (rc == 0)
-        rc = plan->function == NULL ? -EINVAL : check_options(plan->options, plan->async);
+        rc = plan->function == NULL ? -EINVAL : tine__job_options_check(plan->options, plan->async);
     if (rc < 0)
         return rc;
     made = calloc(1, sizeof *made);

@@ -18,6 +18,7 @@
 #include <tine/event.h>
 #include <tine/future.h>
 #include <tine/heap.h>
+#include <tine/imap.h>
 #include <tine/listener.h>
 #include <tine/lock.h>
 #include <tine/log.h>

@@ -314,7 +314,7 @@ TEST(cancelling_amid_deaths, .kills = KILLS, .timeout_s = 60)
 /* From the cancellation until another call runs in the place of the killed worker. */
 TEST(a_cancelled_call_frees_its_worker, .kills = KILLS, .timeout_s = 60)
 {
-    struct samples samples = {.name = "cancel.running", .bound_ns = (uint64_t)TINE_MS(5)};
+    struct samples samples = {.name = "cancel.running", .bound_ns = (uint64_t)TINE_MS(100)};
     struct trail *trails = tine_calloc(2, sizeof *trails);
     size_t kills = kills_wanted(KILLS);
     tine_pool *pool = load_pool(1);

@@ -7,6 +7,7 @@ tests_kill = \
 	%D%/kill_descriptor \
 	%D%/kill_event \
 	%D%/kill_idle \
+	%D%/kill_imap \
 	%D%/kill_listener \
 	%D%/kill_lock \
 	%D%/kill_nursery \
@@ -43,6 +44,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_event_LDADD = $(kill_libs)
 %C%_kill_idle_SOURCES = %D%/kill_idle.c $(kill_load)
 %C%_kill_idle_LDADD = $(kill_libs)
+%C%_kill_imap_SOURCES = %D%/kill_imap.c $(kill_load)
+%C%_kill_imap_LDADD = $(kill_libs)
 %C%_kill_listener_LDADD = $(kill_libs)
 %C%_kill_lock_LDADD = $(kill_libs)
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)

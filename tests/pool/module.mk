@@ -9,6 +9,7 @@ tests_pool = \
 	%D%/test_faults \
 	%D%/test_future \
 	%D%/test_guest \
+	%D%/test_imap \
 	%D%/test_instants \
 	%D%/test_limits \
 	%D%/test_loop \
@@ -58,6 +59,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_future_LDADD = libtinetest.la
 %C%_test_guest_SOURCES = %D%/test_guest.c $(tests_pool_shared)
 %C%_test_guest_LDADD = libtinetest.la
+%C%_test_imap_SOURCES = %D%/test_imap.c $(tests_pool_shared)
+%C%_test_imap_LDADD = libtinetest.la
 %C%_test_instants_SOURCES = %D%/test_instants.c $(tests_pool_shared)
 %C%_test_instants_LDADD = libtinetest.la
 %C%_test_limits_SOURCES = %D%/test_limits.c $(tests_pool_shared)

@@ -4,7 +4,7 @@
  * a run needs fewer. The linker's --wrap puts the functions below in the way (module.mk). Not malloc: libcheck calls
  * it for each assertion.
  */
-#include <tine/pool.h>
+#include <tine/imap.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -295,6 +295,40 @@ static int use_completed(tine_pool *pool, tine_failure *failure)
     return rc;
 }
 
+static int next_text(tine_buffer *args, void *user)
+{
+    int *left = user;
+    int rc;
+
+    if (*left == 0)
+        return 0;
+    --*left;
+    rc = tine_pack(args, "[s]", some_text);
+    return rc < 0 ? rc : 1;
+}
+
+/* The stream ends where memory is short, with what was pulled before. */
+static int use_imap(tine_pool *pool, tine_failure *failure)
+{
+    int left = 20, context = 7, got = 0;
+    tine_job_options job = {
+        .failure = failure, .chunk = 3, .context = &context, .context_size = sizeof context};
+    tine_source source = {.next = next_text, .user = &left};
+    tine_imap *imap = NULL;
+    int rc = tine_pool_imap_unordered(&imap, pool, triple, &source,
+                                      &(tine_imap_options){.job = &job, .window = 6});
+
+    while (rc >= 0) {
+        rc = tine_imap_next(imap, TINE_FOREVER, NULL);
+        if (rc == 0)
+            break;
+        got += rc == 1;
+    }
+    ck_assert(rc < 0 || got == 20);
+    tine_imap_close(imap);
+    return rc;
+}
+
 static int look_at_both(tine_call *call)
 {
     int fds[2], rc = tine_args(call, "FF", &fds[0], &fds[1]);
@@ -317,8 +351,8 @@ static int use_descriptors(tine_pool *pool, tine_failure *failure)
 }
 
 static int (*const uses[])(tine_pool *pool, tine_failure *failure) = {
-    use_for,    use_map,      use_reduce,    use_starmap,     use_apply,
-    use_submit, use_callback, use_completed, use_descriptors,
+    use_for,    use_map,      use_reduce,    use_starmap, use_apply,
+    use_submit, use_callback, use_completed, use_imap,    use_descriptors,
 };
 
 #define USES (int)(sizeof uses / sizeof uses[0])
