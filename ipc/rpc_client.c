@@ -29,6 +29,7 @@
 #include "lib/fork.h"
 #include "lib/futex_lock.h"
 #include "lib/sys.h"
+#include "lib/waitable.h"
 #include "shm/waiters.h"
 
 #define BUCKETS     256
@@ -603,6 +604,37 @@ int tine_rpc_future_failure(tine_rpc_future *future, tine_failure *failure)
     return 1;
 }
 
+static int waitable_ready(const tine_waitable *waitable, bool look)
+{
+    struct tine_rpc_future *future = waitable->object;
+    bool done;
+
+    (void)look;
+    if (waitable->events != TINE_READABLE)
+        return -EINVAL;
+    if (is_forked(future->rpc))
+        return TINE_EFORKED;
+    tine__futex_lock(&future->rpc->lock);
+    done = future->done;
+    tine__futex_unlock(&future->rpc->lock);
+    return done ? TINE_READABLE : 0;
+}
+
+static int waitable_fd(const tine_waitable *waitable)
+{
+    const struct tine_rpc_future *future = waitable->object;
+
+    return future->rpc->connection == NULL ? -ENOTSUP : tine_rpc_fileno(future->rpc);
+}
+
+static const struct tine__waitable_kind waitable_kind = {.ready = waitable_ready,
+                                                         .descriptor = waitable_fd};
+
+tine_waitable tine_rpc_future_waitable(tine_rpc_future *future)
+{
+    return (tine_waitable){.kind = &waitable_kind, .object = future, .events = TINE_READABLE};
+}
+
 int tine_rpc_future_cancel(tine_rpc_future *future)
 {
     if (future == NULL)
@@ -655,5 +687,6 @@ void tine_rpc_close(tine_rpc *rpc)
         tine__futex_unlock(&rpc->lock);
     }
     tine_connection_close(rpc->connection);
+    rpc->connection = NULL; /* for futures that are left */
     unreference(rpc);
 }

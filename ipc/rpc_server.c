@@ -30,6 +30,7 @@
 #include "lib/log.h"
 #include "lib/sys.h"
 #include "lib/sys_poll.h"
+#include "lib/waitable.h"
 
 #define EVENTS               64
 #define TURN_MESSAGES        16    /* of one client in a turn, */
@@ -429,6 +430,18 @@ void tine_rpc_server_stop(tine_rpc_server *server)
 int tine_rpc_server_fileno(const tine_rpc_server *server)
 {
     return server == NULL ? -EINVAL : server->epoll;
+}
+
+static int waitable_fd(const tine_waitable *waitable)
+{
+    return waitable->events == TINE_READABLE ? tine_rpc_server_fileno(waitable->object) : -EINVAL;
+}
+
+static const struct tine__waitable_kind waitable_kind = {.descriptor = waitable_fd};
+
+tine_waitable tine_rpc_server_waitable(tine_rpc_server *server)
+{
+    return (tine_waitable){.kind = &waitable_kind, .object = server, .events = TINE_READABLE};
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */

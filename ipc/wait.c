@@ -5,7 +5,7 @@
  * What has a descriptor is polled; what lies in the family heap rings the one bell (shm/watch.c) that a
  * call hangs up for all of them, once it has seen that nothing is ready. So a wake-up costs one poll, and a
  * look at each object in memory. Every 50 ms all objects are looked at as whoever sleeps does, for the sake
- * of those who died before they rang. What lies elsewhere, or cannot be watched because no descriptor
+ * of those who died before they rang, or of what another thread has taken from a descriptor. What lies elsewhere, or cannot be watched because no descriptor
  * or memory is left, is looked at again after 50 µs, doubling up to 5 ms.
  *
  * All state is the call's own. A kill leaves a bell and its entries to the next sweep. Entries are written
@@ -53,6 +53,7 @@ struct waiting {
     bool has_bell;
     bool in_memory; /* some have no descriptor, so they are looked at */
     bool unwatched; /* nobody rings for some of those */
+    bool knowing;   /* some know more than their descriptor says */
 };
 
 /* ---- plain descriptors ----------------------------------------------------------------------- */
@@ -284,15 +285,34 @@ static int64_t spin_for_few(const struct waiting *waiting)
     return 0;
 }
 
+/*
+ * All have descriptors. What makes one of the knowing ready may be taken from its descriptor by another
+ * thread, which tells nobody here.
+ */
+static int sleep_on_descriptors(const struct waiting *waiting, tine__deadline deadline)
+{
+    for (;;) {
+        int64_t left = tine__deadline_left(deadline), found;
+        int64_t slice = waiting->knowing ? least(left, TINE__LOOK_NS) : left;
+        int rc = tine__sys_poll(waiting->fds, waiting->polled, slice == INT64_MAX ? -1 : slice);
+
+        if (rc < 0)
+            return rc;
+        found = rc > 0 || !waiting->knowing ? 0 : look_at_all(waiting, true);
+        if (found < 0)
+            return (int)found;
+        if (rc > 0 || found > 0 || left == slice)
+            return count_ready(waiting);
+    }
+}
+
 static int wait_long(struct waiting *waiting, tine__deadline deadline)
 {
-    int64_t left = tine__deadline_left(deadline), found;
+    int64_t found;
     int rc;
 
-    if (!waiting->in_memory) {
-        rc = tine__sys_poll(waiting->fds, waiting->polled, left == INT64_MAX ? -1 : left);
-        return rc < 0 ? rc : count_ready(waiting);
-    }
+    if (!waiting->in_memory)
+        return sleep_on_descriptors(waiting, deadline);
     found = spin_for_few(waiting);
     if (found != 0)
         return found < 0 ? (int)found : conclude(waiting, false);
@@ -323,6 +343,7 @@ static int take_seat(struct waiting *waiting, size_t i)
     waiting->unwatched |= fd < 0 && count == 0;
     if (fd < 0)
         return 0;
+    waiting->knowing |= waitable->kind->ready != NULL;
     waiting->seats[i].poll = waiting->polled;
     waiting->fds[waiting->polled++] =
         (struct pollfd){.fd = fd, .events = polled_for(waitable->events)};

@@ -30,6 +30,7 @@ tests_ipc = \
 	%D%/test_rpc \
 	%D%/test_rpc_faults \
 	%D%/test_rpc_python \
+	%D%/test_rpc_wait \
 	%D%/test_stream \
 	%D%/test_stream_descriptors \
 	%D%/test_transport_ring_beside \
@@ -95,6 +96,7 @@ endif
 	-Wl,--wrap=realloc -Wl,--wrap=strdup -Wl,--wrap=epoll_ctl -Wl,--wrap=tine__sys_epoll \
 	-Wl,--wrap=tine__sys_epoll_add -Wl,--wrap=tine__sys_timer -Wl,--wrap=tine__sys_timer_set
 %C%_test_rpc_python_LDADD = libtinetest.la
+%C%_test_rpc_wait_LDADD = libtinetest.la
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_stream_descriptors_LDADD = libtinetest.la
 %C%_test_stream_descriptors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sendmsg

@@ -49,6 +49,7 @@
 #include <tine/listener.h>
 #include <tine/pipe.h>
 #include <tine/task.h>
+#include <tine/wait.h>
 
 TINE_BEGIN_DECLS
 
@@ -173,6 +174,25 @@ TINE_API void tine_rpc_server_stop(tine_rpc_server *server);
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_rpc_server_fileno(const tine_rpc_server *server);
+
+/**
+ * tine_rpc_server_waitable - an entry for tine_wait(): ready when the server has something to do
+ *
+ * In:      server  open server
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry, good until the server is closed. Ready says that tine_rpc_server_run() with
+ *          timeout 0 has something to do
+ * Handle:  none
+ * Give up: none: tine_wait() refuses NULL
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal yes
+ * Death:   none
+ * Source:  ipc/rpc_server.c
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_rpc_server_waitable(tine_rpc_server *server);
 
 /**
  * tine_rpc_server_close - end a server and its connections
@@ -559,6 +579,28 @@ TINE_API TINE_CHECKED int tine_rpc_future_packed(tine_rpc_future *future, int64_
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_rpc_future_failure(tine_rpc_future *future, tine_failure *failure);
+
+/**
+ * tine_rpc_future_waitable - an entry for tine_wait(): ready once the call may have ended
+ *
+ * In:      future  a future that is not closed
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: the entry, good until the future is closed. Ready says that tine_rpc_future_wait() with
+ *          timeout 0 is worth a call: it takes the answers that have come, and the next tine_wait()
+ *          knows which calls they were for. In the order in which they end: wait for all of them,
+ *          try all that are ready, and again
+ * Handle:  none
+ * Give up: none: tine_wait() refuses NULL
+ * Blocks:  no
+ * Safety:  thread any | process owner | fork child must not | signal yes
+ * Death:   ready when the server dies. Where another thread takes the answer, within 50 ms;
+ *          tine_waitable_fd() is for one thread
+ * Source:  ipc/rpc_client.c; the role of a future in concurrent.futures.wait
+ * Since:   0.1
+ */
+TINE_API tine_waitable tine_rpc_future_waitable(tine_rpc_future *future);
 
 /**
  * tine_rpc_future_cancel - want no answer any more
