@@ -20,6 +20,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/condition.c \
 	%D%/dict.c \
 	%D%/for.c \
+	%D%/futures.c \
 	%D%/heap.c \
 	%D%/job.c \
 	%D%/line.c \

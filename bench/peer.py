@@ -50,6 +50,14 @@ def submit_window64(n, repetitions):
         return median_seconds(lambda: work(pool), repetitions) / n * 1e6
 
 
+def imap_chunk1(n, repetitions):
+    def work(pool):
+        assert sum(pool.imap_unordered(square, range(n))) == sum(i * i for i in range(n))
+
+    with fork.Pool(WORKERS) as pool:
+        return median_seconds(lambda: work(pool), repetitions) / n * 1e6
+
+
 def starmap_default(n, repetitions):
     pairs = [(i, i) for i in range(n)]
 
@@ -262,6 +270,7 @@ CASES = {
     "dict.get.python": dict_get_python,
     "queue.ring.python": queue_ring,
     "submit.window64": submit_window64,
+    "imap.chunk1": imap_chunk1,
     "starmap.default": starmap_default,
     "map.default": map_default,
     "value.add.python": value_add,
