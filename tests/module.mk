@@ -34,6 +34,7 @@ libtinetest_la_SOURCES = \
 	%D%/support/samples.c %D%/support/samples.h \
 	%D%/support/step.c %D%/support/step.h \
 	%D%/support/suite.c %D%/support/suite.h \
+	%D%/support/trace.c %D%/support/trace.h \
 	%D%/support/verdict.c %D%/support/verdict.h \
 	%D%/support/wait.c %D%/support/wait.h \
 	%D%/support/watchdog.c %D%/support/watchdog.h

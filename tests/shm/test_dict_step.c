@@ -11,27 +11,23 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shm/dict_impl.h"
 #include "shm/heap.h"
 #include "tests/shm/heap_help.h"
 #include "tests/support/children.h"
+#include "tests/support/step.h"
 
 HEAP_BEFORE_TESTS
 
 enum {
     POINTS = 24,
-    STEPS = 25000, /* of all victims of a call together, about; each costs microseconds */
-    KEYS = 24,     /* as many as fill a new dictionary to 3/4: one more makes it grow */
-    BIG = 1000,    /* bytes of a value that is not kept for its key when it is removed */
-    TIDIES = 32,   /* retired blocks after which a call looks what can be freed */
+    KEYS = 24,   /* as many as fill a new dictionary to 3/4: one more makes it grow */
+    BIG = 1000,  /* bytes of a value that is not kept for its key when it is removed */
+    TIDIES = 32, /* retired blocks after which a call looks what can be freed */
 };
 
 /* A call on "victim's", and what goes before: in the survivor, then in the victim. */
@@ -237,53 +233,7 @@ static void open_another(tine_dict *dict)
     ck_assert_ok(tine_dict_open(&another, NULL));
 }
 
-/* ---- the victim ------------------------------------------------------------------------------ */
-
-static pid_t start_victim(const struct operation *operation, tine_dict *dict)
-{
-    pid_t pid = fork();
-    int status;
-
-    ck_assert_int_ge(pid, 0);
-    if (pid == 0) {
-        operation->prepare(dict);
-        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-        raise(SIGSTOP);
-        operation->run(dict);
-        raise(SIGSTOP);
-        _exit(0);
-    }
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
-    return pid;
-}
-
-static void kill_victim(pid_t pid)
-{
-    int status;
-
-    ck_assert_int_eq(kill(pid, SIGKILL), 0);
-    do
-        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    while (!WIFSIGNALED(status));
-}
-
-/* At most `steps` instructions; how many it made before it had done the call. */
-static long step(pid_t pid, long steps)
-{
-    int status;
-
-    for (long n = 0; n < steps; n++) {
-        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0 || waitpid(pid, &status, 0) != pid ||
-            !WIFSTOPPED(status))
-            ck_abort_msg("step %ld: %s", n, strerror(errno));
-        if (WSTOPSIG(status) == SIGSTOP)
-            return n;
-    }
-    return steps;
-}
-
-/* ---- afterwards ------------------------------------------------------------------------------ */
+/* ---- the survivor ---------------------------------------------------------------------------- */
 
 static void check_others(tine_dict *dict)
 {
@@ -347,43 +297,72 @@ static tine_dict *new_dict(const struct operation *operation)
     return dict;
 }
 
-static void kill_after(const struct operation *operation, long steps)
-{
-    uint64_t base = heap_counts().used_blocks, after;
-    tine_dict *dict = new_dict(operation);
-    pid_t pid = start_victim(operation, dict);
+/* ---- around the victim ------------------------------------------------------------------------ */
 
-    step(pid, steps);
-    if (steps % 3 == 0) /* a victim that stands there holds up nobody either */
-        use(dict);
-    kill_victim(pid);
+struct scene {
+    const struct operation *operation;
+    tine_dict *dict;
+    uint64_t blocks; /* in use before */
+};
+
+static void set_up(void *context)
+{
+    struct scene *scene = context;
+
+    scene->blocks = heap_counts().used_blocks;
+    scene->dict = new_dict(scene->operation);
+}
+
+static void prepare(void *context)
+{
+    const struct scene *scene = context;
+
+    scene->operation->prepare(scene->dict);
+}
+
+static void run(void *context)
+{
+    const struct scene *scene = context;
+
+    scene->operation->run(scene->dict);
+}
+
+/* A victim that stands there holds up nobody either. */
+static void use_beside(long steps, void *context)
+{
+    if (steps % 3 == 0)
+        use(((struct scene *)context)->dict);
+}
+
+static void check(long steps, pid_t victim, void *context)
+{
+    const struct scene *scene = context;
+    uint64_t after;
+
     if (steps % 2 == 0) /* the heap may have swept the dead before we meet him, or not */
-        ck_assert_rc(tine__heap_sweep_process(pid), 0);
-    use(dict);
-    tine_dict_close(dict);
+        ck_assert_rc(tine__heap_sweep_process(victim), 0);
+    use(scene->dict);
+    tine_dict_close(scene->dict);
     ck_assert_rc(tine__owner_sweep_dead(), 0);
     assert_heap_sound();
     after = heap_counts().used_blocks;
-    ck_assert_msg(after <= base + operation->blocks,
+    ck_assert_msg(after <= scene->blocks + scene->operation->blocks,
                   "killed after %ld instructions: %jd blocks lost", steps,
-                  (intmax_t)(after - base));
+                  (intmax_t)(after - scene->blocks));
     ck_assert_uint_eq(heap_counts().bad_frees, 0);
 }
 
 static void kill_everywhere(const struct operation *operation)
 {
-    const char *wish = getenv("TINE_STEPS");
-    tine_dict *dict = new_dict(operation);
-    pid_t pid = start_victim(operation, dict);
-    long length = step(pid, 100000000), points, stride;
+    struct scene scene = {.operation = operation};
 
-    kill_victim(pid);
-    tine_dict_close(dict);
-    ck_assert_rc(tine__owner_sweep_dead(), 0);
-    points = STEPS / length < 2 ? 2 : STEPS / length < POINTS ? STEPS / length : POINTS;
-    stride = wish != NULL && strcmp(wish, "all") == 0 ? 1 : length / points + 1;
-    for (long n = 1; n <= length; n += stride)
-        kill_after(operation, n);
+    step_kill_everywhere(&(struct step){.before = set_up,
+                                        .prepare = prepare,
+                                        .run = run,
+                                        .meanwhile = use_beside,
+                                        .check = check,
+                                        .context = &scene},
+                         POINTS);
 }
 
 #define STEP_TEST(test, before, then, call, blocks)                                                \

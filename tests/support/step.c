@@ -16,10 +16,15 @@
 #include "shm/held.h"
 #include "shm/owner.h"
 #include "tests/support/hunt.h"
+#include "tests/support/proc.h"
+#include "tests/support/random.h"
 #include "tests/support/suite.h"
+#include "tests/support/trace.h"
 
 /* Far more than any operation makes: an endless loop is told from a long way. */
 #define LENGTH_MAX 100000000L
+/* How often a way is measured in the hope that the others keep to it. */
+#define WAYS 3
 
 /* The victim: prepares, stops, runs the operation, stops again. */
 static pid_t start_victim(const struct step *step)
@@ -58,7 +63,10 @@ static void kill_victim(pid_t pid)
     while (!WIFSIGNALED(status));
 }
 
-/* Waits for the end of one step. False: it sleeps in the kernel, for longer than it may. */
+/*
+ * Waits for the end of one step. False: it sleeps in the kernel, for longer than it may. (On a busy
+ * machine it may also wait that long for a CPU; that is no sleep.)
+ */
 static bool await_stop(pid_t pid, int *status, int sleeps_ms)
 {
     int64_t end = now_ns() + (int64_t)sleeps_ms * 1000000;
@@ -66,13 +74,13 @@ static bool await_stop(pid_t pid, int *status, int sleeps_ms)
 
     if (sleeps_ms == 0)
         return waitpid(pid, status, 0) == pid;
-    while ((got = waitpid(pid, status, WNOHANG)) == 0 && now_ns() < end)
+    while ((got = waitpid(pid, status, WNOHANG)) == 0 && (now_ns() < end || !proc_asleep(pid)))
         sched_yield();
     return got == pid;
 }
 
 /* At most `steps` instructions; how many it made before it had done, or slept. */
-static long step_on(const struct step *step, pid_t pid, long steps)
+static long step_on(const struct step *step, pid_t pid, long steps, struct trace *trace)
 {
     int status;
 
@@ -84,38 +92,123 @@ static long step_on(const struct step *step, pid_t pid, long steps)
         ck_assert_msg(WIFSTOPPED(status), "the victim ended by itself after %ld steps", n);
         if (WSTOPSIG(status) == SIGSTOP)
             return n;
+        if (trace != NULL)
+            trace_add(trace, pid);
         if (step->until != NULL && step->until(step->context))
             return n + 1;
     }
     return steps;
 }
 
-static long measure(const struct step *step)
+/* Of these the way is the same each time, and nothing has to be looked at on it. */
+static bool is_straight(const struct step *step)
+{
+    return !step->system_calls && step->sleeps_ms == 0 && step->until == NULL;
+}
+
+static long measure(const struct step *step, struct trace *trace)
 {
     pid_t pid = start_victim(step);
-    long length = step_on(step, pid, LENGTH_MAX);
+    long length;
 
+    if (!is_straight(step))
+        trace = NULL;
+    if (trace != NULL)
+        trace_add(trace, pid);
+    length = step_on(step, pid, LENGTH_MAX, trace);
+    if (trace != NULL)
+        trace_index(trace);
+    ck_assert_int_gt(length, 0);
     kill_victim(pid);
     step->check(length, pid, step->context);
     return length;
 }
 
-static void kill_after(const struct step *step, long steps)
-{
-    pid_t pid = start_victim(step);
+/* It has done: it went another way than its predecessor and did not come by. */
+#define MISSED (-1)
 
-    step_on(step, pid, steps);
-    kill_victim(pid);
-    step->check(steps, pid, step->context);
+/* At which step it is now: the landmark's, or 0 where breakpoints are not to be had; or MISSED. */
+static long run_to(pid_t pid, long landmark, uint64_t address)
+{
+    int status;
+
+    if (landmark == 0 || trace_break(pid, address) != 0)
+        return 0;
+    ck_assert_int_eq(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFSTOPPED(status), "the victim ended by itself before step %ld", landmark);
+    if (WSTOPSIG(status) == SIGSTOP)
+        return MISSED;
+    ck_assert(WSTOPSIG(status) == SIGTRAP && trace_address(pid) == address);
+    ck_assert_int_eq(trace_break(pid, 0), 0);
+    return landmark;
 }
 
-long step_kill_everywhere(const struct step *step, long points)
+/* False: it was not killed there, but at the end of its way. */
+static bool kill_after(const struct step *step, long steps, const struct trace *trace)
+{
+    long landmark = trace_landmark(trace, steps), at;
+    pid_t pid = start_victim(step);
+
+    at = run_to(pid, landmark, landmark == 0 ? 0 : trace->visits[landmark].address);
+    if (at == MISSED)
+        steps = trace->count;
+    else
+        step_on(step, pid, steps - at, NULL);
+    if (step->meanwhile != NULL)
+        step->meanwhile(steps, step->context);
+    kill_victim(pid);
+    step->check(steps, pid, step->context);
+    return at != MISSED;
+}
+
+/* How many points are wanted. */
+static long points_of(long points, long length)
 {
     const char *wish = getenv("TINE_STEPS");
-    long length = measure(step), stride, taken = 1;
 
-    stride = wish != NULL && strcmp(wish, "all") == 0 ? 1 : length / points + 1;
-    for (long n = 1; n <= length; n += stride, taken++)
-        kill_after(step, n);
+    if (wish == NULL)
+        return points;
+    return strcmp(wish, "all") == 0 ? length : atol(wish);
+}
+
+/* From one point to the next. */
+static long stride_of(long points, long length)
+{
+    return points >= length ? 1 : length / (points < 1 ? 1 : points) + 1;
+}
+
+/*
+ * How many points were taken; *missed: one of them was not. Where it begins is drawn, so that many
+ * runs together see many instants.
+ */
+static long kill_along(const struct step *step, long points, long length, const struct trace *trace,
+                       bool *missed)
+{
+    long stride = stride_of(points_of(points, length), length), taken = 0;
+    long first = 1 + (long)random_below((uint64_t)(stride < length ? stride : length));
+
+    *missed = false;
+    for (long n = first; n <= length && !*missed; n += stride, taken++)
+        *missed = !kill_after(step, n, trace);
+    return taken;
+}
+
+/*
+ * The first victim may go another way than those that find in place what it brought about. Whoever
+ * misses a landmark has the way measured again; where it is never the same, all go step by step.
+ */
+long step_kill_everywhere(const struct step *step, long points)
+{
+    struct trace trace = {0};
+    bool missed = true;
+    long taken = 0;
+
+    for (int way = 0; missed; way++) {
+        long length = measure(step, way < WAYS ? &trace : NULL);
+
+        taken += 1 + kill_along(step, points, length, &trace, &missed);
+        trace_free(&trace);
+    }
     return taken;
 }
