@@ -12,15 +12,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <tine/error.h>
 #include <tine/heap.h>
 
 #include "lib/copy.h"
-#include "lib/sys.h"
-#include "shm/heap.h"
 
 /* ---- making and ending ----------------------------------------------------------------------- */
 
@@ -49,28 +45,15 @@ int tine__end_hold_both(struct tine__end *const ends[2], void *shared)
 /* words: what both ends share, its entry in the register, the side and the kind of the pair */
 void tine__end_give(const struct tine__end *end, struct tine__handle_parts *parts)
 {
-    parts->words[0] = (uint64_t)(uintptr_t)end->hold.object;
-    parts->words[1] = (uint64_t)(uintptr_t)end->hold.entry;
+    tine__keepalive_give(&end->hold, parts);
     parts->words[2] = (uint64_t)end->kind->kept->number << 1 | end->side;
-    parts->fds[0] = end->hold.fd;
-    parts->fd_count = 1;
 }
 
-int tine__end_adopt(struct tine__end *end, const struct tine__handle_parts *parts, size_t bytes)
+int tine__end_take(struct tine__end *end, const struct tine__handle_parts *parts)
 {
-    void *shared = (void *)(uintptr_t)parts->words[0];
-    struct tine__kept_shm *entry = (struct tine__kept_shm *)(uintptr_t)parts->words[1];
-    int fd, rc;
-
-    if (parts->words[2] >> 1 != end->kind->kept->number || !tine__heap_contains(shared, bytes))
+    if (parts->words[2] != ((uint64_t)end->kind->kept->number << 1 | end->side))
         return TINE_EFORMAT;
-    fd = tine__sys_dup(parts->fds[0]);
-    if (fd < 0)
-        return fd;
-    rc = tine__keepalive_adopt(&end->hold, fd, shared, entry, end->kind->kept);
-    if (rc < 0)
-        close(fd);
-    return rc == -EINVAL ? TINE_EFORMAT : rc;
+    return tine__keepalive_take(&end->hold, parts, end->side, end->kind->kept);
 }
 
 void tine__end_close(struct tine__end *end)

@@ -67,11 +67,8 @@ void tine__end_init(struct tine__end *end, const struct tine__transport_ops *ops
 int tine__end_hold_both(struct tine__end *const ends[2], void *shared);
 /* What an end consists of; the descriptors that are its own stand behind the first. */
 void tine__end_give(const struct tine__end *end, struct tine__handle_parts *parts);
-/*
- * Of parts that give filled in: what they share, of at least that many bytes. TINE_EFORMAT (no such
- * end), -EMFILE.
- */
-int tine__end_adopt(struct tine__end *end, const struct tine__handle_parts *parts, size_t bytes);
+/* Holds what they share, of parts that give filled in. As tine__keepalive_take(). */
+int tine__end_take(struct tine__end *end, const struct tine__handle_parts *parts);
 /* And frees it. */
 void tine__end_close(struct tine__end *end);
 

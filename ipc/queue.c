@@ -278,24 +278,8 @@ static int give_queue(const void *handle, struct tine__handle_parts *parts)
 {
     const tine_queue *queue = handle;
 
-    parts->words[0] = (uint64_t)(uintptr_t)queue->shm;
-    parts->words[1] = (uint64_t)(uintptr_t)queue->keepalive.entry;
-    parts->fds[0] = queue->keepalive.fd;
-    parts->fd_count = 1;
+    tine__keepalive_give(&queue->keepalive, parts);
     return 0;
-}
-
-static int take_hold(tine_queue *queue, const struct tine__handle_parts *parts)
-{
-    int fd = tine__sys_dup(parts->fds[0]), rc;
-
-    if (fd < 0)
-        return fd;
-    rc = tine__keepalive_adopt(&queue->keepalive, fd, (void *)(uintptr_t)parts->words[0],
-                               (struct tine__kept_shm *)(uintptr_t)parts->words[1], &kind);
-    if (rc < 0)
-        close(fd);
-    return rc < 0 ? TINE_EFORMAT : 0;
 }
 
 static int take_queue(const struct tine__handle_parts *parts, void **handle)
@@ -308,7 +292,7 @@ static int take_queue(const struct tine__handle_parts *parts, void **handle)
     made = calloc(1, sizeof *made);
     if (made == NULL)
         return -ENOMEM;
-    rc = take_hold(made, parts);
+    rc = tine__keepalive_take(&made->keepalive, parts, 0, &kind);
     if (rc < 0) {
         free(made);
         return rc;

@@ -315,7 +315,7 @@ bool tine__transport_ring_gave(const struct tine__handle_parts *parts)
 
 static int take_parts(struct ring_end *end, const struct tine__handle_parts *parts)
 {
-    int fd, rc = tine__end_adopt(&end->end, parts, sizeof(struct tine__ring_pair_shm));
+    int fd, rc = tine__end_take(&end->end, parts);
 
     if (rc < 0)
         return rc;

@@ -193,7 +193,7 @@ int tine__transport_socket_take(const struct tine__handle_parts *parts,
     made = make_end(parts->words[2] & 1);
     if (made == NULL)
         return -ENOMEM;
-    rc = tine__end_adopt(&made->end, parts, sizeof(struct tine__pair_shm));
+    rc = tine__end_take(&made->end, parts);
     if (rc == 0)
         rc = made->fd = tine__sys_dup(parts->fds[1]);
     if (rc < 0) {

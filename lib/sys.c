@@ -271,6 +271,14 @@ int tine__sys_share_bytes(int fd, uint64_t from, uint64_t count)
     return ofd_lock(fd, F_OFD_SETLK, &lock);
 }
 
+void tine__sys_unshare_bytes(int fd, uint64_t from, uint64_t count)
+{
+    struct flock lock = {
+        .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = (off_t)from, .l_len = (off_t)count};
+
+    (void)ofd_lock(fd, F_OFD_SETLK, &lock);
+}
+
 int tine__sys_bytes_shared(int fd, uint64_t from, uint64_t count)
 {
     struct flock lock = {

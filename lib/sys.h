@@ -31,7 +31,7 @@ int tine__sys_tmpfile(const char *directory, uint32_t mode); /* nameless; -ENOTS
 int tine__sys_create(const char *path, uint32_t mode);       /* -EEXIST */
 int tine__sys_open(const char *path, bool writable);
 int tine__sys_open_directory(const char *path); /* links are followed */
-int tine__sys_link(int fd, const char *path); /* names a nameless file; -EEXIST, -ENOTSUP */
+int tine__sys_link(int fd, const char *path);   /* names a nameless file; -EEXIST, -ENOTSUP */
 int tine__sys_rename_new(const char *path, const char *wanted); /* -EEXIST */
 int tine__sys_unlink(const char *path);
 /* A lock of the open file: -EAGAIN while another has it. It ends with its last descriptor. */
@@ -44,6 +44,7 @@ int tine__sys_reopen(int fd);
  * and in flight ones included. The query sees those of other open files; -errno.
  */
 int tine__sys_share_bytes(int fd, uint64_t from, uint64_t count);
+void tine__sys_unshare_bytes(int fd, uint64_t from, uint64_t count);
 int tine__sys_bytes_shared(int fd, uint64_t from, uint64_t count); /* 1: some are */
 /*
  * Bytes from … size-1 have memory afterwards, and the file is at least that long; all or nothing.
@@ -71,7 +72,7 @@ int tine__sys_pidfd_kill(int pidfd, int signal);
  * not known.
  */
 int tine__sys_pidfd_status(int pidfd, int *status);
-int tine__sys_socketpair(int fds[2]);              /* AF_UNIX SOCK_SEQPACKET */
+int tine__sys_socketpair(int fds[2]); /* AF_UNIX SOCK_SEQPACKET */
 int tine__sys_socket(int domain, int type);
 int tine__sys_accept(int fd); /* the next one, not blocking; -EAGAIN */
 int tine__sys_epoll(void);

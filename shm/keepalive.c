@@ -30,6 +30,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <tine/error.h>
 #include <tine/heap.h>
 
 #include "lib/sys.h"
@@ -246,16 +247,70 @@ int tine__keepalive_share(struct tine__keepalive *hold, const struct tine__keepa
     return 0;
 }
 
-int tine__keepalive_adopt(struct tine__keepalive *hold, int fd, void *object,
-                          struct tine__kept_shm *entry, const struct tine__kept_kind *kind)
+void tine__keepalive_give(const struct tine__keepalive *hold, struct tine__handle_parts *parts)
 {
-    uint64_t word = (uint64_t)(uintptr_t)object | kind->number;
+    parts->words[0] = (uint64_t)(uintptr_t)hold->object;
+    parts->words[1] = (uint64_t)(uintptr_t)hold->entry;
+    parts->fds[0] = hold->fd;
+    parts->fd_count = 1;
+}
 
-    if (!tine__heap_is_file(fd) || !tine__heap_contains(entry, sizeof *entry) ||
-        atomic_load_explicit(&entry->word, memory_order_acquire) != word)
-        return -EINVAL;
+/* Does the entry name that object, and is nobody about to end it? */
+static bool is_kept(const struct tine__keepalive *hold, uint64_t number)
+{
+    uint64_t word = (uint64_t)(uintptr_t)hold->object | number, sweeper;
+
+    if (((uintptr_t)hold->object & ~ADDRESS) != 0 ||
+        (uintptr_t)hold->entry % _Alignof(struct tine__kept_shm) != 0 ||
+        !tine__heap_contains(hold->entry, sizeof *hold->entry) ||
+        !tine__heap_contains(hold->object, TINE__KEPT_SIDES))
+        return false;
+    sweeper = atomic_load_explicit(&hold->entry->sweeper, memory_order_acquire);
+    /* That of a dead one says nothing: the next asks again who holds the object. */
+    if (sweeper != 0 && tine__owner_word_lives(sweeper))
+        return false;
+    return atomic_load_explicit(&hold->entry->word, memory_order_acquire) == word;
+}
+
+/*
+ * Whether the descriptor holds the object is nothing that the kernel tells, but it does once the lock
+ * is taken by it, which changes nothing if it had that. Who ends the object has become its sweeper
+ * before asking for locks, and so is seen after this lock, or has seen it.
+ */
+static int lock_kept(const struct tine__keepalive *hold, uint32_t side, uint64_t number)
+{
+    uint64_t at;
+    int rc;
+
+    if (!tine__heap_is_file(hold->fd) || !is_kept(hold, number))
+        return TINE_EFORMAT;
+    at = tine__heap_offset(hold->object) + side;
+    rc = tine__sys_share_bytes(hold->fd, at, 1);
+    if (rc < 0 || is_kept(hold, number))
+        return rc;
+    tine__sys_unshare_bytes(hold->fd, at, 1);
+    return TINE_EFORMAT;
+}
+
+int tine__keepalive_take(struct tine__keepalive *hold, const struct tine__handle_parts *parts,
+                         uint32_t side, const struct tine__kept_kind *kind)
+{
+    struct tine__keepalive taken = {
+        .entry = (struct tine__kept_shm *)(uintptr_t)parts->words[1],
+        .object = (void *)(uintptr_t)parts->words[0],
+        .fd = tine__sys_dup(parts->fds[0]),
+    };
+    int rc;
+
+    if (taken.fd < 0)
+        return taken.fd;
+    rc = lock_kept(&taken, side, kind->number);
+    if (rc < 0) {
+        close(taken.fd);
+        return rc;
+    }
     know(kind);
-    *hold = (struct tine__keepalive){.entry = entry, .object = object, .fd = fd};
+    *hold = taken;
     return 0;
 }
 

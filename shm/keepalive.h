@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/handle.h"
+
 /*
  * Objects of the family heap that live as long as any process has a descriptor of them: the kernel
  * counts the copies, those of forked children and those in flight over a socket included, and SIGKILL gives
@@ -46,7 +48,7 @@ struct tine__kept_shm {
 struct tine__keepalive {
     struct tine__kept_shm *entry;
     void *object;
-    int fd; /* may be sent to a process of the family, for tine__keepalive_adopt */
+    int fd; /* may be sent to a process of the family */
 };
 
 /*
@@ -60,11 +62,13 @@ int tine__keepalive_make(struct tine__keepalive *hold, void *object,
 int tine__keepalive_share(struct tine__keepalive *hold, const struct tine__keepalive *other,
                           uint32_t side);
 /*
- * A hold by a descriptor that came from a process of the family, which has told the object and its
- * entry, too. The descriptor is given. -EINVAL: they do not fit together, and fd is still the caller's.
+ * A hold as a handle's words 0 and 1, and first descriptor (lib/handle.h); and another hold, on that
+ * side, from what a process of the family has given so. -EMFILE, -EBADF; TINE_EFORMAT: they do not
+ * fit together, or the object has ended.
  */
-int tine__keepalive_adopt(struct tine__keepalive *hold, int fd, void *object,
-                          struct tine__kept_shm *entry, const struct tine__kept_kind *kind);
+void tine__keepalive_give(const struct tine__keepalive *hold, struct tine__handle_parts *parts);
+int tine__keepalive_take(struct tine__keepalive *hold, const struct tine__handle_parts *parts,
+                         uint32_t side, const struct tine__kept_kind *kind);
 /* The last one ends the object. Zeroed, or a hold never made: nothing. */
 void tine__keepalive_close(struct tine__keepalive *hold);
 

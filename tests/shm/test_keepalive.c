@@ -10,8 +10,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <tine/error.h>
+
 #include "lib/sys.h"
 #include "shm/heap.h"
+#include "shm/owner.h"
 #include "tests/shm/heap_help.h"
 #include "tests/support/children.h"
 #include "tests/support/step.h"
@@ -148,6 +151,18 @@ TEST(forked_child_ends_the_object_if_it_closes_last)
     assert_gone(&scene);
 }
 
+static int take(struct tine__keepalive *hold, int fd, const void *object,
+                const struct tine__kept_shm *entry)
+{
+    struct tine__handle_parts parts = {
+        .words = {(uint64_t)(uintptr_t)object, (uint64_t)(uintptr_t)entry},
+        .fds = {fd},
+        .fd_count = 1,
+    };
+
+    return tine__keepalive_take(hold, &parts, 0, &kind);
+}
+
 TEST(descriptor_in_flight_keeps_the_object)
 {
     struct scene scene = scene_new();
@@ -163,7 +178,10 @@ TEST(descriptor_in_flight_keeps_the_object)
     tine__keepalive_sweep();
     ck_assert_uint_eq(*scene.emptied, 0);
     ck_assert_int_eq(tine__sys_recv_fds(sockets[1], &byte, 1, &fd, &count, 0), 1);
-    ck_assert_ok(tine__keepalive_adopt(&arrived, fd, object, entry, &kind));
+    ck_assert_ok(take(&arrived, fd, object, entry));
+    close(fd);
+    tine__keepalive_sweep();
+    ck_assert_uint_eq(*scene.emptied, 0);
     tine__keepalive_close(&arrived);
     assert_gone(&scene);
 
@@ -176,21 +194,53 @@ TEST(descriptor_in_flight_keeps_the_object)
     assert_gone(&scene);
 }
 
-TEST(adopting_wants_what_fits_together)
+TEST(what_is_taken_has_to_fit_together)
 {
     struct scene scene = scene_new();
     struct tine__keepalive hold;
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), local;
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct tine__kept_shm local = {.word = (uint64_t)(uintptr_t)scene.hold.object | kind.number};
 
-    ck_assert_rc(tine__keepalive_adopt(&hold, null, scene.hold.object, scene.hold.entry, &kind),
-                 -EINVAL);
-    ck_assert_rc(tine__keepalive_adopt(&hold, scene.hold.fd, scene.hold.object,
-                                       (struct tine__kept_shm *)&local, &kind),
-                 -EINVAL);
-    ck_assert_rc(tine__keepalive_adopt(&hold, scene.hold.fd, (char *)scene.hold.object + 16,
-                                       scene.hold.entry, &kind),
-                 -EINVAL);
+    ck_assert_rc(take(&hold, null, scene.hold.object, scene.hold.entry), TINE_EFORMAT);
+    ck_assert_rc(take(&hold, -1, scene.hold.object, scene.hold.entry), -EBADF);
+    ck_assert_rc(take(&hold, scene.hold.fd, scene.hold.object, &local), TINE_EFORMAT);
+    ck_assert_rc(take(&hold, scene.hold.fd, &local, scene.hold.entry), TINE_EFORMAT);
+    ck_assert_rc(take(&hold, scene.hold.fd, (char *)scene.hold.object + 16, scene.hold.entry),
+                 TINE_EFORMAT);
     close(null);
+    tine__keepalive_close(&scene.hold);
+    assert_gone(&scene);
+}
+
+/* A descriptor of the heap that holds something else, as of words that were mixed up. */
+TEST(a_taken_object_is_held_whatever_the_descriptor_held)
+{
+    struct scene one = scene_new(), two = scene_new();
+    struct tine__keepalive hold;
+
+    ck_assert_ok(take(&hold, one.hold.fd, two.hold.object, two.hold.entry));
+    tine__keepalive_close(&two.hold);
+    tine__keepalive_sweep();
+    ck_assert_uint_eq(*two.emptied, 0);
+    tine__keepalive_close(&hold);
+    tine__keepalive_close(&one.hold);
+    tine__keepalive_sweep();
+    ck_assert_uint_eq(*one.emptied, 1);
+    ck_assert_uint_eq(*two.emptied, 1);
+}
+
+/* Who is about to end it has found no hold, and will not ask again. */
+TEST(an_object_that_somebody_ends_is_not_taken)
+{
+    struct scene scene = scene_new();
+    struct tine__kept_shm *entry = scene.hold.entry;
+    struct tine__keepalive hold;
+
+    entry->sweeper = tine__owner_word();
+    ck_assert_rc(take(&hold, scene.hold.fd, scene.hold.object, entry), TINE_EFORMAT);
+    entry->sweeper = 0;
+    ck_assert_ok(take(&hold, scene.hold.fd, scene.hold.object, entry));
+    tine__keepalive_close(&hold);
     tine__keepalive_close(&scene.hold);
     assert_gone(&scene);
 }
