@@ -141,6 +141,20 @@ static int take_kept(tine_connection *connection, size_t room, struct tine__inco
     return rc;
 }
 
+static bool keeps_descriptors(tine_connection *connection)
+{
+    const struct kept *kept;
+    bool yes;
+
+    if (atomic_load_explicit(&connection->first, memory_order_relaxed) == NULL)
+        return false;
+    tine__futex_lock(&connection->lock);
+    kept = atomic_load_explicit(&connection->first, memory_order_relaxed);
+    yes = kept != NULL && kept->message.fd_count > 0;
+    tine__futex_unlock(&connection->lock);
+    return yes;
+}
+
 bool tine__connection_keeps(tine_connection *connection)
 {
     adopt(connection);
@@ -191,6 +205,25 @@ int tine__connection_receive(tine_connection *connection, int64_t timeout_ns,
     message->into = NULL; /* the rest is the transport's to fill */
     message->room = 0;
     return rc < 0 ? rc : receive(connection, timeout_ns, SIZE_MAX, message, NULL);
+}
+
+/* A stranger's are closed, or it could have this process come back to them for ever. */
+int tine__connection_receive_bare(tine_connection *connection, int64_t timeout_ns,
+                                  struct tine__incoming *message)
+{
+    int rc = tine__connection_check_reading(connection);
+
+    if (rc == 0 && keeps_descriptors(connection))
+        return -EOPNOTSUPP;
+    rc = tine__connection_receive(connection, timeout_ns, message);
+    if (rc < 0 || message->fd_count == 0)
+        return rc;
+    if (!connection->transport->family) {
+        tine__incoming_close_descriptors(message);
+        return 0;
+    }
+    rc = keep(connection, message);
+    return rc < 0 ? rc : -EOPNOTSUPP;
 }
 
 int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, size_t room,

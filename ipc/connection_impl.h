@@ -33,6 +33,9 @@ int tine__connection_check_writing(const tine_connection *connection);
 /* The next message as a whole, kept or new; checks first. To be given to drop, or its parts. */
 int tine__connection_receive(tine_connection *connection, int64_t timeout_ns,
                              struct tine__incoming *message);
+/* As that, but one that has descriptors with it is kept: -EOPNOTSUPP. */
+int tine__connection_receive_bare(tine_connection *connection, int64_t timeout_ns,
+                                  struct tine__incoming *message);
 int tine__connection_send(tine_connection *connection, const struct tine__outgoing *message,
                           int64_t timeout_ns);
 

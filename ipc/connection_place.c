@@ -47,12 +47,11 @@ int tine_connection_recv_view(tine_connection *connection, int64_t timeout_ns,
                               tine_message *message)
 {
     struct tine__incoming incoming;
-    int rc =
-        message == NULL ? -EINVAL : tine__connection_receive(connection, timeout_ns, &incoming);
+    int rc = message == NULL ? -EINVAL
+                             : tine__connection_receive_bare(connection, timeout_ns, &incoming);
 
     if (rc < 0)
         return rc;
-    tine__incoming_close_descriptors(&incoming);
     show(message, &incoming);
     return 0;
 }

@@ -219,7 +219,7 @@ TINE_API TINE_CHECKED int tine_connection_send_bytes(tine_connection *connection
  *          timeout_ns  how long to wait for a message
  * Out:     bytes       the message, the caller's to free(), also an empty one
  *          size        its size
- * Shape:   one message
+ * Shape:   one message; descriptors that came with it are closed
  * Units:   size in bytes, timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code
  * Handle:  TINE_EEOF (nobody has the other end, and everything is received), -ETIMEDOUT, -EAGAIN
@@ -245,8 +245,8 @@ TINE_API TINE_CHECKED int tine_connection_recv_bytes(tine_connection *connection
  *          room        how much
  *          timeout_ns  how long to wait for a message
  * Out:     size        the size of the message; written for -EMSGSIZE, too
- * Shape:   one message; what lies behind it in the buffer, and all of it after a failure, is
- *          undefined
+ * Shape:   one message; descriptors that came with it are closed. What lies behind it in the buffer,
+ *          and all of it after a failure, is undefined
  * Units:   room and size in bytes, timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code
  * Handle:  -EMSGSIZE (too little room: the message is kept for this handle and is its next one),
@@ -279,7 +279,8 @@ TINE_API TINE_CHECKED int tine_connection_recv_bytes_into(tine_connection *conne
  * Units:   size in bytes, timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code
  * Handle:  TINE_EEOF (nobody has the other end, and everything is received), -ETIMEDOUT, -EAGAIN
- *          (timeout 0 and no message)
+ *          (timeout 0 and no message); -EOPNOTSUPP (descriptors came with it, which only
+ *          tine_connection_recv() takes: it is kept for this handle and is its next one)
  * Give up: TINE_ECHECKSUM, TINE_EFORMAT, -EPROTO (it came damaged: it is gone), -EBADF (this end
  *          only sends), -EINVAL, -ENOMEM
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
@@ -303,7 +304,8 @@ TINE_API TINE_CHECKED int tine_connection_recv_view(tine_connection *connection,
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code: then there is nothing to release
  * Handle:  TINE_EEOF (nobody has the other end, and everything is received), -ETIMEDOUT, -EAGAIN
- *          (timeout 0 and no message); TINE_EFORMAT (no msgpack, or beyond a limit: it is gone)
+ *          (timeout 0 and no message); -EOPNOTSUPP (as tine_connection_recv_view());
+ *          TINE_EFORMAT (no msgpack, or beyond a limit: it is gone)
  * Give up: TINE_ECHECKSUM, -EPROTO (it came damaged: it is gone), -EBADF (this end only sends),
  *          -EINVAL, -E2BIG (limits newer than this library), -ENOMEM
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
