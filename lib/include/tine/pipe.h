@@ -33,7 +33,8 @@
  * Who is killed while sending has sent the message or has not. Who is killed while receiving may
  * take the message in hand along, never another's; queues with leases (tine/queue.h) deliver it
  * again. Nobody waits for the dead longer than 100 ms, and nothing that they used is lost to
- * others.
+ * others. A process that executes another program has closed its ends with that, but is not dead:
+ * views and loans that it has not released before are given back when the program ends.
  *
  * .transport = TINE_RING: the same in shared memory. A sender needs the kernel only where somebody
  * sleeps; up to 256 KiB wait for each thread that sends (at most 1024 threads, -ENOLCK beyond); who
