@@ -157,7 +157,7 @@ static void take_one(void *context)
 
     get(scene->queue);
     gate_raise(scene->stands);
-    gate_await(scene->go, 2);
+    pause();
 }
 
 /* Though the ranking cannot be looked at. */
