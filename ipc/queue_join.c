@@ -84,6 +84,14 @@ static bool all_are_done(tine_queue *queue)
     }
 }
 
+/* After an immediate shutdown. Waits for a ranking's lock until the next look for the dead is due. */
+static void drop_rest(tine_queue *queue, uint32_t party, tine__deadline deadline)
+{
+    tine__deadline look = tine__deadline_after(TINE__LOOK_NS);
+
+    tine__queue_drain(queue, party, deadline < look ? deadline : look);
+}
+
 static int join_until(tine_queue *queue, uint32_t party, tine__deadline deadline)
 {
     struct tine__queue_shm *shm = queue->shm;
@@ -94,7 +102,7 @@ static int join_until(tine_queue *queue, uint32_t party, tine__deadline deadline
         int rc;
 
         if (atomic_load_explicit(&shm->immediate, memory_order_seq_cst))
-            tine__queue_drain(queue, party, deadline);
+            drop_rest(queue, party, deadline);
         if (all_are_done(queue))
             return 0;
         rc = tine__waiters_sleep(&shm->finished, turn, deadline);
