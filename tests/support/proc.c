@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/support/proc.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,22 @@ bool proc_asleep(int tid)
     struct proc proc;
 
     return proc_read(tid, &proc) && proc.state == 'S';
+}
+
+uint64_t proc_delay_ns(int tid)
+{
+    char path[64];
+    uint64_t ran, waited;
+    FILE *file;
+    bool read;
+
+    snprintf(path, sizeof path, "/proc/%d/schedstat", tid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    read = fscanf(file, "%" SCNu64 " %" SCNu64, &ran, &waited) == 2;
+    fclose(file);
+    return read ? waited : 0;
 }
 
 int proc_next(DIR *directory)
