@@ -21,8 +21,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/log.h"
 #include "lib/random.h"
+#include "lib/sodium.h"
 
 _Static_assert(TINE__MAC_BYTES == crypto_auth_hmacsha256_BYTES, "one MAC for both protocols");
 _Static_assert(TINE__AUTH_EXCHANGE_BYTES == crypto_scalarmult_SCALARBYTES &&
@@ -113,8 +113,7 @@ void tine__auth_mac(const struct tine__auth *auth, const char *label, const void
 
 void tine__auth_exchange_begin(struct tine__auth *auth, uint8_t told[TINE__AUTH_EXCHANGE_BYTES])
 {
-    if (sodium_init() < 0) /* any number of times; without it libsodium takes its slowest code */
-        tine__log_warning("libsodium does not start; handshakes are slow");
+    tine__sodium_start();
     tine__random_bytes(auth->exchange, sizeof auth->exchange);
     (void)crypto_scalarmult_base(told, auth->exchange);
 }

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
+#include "lib/sodium.h"
 
 #define TAG_MORE 0
 #define TAG_LAST crypto_secretstream_xchacha20poly1305_TAG_PUSH
@@ -42,8 +42,7 @@ int tine__encryption_open(struct tine__encryption **encryption, const struct tin
 
     if (made == NULL)
         return -ENOMEM;
-    if (sodium_init() < 0) /* any number of times; without it libsodium takes its slowest code */
-        tine__log_warning("libsodium does not start; encryption is slow");
+    tine__sodium_start();
     memcpy(made->send_key, session->send_key, sizeof made->send_key);
     memcpy(made->receive_key, session->receive_key, sizeof made->receive_key);
     *encryption = made;

@@ -5,36 +5,23 @@
  * The digest has no key: it finds damage, in whatever the bytes went through, and says nothing
  * about who made them. The two keyed checks are for messages inside a family, where they find what
  * came to the wrong place as well; neither is an authentication towards strangers, for 64 bits.
- * sodium_init picks the fastest code for this CPU; it may be called any number
- * of times, and the results are the same without it.
  */
 #include "lib/checksum.h"
 
 #include <endian.h>
 #include <sodium.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/uio.h>
 
 #include "lib/random.h"
-
-static void choose_code(void)
-{
-    static atomic_bool chosen;
-
-    /* relaxed: sodium_init has a lock of its own, and a second call changes nothing */
-    if (atomic_load_explicit(&chosen, memory_order_relaxed))
-        return;
-    if (sodium_init() >= 0)
-        atomic_store_explicit(&chosen, true, memory_order_relaxed);
-}
+#include "lib/sodium.h"
 
 void tine__digest(const void *head, size_t head_size, const void *body, size_t body_size,
                   uint8_t digest[TINE__DIGEST_BYTES])
 {
     crypto_generichash_state state;
 
-    choose_code();
+    tine__sodium_start();
     crypto_generichash_init(&state, NULL, 0, TINE__DIGEST_BYTES);
     crypto_generichash_update(&state, head, head_size);
     crypto_generichash_update(&state, body, body_size);
@@ -80,7 +67,7 @@ uint64_t tine__mac_large(const struct tine__mac_key *key, uint64_t number,
     uint8_t once[crypto_onetimeauth_KEYBYTES], tag[crypto_onetimeauth_BYTES];
     uint64_t nonce = htole64(number);
 
-    choose_code();
+    tine__sodium_start();
     crypto_stream_chacha20(once, sizeof once, (const uint8_t *)&nonce, key->large);
     crypto_onetimeauth_init(&state, once);
     for (int i = 0; i < count; i++)

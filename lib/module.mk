@@ -83,6 +83,7 @@ libtinecore_la_SOURCES += \
 	%D%/rights.c %D%/rights.h \
 	%D%/shape.c %D%/shape.h \
 	%D%/sig.c %D%/sig.h \
+	%D%/sodium.c %D%/sodium.h \
 	%D%/sys.c %D%/sys.h \
 	%D%/sys_poll.c %D%/sys_poll.h \
 	%D%/unpack.c \

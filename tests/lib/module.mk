@@ -25,6 +25,7 @@ tests_lib = \
 	%D%/test_record \
 	%D%/test_shape \
 	%D%/test_sig \
+	%D%/test_sodium \
 	%D%/test_sys \
 	%D%/test_version
 check_PROGRAMS += $(tests_lib)
@@ -62,6 +63,8 @@ endif
 %C%_test_record_LDADD = libtinetest.la
 %C%_test_shape_LDADD = libtinetest.la
 %C%_test_sig_LDADD = libtinetest.la
+%C%_test_sodium_LDADD = libtinetest.la
+%C%_test_sodium_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sodium_init
 %C%_test_sys_LDADD = libtinetest.la
 %C%_test_version_LDADD = libtinetest.la
 %C%_test_codec_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=realloc

@@ -45,7 +45,7 @@ owned() # REGEX OWNER…
     fault "<$regex> belongs to $*" "$(angled lib shm ipc pool | grep -E ":$regex\$" |
         grep -vE "^($(echo "$@" | tr ' ' '|')):")"
 }
-owned 'sodium.*' lib/checksum.c lib/random.c ipc/auth.c ipc/encrypt.c
+owned 'sodium.*' lib/checksum.c lib/random.c lib/sodium.c ipc/auth.c ipc/encrypt.c
 owned 'msgpack.*' lib/pack.c
 # (pool_impl.h: the mutex between the threads of one program, private to a handle.)
 # pool/daemon.c: the one thread that a process may get from tine.
