@@ -14,6 +14,8 @@
 
 #include <tine/error.h>
 
+#include "shm/waiters.h"
+
 #define STOP_LOOK_NS TINE_MS(1)
 #define STOP_NS      TINE_SEC(1) /* a killed worker is settled in well under a millisecond */
 
@@ -57,6 +59,8 @@ static bool cancel(struct tine_future *future, bool running, bool *begun)
     if (cancelled) {
         tine__callbacks_prefer(future);
         atomic_fetch_add_explicit(&future->pool->cancels, 1, memory_order_seq_cst);
+        /* Who was woken by the job itself may have looked before that, and not so far. */
+        tine__waiters_wake_all(&future->pool->shared->told);
     }
     return cancelled;
 }

@@ -49,8 +49,7 @@ struct tine_pool {
     struct tine_future *jobs;                       /* not yet seen to be done; newest first */
     struct tine_future *called_first, *called_last; /* those with callbacks, oldest first */
     _Atomic uint64_t called;                        /* how many these are */
-    _Atomic uint64_t
-        cancels; /* bumped when jobs may be over although no worker has begun with them */
+    _Atomic uint64_t cancels; /* bumped when jobs become over that no worker has begun with */
     struct tine_future
         *deferred;        /* done and closed, but a worker may still be looking at the job */
     uint64_t serial;      /* of the last job */

@@ -74,7 +74,7 @@ TINE_API bool tine_future_done(tine_future *future);
  * Returns: 0 when the job has ended, however it ended; else a negative code
  * Handle:  -ETIMEDOUT, -EAGAIN (timeout 0 and not done)
  * Give up: -EINVAL, TINE_EFORKED
- * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs the job's progress callback
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   returns within 100 ms of the death of what the job needs
  * Source:  pool/future.c; follows multiprocessing AsyncResult.wait
@@ -96,7 +96,7 @@ TINE_API TINE_CHECKED int tine_future_wait(tine_future *future, int64_t timeout_
  * Handle:  -ETIMEDOUT, -EAGAIN (not done yet); TINE_EREMOTE, TINE_EWORKER, TINE_ELIMIT (the job failed:
  *          the tine_failure of the job options says how); -ECANCELED, -ESHUTDOWN
  * Give up: TINE_EFORMAT (another shape), -EINVAL, TINE_EFORKED, TINE_EBROKEN
- * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs the job's progress callback
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   a worker that dies with the job gives TINE_EWORKER unless .retries lets it run again
  * Source:  pool/future.c; follows concurrent.futures.Future.result;
@@ -118,7 +118,7 @@ TINE_API TINE_CHECKED int tine_future_result(tine_future *future, int64_t timeou
  * Returns: as tine_future_result()
  * Handle:  as tine_future_result()
  * Give up: -EINVAL (a job without values), TINE_EFORKED, TINE_EBROKEN
- * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs the job's progress callback
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   as tine_future_result()
  * Source:  pool/future.c; follows multiprocessing AsyncResult.get

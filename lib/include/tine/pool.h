@@ -69,20 +69,18 @@ typedef void tine_progress_cb(const tine_progress *progress, void *user);
 
 /* Options of a job; zero in a field means its default. */
 typedef struct tine_job_options {
-    const void *context; /* copied by value when the job is submitted; passed to every call */
-    size_t context_size; /* bytes */
-    uint64_t chunk;      /* indices a claim; default: self-scheduling, large chunks first */
-    int32_t retries;     /* how often an item (chunk, in for and reduce) that took its worker
+    const void *context;        /* copied by value when the job is submitted; passed to every call */
+    size_t context_size;        /* bytes */
+    uint64_t chunk;             /* indices a claim; default: self-scheduling, large chunks first */
+    int32_t retries;            /* how often an item (chunk, in for and reduce) that took its worker
                                    down runs again; default 0, or TINE_UNLIMITED */
-    int32_t fail_fast;   /* 1: after the first failure claim nothing more */
-    int64_t
-        timeout_ns; /* of a blocking call, after which what still runs is killed; default: for ever */
-    uint64_t result_bytes_max; /* limit of one packed result; default 1 GiB */
-    tine_progress_cb
-        *progress; /* called about ten times a second and at the end, by the waiting thread */
+    int32_t fail_fast;          /* 1: after the first failure claim nothing more */
+    int64_t timeout_ns;         /* of a blocking call, after which what still runs is killed; default: for ever */
+    uint64_t result_bytes_max;  /* limit of one packed result; default 1 GiB */
+    tine_progress_cb *progress; /* called about ten times a second and at the end, by the waiting thread */
     void *progress_user;
-    tine_failure *failure; /* written when the job failed; of _async forms: when its end is seen */
-    uint32_t flags;        /* none yet */
+    tine_failure *failure;      /* written when the job failed; of _async forms: when its end is seen */
+    uint32_t flags;             /* none yet */
     uint32_t reserved0;
     uint64_t reserved[8]; /* must be zero */
 } tine_job_options;
@@ -154,7 +152,7 @@ TINE_API TINE_CHECKED int tine_pool_open(tine_pool **pool, const tine_pool_optio
  *          -EAGAIN (as tine_pool_submit())
  * Give up: -EINVAL, -EBADF (pool closed), -E2BIG, -EOVERFLOW (more than 2^60 indices or 2^50 chunks),
  *          -ENOMEM, TINE_EBROKEN, TINE_EFORKED
- * Blocks:  until every chunk has ended, at most options.timeout_ns; runs the progress callback
+ * Blocks:  until every chunk has ended, at most options.timeout_ns; runs callbacks
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   the chunk in a dying worker fails, its indices are named; all others are run
  * Source:  pool/loop.c; follows OpenMP's parallel for with schedule(guided) or (dynamic, chunk)

@@ -73,7 +73,7 @@ typedef struct tine_waitable {
  * Give up: -EINVAL (an entry's object or events are none; no entries and no timeout), -EBADF (a negative
  *          descriptor), TINE_EFORKED (an object of another process), -ENOMEM, -ENOLCK (a queue has no room
  *          for another process); -EINVAL also for more descriptors than RLIMIT_NOFILE
- * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs progress callbacks of futures
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks of futures
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   what a dead process held or left is found within 50 ms; killed waiters leave nothing
  * Source:  ipc/wait.c; follows Python 3.13 multiprocessing.connection.wait;
