@@ -27,6 +27,7 @@ libtinetest_la_SOURCES = \
 	%D%/support/files.c %D%/support/files.h \
 	%D%/support/hunt.c %D%/support/hunt.h \
 	%D%/support/leaks.c %D%/support/leaks.h \
+	%D%/support/loader.c %D%/support/loader.h \
 	%D%/support/locks.h \
 	%D%/support/proc.c %D%/support/proc.h \
 	%D%/support/python.c %D%/support/python.h \

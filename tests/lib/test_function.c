@@ -16,6 +16,7 @@
 #include "lib/fork.h"
 #include "lib/sys.h"
 #include "tests/support/children.h"
+#include "tests/support/loader.h"
 #include "tests/support/suite.h"
 
 static int64_t square(int64_t number)
@@ -339,26 +340,6 @@ TEST(strings_beside_a_function_may_be_given_away)
 
 /* ---- processes and threads ------------------------------------------------------------------- */
 
-static atomic_bool loader_may_rest;
-
-static int dwell(struct dl_phdr_info *info, size_t size, void *data)
-{
-    (void)info;
-    (void)size;
-    (void)data;
-    for (int i = 0; i < 1000; i++)
-        tine__cpu_relax();
-    return 0;
-}
-
-/* Has the loader's lock nearly all the time. */
-static void *keep_loader_busy(void *unused)
-{
-    while (!atomic_load(&loader_may_rest))
-        dl_iterate_phdr(dwell, NULL);
-    return unused;
-}
-
 static void use_known_and_unknown(void *context)
 {
     const struct plugin *plugin = context;
@@ -377,18 +358,17 @@ static void use_known_and_unknown(void *context)
 TEST(forked_processes_do_not_wait_for_the_loader)
 {
     struct plugin plugin;
-    pthread_t thread;
+    struct loader loader;
 
     tine__objects_note();
     plugin = plugin_load(WITH_ID);
-    ck_assert_int_eq(pthread_create(&thread, NULL, keep_loader_busy, NULL), 0);
+    loader_keep_busy(&loader);
     for (int i = 0; i < 10; i++) {
         struct child child = child_start(use_known_and_unknown, &plugin);
 
         child_join(&child);
     }
-    atomic_store(&loader_may_rest, true);
-    pthread_join(thread, NULL);
+    loader_rest(&loader);
     dlclose(plugin.handle);
 }
 

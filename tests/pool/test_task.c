@@ -5,9 +5,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <link.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +17,7 @@
 #include "lib/sys.h"
 #include "pool/task.h"
 #include "tests/pool/pools.h"
+#include "tests/support/loader.h"
 #include "tests/support/suite.h"
 
 /* Runs the task with one string; its code and its failure. */
@@ -525,41 +523,20 @@ TEST(what_is_no_function_is_refused)
 
 /* ---- the loader ------------------------------------------------------------------------------ */
 
-static atomic_bool loader_may_rest;
-
-static int dwell(struct dl_phdr_info *info, size_t size, void *data)
-{
-    (void)info;
-    (void)size;
-    (void)data;
-    for (int i = 0; i < 1000; i++)
-        tine__cpu_relax();
-    return 0;
-}
-
-/* Has the loader's lock nearly all the time. */
-static void *keep_loader_busy(void *unused)
-{
-    while (!atomic_load(&loader_may_rest))
-        dl_iterate_phdr(dwell, NULL);
-    return unused;
-}
-
 /* The lock is copied with the process, held by a thread that the copy does not have. */
 TEST(workers_do_not_wait_for_a_lock_that_the_loader_held_when_they_were_forked)
 {
-    pthread_t thread;
+    struct loader loader;
     tine_failure failure;
 
-    ck_assert_int_eq(pthread_create(&thread, NULL, keep_loader_busy, NULL), 0);
+    loader_keep_busy(&loader);
     for (int i = 0; i < 10; i++) {
         tine_pool *pool = pool_of(1);
 
         ck_assert_rc(run(pool, return_somehow, "positive", &failure), 0);
         tine_pool_close(pool);
     }
-    atomic_store(&loader_may_rest, true);
-    pthread_join(thread, NULL);
+    loader_rest(&loader);
 }
 
 static size_t count_described(const struct tine__tasks *tasks)
