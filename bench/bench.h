@@ -92,6 +92,9 @@ double bench_now(void);
 double bench_median(double *values, size_t count);
 /* Runs the work once, then pass->repetitions times; the median of these in seconds. */
 int bench_seconds(const struct bench_pass *pass, const struct bench_work *work, double *seconds);
+/* What one of the pass's n costs, in units of which a second has `per_second` (1e9: nanoseconds). */
+int bench_each(const struct bench_pass *pass, const struct bench_work *work, double per_second,
+               double *value);
 /* The same work by one worker and by two, in turns; the median of the ratios of their times. */
 int bench_speedup(const struct bench_pass *pass, const struct bench_work *one,
                   const struct bench_work *two, double *speedup);

@@ -67,6 +67,17 @@ int bench_seconds(const struct bench_pass *pass, const struct bench_work *work, 
     return rc;
 }
 
+int bench_each(const struct bench_pass *pass, const struct bench_work *work, double per_second,
+               double *value)
+{
+    double seconds;
+    int rc = bench_seconds(pass, work, &seconds);
+
+    if (rc == 0)
+        *value = seconds / (double)pass->n * per_second;
+    return rc;
+}
+
 int bench_speedup(const struct bench_pass *pass, const struct bench_work *one,
                   const struct bench_work *two, double *speedup)
 {

@@ -76,13 +76,8 @@ static int map_side(struct side *side)
 static int ns_per_pair(const struct bench_pass *pass, struct side *side, int (*run)(void *),
                        double *value)
 {
-    double seconds = 0;
-    int rc;
-
     side->n = pass->n;
-    rc = bench_seconds(pass, &(struct bench_work){.run = run, .arg = side}, &seconds);
-    *value = seconds / (double)pass->n * 1e9;
-    return rc;
+    return bench_each(pass, &(struct bench_work){.run = run, .arg = side}, 1e9, value);
 }
 
 static int tine_side(const struct bench_pass *pass, int (*run)(void *), double *value)

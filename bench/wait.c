@@ -91,13 +91,8 @@ static int poll_play(void *arg)
 static int us_per_turn(const struct bench_pass *pass, struct side *side, int (*run)(void *),
                        double *value)
 {
-    double seconds = 0;
-    int rc;
-
     side->n = pass->n;
-    rc = bench_seconds(pass, &(struct bench_work){.run = run, .arg = side}, &seconds);
-    *value = seconds / (double)pass->n * 1e6;
-    return rc;
+    return bench_each(pass, &(struct bench_work){.run = run, .arg = side}, 1e6, value);
 }
 
 static struct side *new_side(size_t count)
