@@ -556,6 +556,11 @@ int tine__sys_read_own(uint64_t address, void *into, size_t size)
     return (size_t)copied == size ? 0 : -EFAULT;
 }
 
+int tine__sys_close_range(unsigned from, unsigned to)
+{
+    return close_range(from, to, 0) < 0 ? -errno : 0;
+}
+
 int tine__sys_gettid(void)
 {
     return (int)syscall(SYS_gettid);

@@ -78,6 +78,7 @@ int tine__sys_accept(int fd); /* the next one, not blocking; -EAGAIN */
 int tine__sys_epoll(void);
 int tine__sys_poll_in(int fd, int64_t timeout_ns);  /* 1 readable or hung up, 0 timed out */
 int tine__sys_poll_out(int fd, int64_t timeout_ns); /* 1 writable or hung up, 0 timed out */
+int tine__sys_close_range(unsigned from, unsigned to); /* both included; -ENOSYS under valgrind */
 int tine__sys_gettid(void);
 /* Copies from memory of this process that may not be there: -EFAULT. */
 int tine__sys_read_own(uint64_t address, void *into, size_t size);

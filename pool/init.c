@@ -16,13 +16,17 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include <tine/error.h>
 #include <tine/process.h>
 
+#include "lib/log.h"
+#include "pool/forkserver.h"
 #include "pool/launch.h"
-#include "lib/sys.h"
 
 static const char *name;
 static int32_t chosen;
+static tine_preload *preload;
+static void *preload_context;
 
 const char *tine__program_name(void)
 {
@@ -31,7 +35,9 @@ const char *tine__program_name(void)
 
 int32_t tine__start_method(void)
 {
-    return chosen != TINE_START_DEFAULT ? chosen : TINE_FORK;
+    if (chosen != TINE_START_DEFAULT)
+        return chosen;
+    return name != NULL ? TINE_FORKSERVER : TINE_FORK;
 }
 
 static bool is_control_socket(int fd)
@@ -43,30 +49,52 @@ static bool is_control_socket(int fd)
            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
-/* It was executed as /proc/self/exe, and has that for its name. */
-static void take_name(const char *path)
+void tine__program_take_name(void)
 {
-    const char *slash = strrchr(path, '/');
+    const char *slash = strrchr(name, '/');
 
-    prctl(PR_SET_NAME, slash == NULL ? path : slash + 1);
+    prctl(PR_SET_NAME, slash == NULL ? name : slash + 1);
+}
+
+void tine__preload(void)
+{
+    if (preload != NULL)
+        preload(preload_context);
+}
+
+void tine_set_forkserver_preload(tine_preload *hook, void *context)
+{
+    preload = hook;
+    preload_context = context;
+}
+
+static bool is_marked(int argc, char **argv)
+{
+    return argc == 2 &&
+           (strcmp(argv[1], TINE__MARK_PROCESS) == 0 || strcmp(argv[1], TINE__MARK_SERVER) == 0) &&
+           is_control_socket(TINE__CONTROL_FD);
 }
 
 int tine_init(int *argc, char ***argv)
 {
+    int rc;
+
     if (argc == NULL || argv == NULL || *argv == NULL || *argc < 1)
         return -EINVAL;
     name = (*argv)[0];
-    if (*argc == 2 && strcmp((*argv)[1], TINE__MARK_PROCESS) == 0 &&
-        is_control_socket(TINE__CONTROL_FD)) {
-        take_name(name);
+    if (is_marked(*argc, *argv)) {
+        tine__program_take_name();
         tine__launch_receive(TINE__CONTROL_FD);
     }
+    rc = tine__forkserver_begin();
+    if (rc < 0) /* the first start tries again, and says so */
+        tine__log_warning("process: no forkserver: %s", tine_errname(rc));
     return 0;
 }
 
 int tine_set_start_method(int32_t method, bool force)
 {
-    if (method <= TINE_START_DEFAULT || method > TINE_SPAWN)
+    if (method <= TINE_START_DEFAULT || method > TINE_FORKSERVER)
         return -EINVAL;
     if (method != TINE_FORK && name == NULL)
         return -ENOTSUP;

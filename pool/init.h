@@ -7,9 +7,14 @@
 
 /* What the program is executed with, as argv[1] and nothing behind it, to become … */
 #define TINE__MARK_PROCESS "--tine-process"
+#define TINE__MARK_SERVER  "--tine-forkserver"
 
 /* argv[0] of the program; NULL: tine_init has not been called. */
 const char *tine__program_name(void);
+/* This process is called as the program is. */
+void tine__program_take_name(void);
+/* What the program wants done in a forkserver before it forks. */
+void tine__preload(void);
 /* TINE_FORK …, of which the program has said that it is the default, or which is so by itself. */
 int32_t tine__start_method(void);
 

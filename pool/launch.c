@@ -27,6 +27,7 @@
 #include "lib/log.h"
 #include "lib/record.h"
 #include "lib/sys.h"
+#include "pool/forkserver.h"
 #include "pool/start.h"
 #include "shm/heap.h"
 
@@ -105,9 +106,9 @@ int tine__launch_await(int socket, tine__deadline deadline, pid_t *pid, int *pid
             close(fd);
         return TINE_EBROKEN;
     }
+    *pid = answer.pid;
     if (answer.code != 0)
         return answer.code;
-    *pid = answer.pid;
     *pidfd = fd;
     return 0;
 }
@@ -171,6 +172,13 @@ static int receive(struct arrival *arrival)
     while (rc == 0 &&
            (arrival->launch.magic == 0 || arrival->luggage.count < arrival->launch.fd_count));
     return rc == 0 && arrival->luggage.count < 2 ? -EBADMSG : rc;
+}
+
+void tine__launch_refuse(int socket, int code)
+{
+    struct answer_wire answer = {.magic = MAGIC, .code = code};
+
+    (void)tine__sys_send_fds(socket, &answer, sizeof answer, NULL, 0, MSG_DONTWAIT);
 }
 
 /* The process does not come to be; its starter is told why, or sees its end. */
@@ -321,7 +329,7 @@ _Noreturn void tine__launch_receive(int socket)
     static struct arrival arrival;
     int rc;
 
-    arrival.socket = socket;
+    arrival = (struct arrival){.socket = socket};
     rc = receive(&arrival);
     if (rc == -EBADMSG)
         _exit(EXIT_UNBORN); /* the starter is gone */
@@ -330,5 +338,7 @@ _Noreturn void tine__launch_receive(int socket)
     if (rc < 0)
         refuse(&arrival, rc);
     close(arrival.luggage.fds[0]);
+    if (arrival.launch.kind == TINE__LAUNCH_SERVER)
+        _exit(tine__forkserver_detach(socket, arrival.luggage.fds[1]) < 0);
     live(&arrival);
 }

@@ -36,7 +36,7 @@ struct tine__luggage {
 int tine__launch_send(int socket, uint32_t kind, struct tine__process_shm *shared,
                       const struct tine__luggage *luggage);
 /*
- * Its answer, with its pid and pidfd: 0, the code that it gave, -ETIMEDOUT, TINE_EBROKEN (it has ended).
+ * Its answer, with its pid and pidfd: 0; the code that it gave, with its pid, or 0 from the forkserver; -ETIMEDOUT, TINE_EBROKEN (it has ended).
  */
 int tine__launch_await(int socket, tine__deadline deadline, pid_t *pid, int *pidfd);
 /*
@@ -48,6 +48,8 @@ bool tine__launch_cancel(struct tine__process_shm *shared);
 int tine__luggage_pack(struct tine__luggage *luggage, const struct tine__birth *birth,
                        const int *listed);
 
+/* Who cannot make the process says so in its stead. */
+void tine__launch_refuse(int socket, int code);
 /* In the new process: launched by what comes over the socket. The end of it, if nothing does. */
 _Noreturn void tine__launch_receive(int socket);
 

@@ -9,6 +9,7 @@ libtinecore_la_SOURCES += \
 	%D%/current.c \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/descriptor.c %D%/descriptor.h \
+	%D%/forkserver.c %D%/forkserver.h \
 	%D%/future.c \
 	%D%/imap.c \
 	%D%/init.c %D%/init.h \
@@ -29,6 +30,7 @@ libtinecore_la_SOURCES += \
 	%D%/starmap.c \
 	%D%/start.c %D%/start.h \
 	%D%/start_fork.c \
+	%D%/start_forkserver.c \
 	%D%/start_spawn.c \
 	%D%/stream.c %D%/stream.h \
 	%D%/submit.c \

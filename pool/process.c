@@ -143,7 +143,7 @@ static int check_options(const tine_process_options *options)
             return -E2BIG;
     if (options->reserved0 != 0)
         return -E2BIG;
-    if (options->start < TINE_START_DEFAULT || options->start > TINE_SPAWN ||
+    if (options->start < TINE_START_DEFAULT || options->start > TINE_FORKSERVER ||
         options->daemon < TINE_DAEMON_INHERIT || options->daemon > TINE_NO_DAEMON ||
         (options->flags & ~(uint32_t)TINE_PROCESS_NO_STDIN) != 0 || options->start_timeout_ns < 0 ||
         options->fd_count > TINE_PROCESS_FDS_MAX || (options->fds == NULL && options->fd_count > 0))
@@ -218,11 +218,9 @@ static int make_shared(struct wish *wish)
     struct tine__process_shm sizes = {.args_size = wish->args.size,
                                       .path_size = wish->path != NULL ? strlen(wish->path) : 0,
                                       .listed_count = (uint32_t)wish->options->fd_count};
-    size_t size = sizeof sizes + tine__process_listed_at(&sizes) +
-                  sizes.listed_count * sizeof(struct tine__listed) + sizes.path_size + 1;
     int rc;
 
-    wish->shared = tine_calloc(1, size);
+    wish->shared = tine_calloc(1, tine__process_bytes(&sizes));
     if (wish->shared == NULL)
         return -ENOMEM;
     wish->shared->args_size = sizes.args_size;
@@ -282,7 +280,9 @@ static int start_unlisted(struct children *own, struct tine_process *process, st
     if (wish->start == TINE_FORK)
         return tine__start_fork(process, &birth);
     tine__futex_unlock(&own->lock);
-    rc = tine__start_spawn(process, &birth, wish->options->fds, wish->deadline);
+    rc = (wish->start == TINE_SPAWN ? tine__start_spawn : tine__start_forkserver)(
+        process, &birth, wish->options->fds, wish->deadline);
+    wish->shared = birth.shared;
     tine__futex_lock(&own->lock);
     return rc;
 }

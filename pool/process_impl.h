@@ -27,7 +27,8 @@ enum {
     TINE__GATE_CANCELLED = 3, /* the process must not run */
 };
 
-#define TINE__LEFT ((uint32_t)0x100) /* with the exit status, below it */
+#define TINE__TOLD ((uint32_t)0x10000) /* with the wait status, below it */
+#define TINE__LEFT ((uint32_t)0x100)   /* with the exit status, below it */
 
 /* clang-format off: it takes the table for a paragraph. */
 /*
@@ -38,14 +39,16 @@ enum {
  * -------------  ------------------  ----------------  ------------------------------------------
  * gate           starter             the process       release/acquire; it waits a little longer
  * left           the process, last   starter           release/acquire; read when it is dead
+ * told           forkserver          starter           release/acquire; it waits a little longer
  * failed         the process         starter           release/acquire: failure is whole then
  * failure        the process, once   starter           published by failed
  * all others     starter, before     the process       (cannot be: before the process is)
  */
 /* clang-format on */
 struct tine__process_shm {
-    _Atomic uint32_t gate;   /* futex: the process goes on when its starter knows it by a pidfd */
-    _Atomic uint32_t left;   /* 0, or TINE__LEFT + how it has exited by itself */
+    _Atomic uint32_t gate; /* futex: the process goes on when its starter knows it by a pidfd */
+    _Atomic uint32_t left; /* 0, or TINE__LEFT + how it has exited by itself */
+    _Atomic uint32_t told; /* futex: 0, or TINE__TOLD + the status that the forkserver has reaped */
     _Atomic uint32_t failed; /* 1: failure is there */
     uint32_t daemon;
     uint32_t parent_daemon;
@@ -58,7 +61,6 @@ struct tine__process_shm {
     uint32_t surroundings; /* descriptors of them, or 0 */
     uint32_t streams;      /* bit n: standard stream n is among them */
     int32_t log_level;
-    uint32_t unused;
     struct tine__function_wire function;
     char name[TINE_PROCESS_NAME_MAX + 1];
     char identity[TINE__IDENTITY_MAX + 1];
@@ -88,6 +90,7 @@ struct tine_process {
     char identity[TINE__IDENTITY_MAX + 1];
     /* children */
     struct tine__process_shm *shared;
+    uint64_t server; /* tine__owner_word of the forkserver that reaps it; 0: this process does */
     struct tine__futex_lock lock; /* guards ended and exitcode; never held while waiting */
     bool ended;
     int exitcode;
@@ -112,6 +115,12 @@ static inline struct tine__listed *tine__process_listed(const struct tine__proce
 static inline char *tine__process_path(const struct tine__process_shm *shared)
 {
     return (char *)(tine__process_listed(shared) + shared->listed_count);
+}
+
+static inline uint64_t tine__process_bytes(const struct tine__process_shm *shared)
+{
+    return sizeof *shared + tine__process_listed_at(shared) +
+           shared->listed_count * sizeof(struct tine__listed) + shared->path_size + 1;
 }
 
 /* ---- process.c ------------------------------------------------------------------------------- */

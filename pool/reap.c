@@ -6,6 +6,8 @@
  * that comes, under the handle's lock; the others find what that has written. The program may have been
  * faster with a waitpid(-1), or ignore SIGCHLD: then the kernel is asked what the pidfd still knows
  * (Linux 6.15), then the word that the process has left before it exited by itself.
+ *
+ * A process of the forkserver's is waited for by its pidfd as well; its status comes from the server.
  */
 #include "pool/process_impl.h"
 
@@ -20,10 +22,12 @@
 #include "lib/clock.h"
 #include "lib/sys.h"
 #include "shm/heap.h"
+#include "shm/owner.h"
 
 #define UNKNOWN   255  /* exit code, as Python has it */
 #define ASKED_MAX 1000 /* times; who reaps makes the status known a moment later */
 #define PAUSE_NS  TINE_MS(1)
+#define LOOK_NS   TINE_MS(50)
 
 static int exitcode_of(int status)
 {
@@ -66,18 +70,40 @@ static bool find_end(struct tine_process *process)
     return true;
 }
 
+/* The forkserver reaps it and tells; where it is dead, nobody ever will. */
+static bool find_end_told(struct tine_process *process)
+{
+    const _Atomic uint32_t *word = &process->shared->told;
+    uint32_t told = atomic_load_explicit(word, memory_order_acquire);
+
+    if (told == 0 && (!has_ended(process) || tine__owner_word_lives(process->server)))
+        return false;
+    if (told == 0) /* it may have told before it died */
+        told = atomic_load_explicit(word, memory_order_acquire);
+    process->exitcode = told == 0 ? UNKNOWN : exitcode_of((int)(told & 0xffff));
+    return true;
+}
+
 bool tine__process_reap(struct tine_process *process)
 {
     bool ended;
 
     tine__futex_lock(&process->lock);
-    if (!process->ended && find_end(process)) {
+    if (!process->ended && (process->server != 0 ? find_end_told(process) : find_end(process))) {
         process->ended = true;
         tine__heap_sweep_process(process->pid);
     }
     ended = process->ended;
     tine__futex_unlock(&process->lock);
     return ended;
+}
+
+/* It is dead, but has not been reaped: by the forkserver, or because a debugger has it. */
+static void await_status(const struct tine_process *process, int64_t left)
+{
+    int64_t slice = process->server != 0 ? LOOK_NS : PAUSE_NS;
+
+    (void)tine__sys_futex_wait(&process->shared->told, 0, left < slice ? left : slice);
 }
 
 int tine_process_join(tine_process *process, int64_t timeout_ns)
@@ -89,7 +115,6 @@ int tine_process_join(tine_process *process, int64_t timeout_ns)
         return rc < 0 ? rc : -EDEADLK;
     for (;;) {
         int64_t left = tine__deadline_left(deadline);
-        static const _Atomic uint32_t never;
 
         if (process->role == TINE__PARENT ? has_ended(process) : tine__process_reap(process))
             return 0;
@@ -97,8 +122,7 @@ int tine_process_join(tine_process *process, int64_t timeout_ns)
             return timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT;
         if (tine__sys_poll_in(process->pidfd, deadline == TINE__NEVER ? -1 : left) > 0 &&
             process->role == TINE__CHILD && !tine__process_reap(process))
-            /* A debugger has it, and will let us know. */
-            (void)tine__sys_futex_wait(&never, 0, left < PAUSE_NS ? left : PAUSE_NS);
+            await_status(process, left);
     }
 }
 
@@ -108,7 +132,7 @@ int tine_process_is_alive(tine_process *process)
 
     if (rc < 0 || process->role == TINE__SELF)
         return rc < 0 ? rc : 1;
-    return process->role == TINE__PARENT ? !has_ended(process) : !tine__process_reap(process);
+    return (process->role == TINE__PARENT || !tine__process_reap(process)) && !has_ended(process);
 }
 
 int tine_process_exitcode(tine_process *process, int *exitcode)

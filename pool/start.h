@@ -19,10 +19,13 @@ void tine__start_without_stdin(void);
  *
  * fork   the caller holds the lock of its list of children; in the new process it does not return
  * spawn  does not hold it; -ETIMEDOUT, TINE_EBROKEN (it ended before it was ready), or why it cannot
+ * forkserver  likewise; birth->shared may be another block afterwards, or NULL on failure
  */
 int tine__start_fork(struct tine_process *process, const struct tine__birth *birth);
-int tine__start_spawn(struct tine_process *process, const struct tine__birth *birth,
-                      const int *listed, tine__deadline deadline);
+int tine__start_spawn(struct tine_process *process, struct tine__birth *birth, const int *listed,
+                      tine__deadline deadline);
+int tine__start_forkserver(struct tine_process *process, struct tine__birth *birth,
+                           const int *listed, tine__deadline deadline);
 
 /* Executes the program with a mark for its argument: its pid, its control socket and a pidfd. */
 int tine__spawn_program(const char *mark, int *socket, int *pidfd);

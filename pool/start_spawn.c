@@ -103,8 +103,8 @@ static int attempt(struct tine_process *process, const struct tine__birth *birth
     return 0;
 }
 
-int tine__start_spawn(struct tine_process *process, const struct tine__birth *birth,
-                      const int *listed, tine__deadline deadline)
+int tine__start_spawn(struct tine_process *process, struct tine__birth *birth, const int *listed,
+                      tine__deadline deadline)
 {
     struct tine__luggage luggage;
     int rc = tine__luggage_pack(&luggage, birth, listed);

@@ -20,14 +20,13 @@
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
-#define KILLS   100
+#define KILLS   50
 #define WAITERS 4
 
-/* Made before the tests, so that its descriptor is no leak of theirs. */
-__attribute__((constructor)) static void open_heap(void)
-{
-    tine_free(tine_alloc(1));
-}
+/* The ways to start a process. */
+#define WAYS 3
+static const int32_t ways[WAYS] = {TINE_FORK, TINE_SPAWN, TINE_FORKSERVER};
+#define OWN_WAYS 2 /* in which the processes are our own children */
 
 static int come_and_go(tine_call *call)
 {
@@ -55,9 +54,10 @@ static void *wait_for_it(void *context)
 }
 
 /* At any instant of its life. */
-TEST(all_who_join_are_told_alike, .kills = KILLS, .timeout_s = 60)
+TEST(all_who_join_are_told_alike, .kills = KILLS, .timeout_s = 60, .loop_end = WAYS)
 {
     struct samples told = {.name = "process.killed.told", .bound_ns = (uint64_t)TINE_MS(100)};
+    tine_process_options options = {.start = ways[loop_index]};
     size_t kills = kills_wanted(KILLS), killed = 0;
 
     for (size_t i = 0; i < kills; i++) {
@@ -66,7 +66,7 @@ TEST(all_who_join_are_told_alike, .kills = KILLS, .timeout_s = 60)
         tine_process *process;
         int64_t death;
 
-        ck_assert_ok(tine_process_start(&process, come_and_go, NULL, ""));
+        ck_assert_ok(tine_process_start(&process, come_and_go, &options, ""));
         for (int k = 0; k < WAITERS; k++) {
             waiters[k] = (struct waiter){.process = process};
             ck_assert_int_eq(pthread_create(&threads[k], NULL, wait_for_it, &waiters[k]), 0);
@@ -99,18 +99,19 @@ static int stay(tine_call *call)
 
 struct family {
     struct gate *gate; /* in the heap */
+    int32_t start;
 };
 
 /* Starts daemons until it is killed. */
 static void start_daemons(void *context)
 {
     struct family *family = context;
+    tine_process_options options = {.start = family->start, .daemon = TINE_DAEMON};
 
     for (;;) {
         tine_process *process;
 
-        ck_assert_ok(tine_process_start(
-            &process, stay, &(tine_process_options){.daemon = TINE_DAEMON}, "p", family->gate));
+        ck_assert_ok(tine_process_start(&process, stay, &options, "p", family->gate));
         if (tine_process_active_children(NULL, 0) > 3) {
             ck_assert_rc(tine_process_kill(process), 0);
             ck_assert_rc(tine_process_join(process, TINE_FOREVER), 0);
@@ -120,10 +121,10 @@ static void start_daemons(void *context)
 }
 
 /* In the midst of a start, too. */
-TEST(daemons_go_with_a_parent_that_is_killed, .kills = KILLS, .timeout_s = 60)
+TEST(daemons_go_with_a_parent_that_is_killed, .kills = KILLS, .timeout_s = 60, .loop_end = OWN_WAYS)
 {
     struct samples gone = {.name = "process.parent.killed", .bound_ns = (uint64_t)TINE_MS(100)};
-    struct family family = {.gate = tine_calloc(1, sizeof *family.gate)};
+    struct family family = {.gate = tine_calloc(1, sizeof *family.gate), .start = ways[loop_index]};
     size_t kills = kills_wanted(KILLS);
 
     orphans_adopt();
@@ -143,4 +144,71 @@ TEST(daemons_go_with_a_parent_that_is_killed, .kills = KILLS, .timeout_s = 60)
     tine_free(family.gate);
 }
 
-SUITE("kill/process")
+static int tell_server(tine_call *call)
+{
+    _Atomic pid_t *server;
+
+    ck_assert_ok(tine_args(call, "p", &server));
+    atomic_store(server, getppid());
+    return 0;
+}
+
+static int end_of(tine_process *process)
+{
+    int exitcode;
+
+    ck_assert_rc(tine_process_join(process, TINE_FOREVER), 0);
+    ck_assert_rc(tine_process_exitcode(process, &exitcode), 0);
+    tine_process_close(process);
+    return exitcode;
+}
+
+static void kill_soon(void *context)
+{
+    pause_randomly(TINE_US(600));
+    kill(*(pid_t *)context, SIGKILL);
+}
+
+/* While processes start and end: every start gets one, and every join returns. */
+static void lose_servers(void *unused)
+{
+    struct samples started = {.name = "process.server.killed", .bound_ns = (uint64_t)TINE_MS(100)};
+    tine_process_options options = {.start = TINE_FORKSERVER};
+    _Atomic pid_t *server = tine_calloc(1, sizeof *server);
+    size_t kills = kills_wanted(KILLS), unknown = 0;
+
+    (void)unused;
+    for (size_t i = 0; i < kills; i++) {
+        tine_process *process;
+        struct child killer;
+        pid_t victim;
+
+        ck_assert_ok(tine_process_start(&process, tell_server, &options, "p", server));
+        ck_assert_int_eq(end_of(process), 0);
+        victim = atomic_load(server);
+        killer = child_start(kill_soon, &victim);
+        for (int k = 0; k < 3; k++) {
+            int64_t begin = now_ns();
+            int exitcode;
+
+            ck_assert_ok(tine_process_start(&process, come_and_go, &options, ""));
+            samples_add(&started, (uint64_t)(now_ns() - begin));
+            exitcode = end_of(process);
+            ck_assert(exitcode == 7 || exitcode == 255);
+            unknown += exitcode == 255;
+        }
+        child_join(&killer);
+    }
+    printf("%zu servers killed, %zu exit codes unknown\n", kills, unknown);
+    samples_end(&started);
+    tine_free((void *)server);
+}
+
+TEST(a_killed_forkserver_costs_exit_codes_only, .kills = KILLS, .timeout_s = 60)
+{
+    struct child child = child_start(lose_servers, NULL);
+
+    child_join(&child);
+}
+
+SUITE_WITH_INIT("kill/process")

@@ -21,6 +21,7 @@ tests_pool = \
 	%D%/test_process_args \
 	%D%/test_process_faults \
 	%D%/test_process_fork \
+	%D%/test_process_forkserver \
 	%D%/test_process_spawn \
 	%D%/test_progress \
 	%D%/test_redo \
@@ -86,6 +87,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_process_faults_LDADD = libtinetest.la
 %C%_test_process_fork_SOURCES = %D%/test_process_fork.c $(tests_processes)
 %C%_test_process_fork_LDADD = libtinetest.la
+%C%_test_process_forkserver_SOURCES = %D%/test_process_forkserver.c $(tests_processes)
+%C%_test_process_forkserver_LDADD = libtinetest.la
 %C%_test_process_spawn_SOURCES = %D%/test_process_spawn.c $(tests_processes)
 %C%_test_process_spawn_LDADD = libtinetest.la
 %C%_test_process_spawn_DEPENDENCIES = libtinetest.la %D%/plugin.la

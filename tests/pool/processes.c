@@ -8,7 +8,7 @@
 
 int32_t start_method(int loop_index)
 {
-    static const int32_t methods[START_METHODS] = {TINE_FORK, TINE_SPAWN};
+    static const int32_t methods[START_METHODS] = {TINE_FORK, TINE_SPAWN, TINE_FORKSERVER};
 
     return methods[loop_index];
 }

@@ -6,7 +6,7 @@
 #include <tine/process.h>
 
 /* The ways to start a process; a test that is for all has .loop_end = START_METHODS. */
-#define START_METHODS 2
+#define START_METHODS 3
 int32_t start_method(int loop_index);
 
 /* Started so, without arguments. */

@@ -132,7 +132,7 @@ static int never_run(tine_call *call)
 
 TEST(a_daemon_without_its_thread_does_not_begin)
 {
-    tine_process_options options = {.daemon = TINE_DAEMON};
+    tine_process_options options = {.start = TINE_FORK, .daemon = TINE_DAEMON};
     tine_process *process;
     tine_failure failure;
 

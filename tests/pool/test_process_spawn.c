@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes that are executed anew: a clean state, no descriptors but those listed, functions of plugins,
+ * Processes that are executed anew, and those of the forkserver: a clean state, no descriptors but those listed, functions of plugins,
  * and what becomes of a start that cannot succeed.
  */
 #include <tine/process.h>
@@ -29,6 +29,11 @@
 
 static const tine_process_options spawned = {.start = TINE_SPAWN};
 
+/* What holds for both ways that do not copy the program, with .loop_end = CLEAN. */
+#define CLEAN 2
+static const tine_process_options clean[CLEAN] = {{.start = TINE_SPAWN},
+                                                  {.start = TINE_FORKSERVER}};
+
 static int do_nothing(tine_call *call)
 {
     (void)call;
@@ -49,11 +54,11 @@ static int check_state(tine_call *call)
     ck_assert_int_eq(global, 1);
     ck_assert_str_eq(getcwd(here, sizeof here), cwd);
     ck_assert_int_eq(tine_log_set_level(TINE_LOG_OFF), level);
-    ck_assert_int_eq(tine_get_start_method(), TINE_FORK);
+    ck_assert_int_eq(tine_get_start_method(), TINE_FORKSERVER);
     return 0;
 }
 
-TEST(the_state_is_a_fresh_programs)
+TEST(the_state_is_a_fresh_programs, .loop_end = CLEAN)
 {
     struct files files;
     tine_process *process;
@@ -63,8 +68,8 @@ TEST(the_state_is_a_fresh_programs)
     ck_assert_int_eq(chdir(files.directory), 0);
     global = 2;
     tine_log_set_level(TINE_LOG_ERROR);
-    ck_assert_rc(tine_process_start(&process, check_state, &spawned, "sQi", files.directory,
-                                    (uint64_t)(uintptr_t)&global, TINE_LOG_ERROR),
+    ck_assert_rc(tine_process_start(&process, check_state, &clean[loop_index], "sQi",
+                                    files.directory, (uint64_t)(uintptr_t)&global, TINE_LOG_ERROR),
                  0);
     tine_log_set_level(TINE_LOG_OFF);
     ck_assert_int_eq(fchdir(before), 0);
@@ -110,11 +115,11 @@ static bool is_own(const char *target)
 }
 
 /* The standard three and those listed; of tine's own the heap's file and the parent's pidfd. */
-TEST(descriptors_are_exactly_those_listed)
+TEST(descriptors_are_exactly_those_listed, .loop_end = CLEAN)
 {
     struct open_files *files = tine_calloc(1, sizeof *files);
     int ends[2], high, own = 0, others = 0;
-    tine_process_options options = spawned;
+    tine_process_options options = clean[loop_index];
     tine_process *process;
 
     ck_assert_int_eq(pipe(ends), 0); /* would be inherited by a plain exec */
@@ -153,10 +158,10 @@ static int count_listed(tine_call *call)
     return 0;
 }
 
-TEST(many_descriptors_may_be_listed)
+TEST(many_descriptors_may_be_listed, .loop_end = CLEAN)
 {
     int fds[TINE_PROCESS_FDS_MAX + 1];
-    tine_process_options options = {.start = TINE_SPAWN, .fds = fds};
+    tine_process_options options = {.start = clean[loop_index].start, .fds = fds};
     tine_process *process = NULL;
 
     for (int i = 0; i <= TINE_PROCESS_FDS_MAX; i++)
@@ -189,13 +194,13 @@ static tine_function *plugin_task(void *plugin)
     return task;
 }
 
-TEST(a_function_of_a_plugin_is_found_there)
+TEST(a_function_of_a_plugin_is_found_there, .loop_end = CLEAN)
 {
     void *plugin = dlopen(PLUGIN, RTLD_NOW);
     tine_process *process;
 
     ck_assert_ptr_nonnull(plugin);
-    ck_assert_rc(tine_process_start(&process, plugin_task(plugin), &spawned, ""), 0);
+    ck_assert_rc(tine_process_start(&process, plugin_task(plugin), &clean[loop_index], ""), 0);
     ck_assert_int_eq(process_end(process), 0);
     dlclose(plugin);
 }
@@ -215,7 +220,7 @@ static void copy_file(const char *from, const char *to)
 }
 
 /* Gone, or something else by now. */
-TEST(another_build_of_a_plugin_is_refused)
+TEST(another_build_of_a_plugin_is_refused, .loop_end = CLEAN)
 {
     struct files files;
     tine_process *process = NULL;
@@ -230,9 +235,11 @@ TEST(another_build_of_a_plugin_is_refused)
     plugin = dlopen(path, RTLD_NOW);
     ck_assert_ptr_nonnull(plugin);
     ck_assert_int_eq(unlink(path), 0);
-    ck_assert_rc(tine_process_start(&process, plugin_task(plugin), &spawned, ""), -ENOENT);
+    ck_assert_rc(tine_process_start(&process, plugin_task(plugin), &clean[loop_index], ""),
+                 -ENOENT);
     files_write(&files, "plugin.so", "no plugin");
-    ck_assert_rc(tine_process_start(&process, plugin_task(plugin), &spawned, ""), -ENOENT);
+    ck_assert_rc(tine_process_start(&process, plugin_task(plugin), &clean[loop_index], ""),
+                 -ENOENT);
     ck_assert_ptr_null(process);
     ck_assert_uint_le(heap_blocks(), blocks);
     dlclose(plugin);
@@ -301,7 +308,7 @@ TEST(a_start_method_is_chosen_once)
 {
     tine_process *process;
 
-    ck_assert_int_eq(tine_get_start_method(), TINE_FORK);
+    ck_assert_int_eq(tine_get_start_method(), TINE_FORKSERVER);
     ck_assert_rc(tine_set_start_method(0, false), -EINVAL);
     ck_assert_rc(tine_set_start_method(99, false), -EINVAL);
     ck_assert_rc(tine_set_start_method(TINE_SPAWN, false), 0);

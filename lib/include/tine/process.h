@@ -26,18 +26,27 @@
  * exit(n), and -n when signal n has ended the process. What tine_return() packs is dropped: queues and
  * pipes carry results.
  *
- * There are two ways to start one. TINE_FORK, the default: the process is a copy of the program, and sees its
- * functions, globals and descriptors of that moment, with its handlers of signals back at their defaults.
- * What threads of the program had locked in other libraries stays locked in it. TINE_SPAWN: the program is
- * executed again, with a clean state and no more descriptors than it needs; its main must begin with
+ * There are three ways to start one:
+ *
+ *     TINE_FORK        a copy of the program as it is: it sees its functions, globals and descriptors of that
+ *                      moment, with its handlers of signals back at their defaults. Costs 8 ms for each GB of
+ *                      the program's; what its threads had locked in other libraries stays locked in the copy
+ *     TINE_FORKSERVER  a copy of the program as it was in tine_init(), made by a small server process that
+ *                      that call starts: clean, without threads, in the same short time whatever the
+ *                      program's size
+ *     TINE_SPAWN       the program executed anew
+ *
+ * The last two have standard streams and working directory as the program has them at the start, no other
+ * descriptors but those that are passed or listed, and memory of tine_alloc() in common with it, but globals of
+ * their own. They need a main that begins with
  *
  *     int main(int argc, char **argv)
  *     {
  *         if (tine_init(&argc, &argv) < 0)
  *             return 1;
  *
- * and in the new process that runs the function and never returns. Globals are as in a fresh program there,
- * while memory of tine_alloc() is the same in all processes.
+ * In a process that is executed anew this call runs the function and never returns. Nothing may use tine before it, in
+ * constructors neither. Where it has been called TINE_FORKSERVER is the default, else TINE_FORK.
  *
  * Handlers of atexit() that the program has registered do not run in a process, its own do; standard output and
  * error are flushed before and after.
@@ -62,8 +71,9 @@ typedef struct tine_process tine_process;
 /* How a process comes into being. */
 enum {
     TINE_START_DEFAULT = 0,
-    TINE_FORK = 1,  /* a copy of the program as it is */
-    TINE_SPAWN = 2, /* the program executed anew: tine_init() */
+    TINE_FORK = 1,       /* a copy of the program as it is */
+    TINE_SPAWN = 2,      /* the program executed anew: tine_init() */
+    TINE_FORKSERVER = 3, /* a fork of a small copy of the program: tine_init() */
 };
 
 /* For .daemon */
@@ -83,10 +93,9 @@ enum {
 /* Options of a process; zero in a field means its default. */
 typedef struct tine_process_options {
     const char *name; /* copied; default: "Process-1", its second child "Process-1:2", … */
-    const int *
-        fds; /* TINE_SPAWN: descriptors above 2 that it has under the same numbers; a fork has all */
-    size_t fd_count;          /* how many, at most TINE_PROCESS_FDS_MAX */
-    int64_t start_timeout_ns; /* TINE_SPAWN: until it is in tine_init(), default 30 s */
+    const int *fds;  /* descriptors above 2 that it has under the same numbers; TINE_FORK has all */
+    size_t fd_count; /* how many, at most TINE_PROCESS_FDS_MAX */
+    int64_t start_timeout_ns; /* until it is ready, default 30 s; not for TINE_FORK */
     int32_t start;            /* TINE_FORK …; default: tine_get_start_method() */
     int32_t daemon;           /* TINE_DAEMON … */
     uint32_t flags;           /* TINE_PROCESS_… */
@@ -105,19 +114,42 @@ typedef struct tine_process_options {
  * Returns: 0, or a negative code; in a process that tine_process_start() has executed it does not return
  * Handle:  none
  * Give up: -EINVAL (NULL, no argv[0])
- * Blocks:  no
+ * Blocks:  until the forkserver runs, about a millisecond
  * Safety:  thread one | process owner | fork child may call | signal no
- * Death:   none
+ * Death:   the forkserver ends with the program, however that ends, and is no child of it; where it dies first
+ *          the next start makes another, and the processes that it had forked go on: their exit code is 255
  * Source:  pool/init.c; the role of Python's `if __name__ == "__main__"` and freeze_support();
  *          differs: main is entered, and left here; no environment variable is used
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_init(int *argc, char ***argv);
 
+/* Runs in a forkserver before it forks. */
+typedef void tine_preload(void *context);
+
+/**
+ * tine_set_forkserver_preload - have something done once in the forkserver, so that processes find it done
+ *
+ * In:      hook     loads tables, libraries and the like; NULL: nothing. It must leave one thread
+ *          context  for the hook, as it is in main before tine_init()
+ * Out:     none
+ * Shape:   to be called before tine_init(), which starts the server; one that is executed anew does the same
+ * Units:   none
+ * Returns: nothing
+ * Handle:  none
+ * Give up: none
+ * Blocks:  no
+ * Safety:  thread one | process owner | fork child may call | signal no
+ * Death:   none
+ * Source:  pool/init.c; follows multiprocessing.set_forkserver_preload
+ * Since:   0.1
+ */
+TINE_API void tine_set_forkserver_preload(tine_preload *hook, void *context);
+
 /**
  * tine_set_start_method - choose how processes start whose options do not say it
  *
- * In:      method  TINE_FORK or TINE_SPAWN
+ * In:      method  TINE_FORK, TINE_SPAWN or TINE_FORKSERVER
  *          force   also when it has been chosen already
  * Out:     none
  * Shape:   none
@@ -140,7 +172,7 @@ TINE_API TINE_CHECKED int tine_set_start_method(int32_t method, bool force);
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: TINE_FORK unless another was chosen
+ * Returns: the one that was chosen; else TINE_FORKSERVER after tine_init(), TINE_FORK without it
  * Handle:  none
  * Give up: none
  * Blocks:  no
@@ -164,14 +196,14 @@ TINE_API int32_t tine_get_start_method(void);
  * Units:   none
  * Returns: 0, or a negative code; *process is set only for 0
  * Handle:  -EAGAIN (process limit), -EMFILE (also for more than 16 `F`; an `oc` counts as two), -ENFILE.
- *          TINE_SPAWN: -ENOTSUP (tine_init() has not been called), -ENOENT (the function's object file
+ *          Not TINE_FORK: -ENOTSUP (tine_init() has not been called), -ENOENT (the function's object file
  *          cannot be loaded there, or is another build by now), -ETIMEDOUT, TINE_EBROKEN (it ended before
  *          it was ready: main does not call tine_init(), or something killed it)
  * Give up: -EINVAL (bad format or options, name too long, no function of a loaded object file), -E2BIG
  *          (reserved not zero), -EBADF (`F`, .fds), -ENOMEM, -ERANGE, TINE_EFORMAT, TINE_EFORKED (`o`),
  *          -EADDRINUSE (the family heap's address is taken; TINE_SPAWN: three times in the new process),
  *          -EPROTO (the new process has another version of the library)
- * Blocks:  for one fork: about 8 ms for each GB of private memory; TINE_SPAWN: until the process is ready,
+ * Blocks:  for one fork: about 8 ms for each GB of private memory; else until the process is ready,
  *          at most .start_timeout_ns
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   none

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The forkserver: a small process with one thread that forks clean processes.
+ *
+ *     program ──fork──► (a step between, which leaves) ──fork──► forkserver ──fork──► processes
+ *             ──request + control socket──────────────────────►
+ *             ──launch (pool/launch.h)───────────────────────────────────────────────►
+ *
+ * It is nobody's child, so the program's own wait() never meets it. It knows of each process a pidfd and the
+ * shared block, in which it leaves the status when it has reaped it. It ends with the program that started it, or when
+ * nobody holds the other end of its socket. When it is killed, its processes go on; how they end is not known then.
+ *
+ * It is a fork of the program as that was in tine_init(), or of a program that was executed anew, and
+ * maps the family heap. All descriptors but its own are closed.
+ */
+#include "pool/forkserver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/sig.h"
+#include "lib/sys.h"
+#include "pool/init.h"
+#include "pool/launch.h"
+#include "shm/heap.h"
+#include "shm/owner.h"
+
+#define EVENTS 16
+
+/* One process. */
+struct ward {
+    pid_t pid; /* 0: this place is free */
+    int pidfd;
+    struct tine__process_shm *shared;
+};
+
+/* The server's own state, private to its process. */
+struct keeper {
+    int socket, program, poll;
+    uint32_t count;
+    struct ward *wards;
+    struct sigaction interrupt; /* what SIGINT does in processes */
+};
+
+enum { EVENT_SOCKET = UINT32_MAX, EVENT_PROGRAM = UINT32_MAX - 1 };
+
+static int watch(const struct keeper *keeper, int fd, uint32_t what)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = what};
+
+    return epoll_ctl(keeper->poll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
+static _Noreturn void become_process(const struct keeper *keeper, int control)
+{
+    close(keeper->socket);
+    close(keeper->program);
+    close(keeper->poll);
+    for (uint32_t i = 0; i < keeper->count; i++)
+        if (keeper->wards[i].pid != 0)
+            close(keeper->wards[i].pidfd);
+    sigaction(SIGINT, &keeper->interrupt, NULL);
+    tine__program_take_name();
+    tine__launch_receive(control);
+}
+
+/* A free place; NULL: no memory. */
+static struct ward *make_room(struct keeper *keeper)
+{
+    uint32_t room = keeper->count == 0 ? 16 : 2 * keeper->count;
+    struct ward *wards;
+
+    for (uint32_t i = 0; i < keeper->count; i++)
+        if (keeper->wards[i].pid == 0)
+            return &keeper->wards[i];
+    wards = realloc(keeper->wards, room * sizeof *wards);
+    if (wards == NULL)
+        return NULL;
+    for (uint32_t i = keeper->count; i < room; i++)
+        wards[i] = (struct ward){.pid = 0};
+    keeper->wards = wards;
+    wards += keeper->count;
+    keeper->count = room;
+    return wards;
+}
+
+static int start_process(struct keeper *keeper, int control, struct tine__process_shm *shared)
+{
+    struct ward *ward = make_room(keeper);
+    int pidfd;
+    pid_t pid;
+
+    if (ward == NULL)
+        return -ENOMEM;
+    pid = tine__sys_fork(&pidfd);
+    if (pid == 0)
+        become_process(keeper, control);
+    if (pid < 0)
+        return pid;
+    *ward = (struct ward){.pid = pid, .pidfd = pidfd, .shared = shared};
+    return watch(keeper, pidfd, (uint32_t)(ward - keeper->wards));
+}
+
+static void answer_request(struct keeper *keeper)
+{
+    struct tine__request_wire request;
+    struct tine__process_shm *shared;
+    int control = -1, count = 1, rc;
+    ssize_t size = tine__sys_recv_fds(keeper->socket, &request, sizeof request, &control, &count,
+                                      MSG_DONTWAIT);
+
+    if (size == 0)
+        _exit(0); /* nobody can ask any more */
+    if (size < 0 || count != 1)
+        return;
+    shared = (struct tine__process_shm *)(uintptr_t)request.shared;
+    if (size != (ssize_t)sizeof request || request.magic != TINE__SERVER_MAGIC ||
+        !tine__heap_contains(shared, sizeof *shared)) {
+        close(control);
+        return;
+    }
+    rc = start_process(keeper, control, shared);
+    if (rc < 0)
+        tine__launch_refuse(control, rc);
+    close(control);
+}
+
+static void reap(struct ward *ward)
+{
+    siginfo_t info = {.si_pid = 0};
+    uint32_t status;
+
+    if (waitid(P_PIDFD, (id_t)ward->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+        return;
+    status = info.si_code == CLD_EXITED ? (uint32_t)info.si_status << 8 : (uint32_t)info.si_status;
+    /* release: pairs with the acquire of who waits for it */
+    atomic_store_explicit(&ward->shared->told, TINE__TOLD | status, memory_order_release);
+    tine__sys_futex_wake(&ward->shared->told, INT32_MAX);
+    close(ward->pidfd);
+    ward->pid = 0;
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+static _Noreturn void serve(struct keeper *keeper)
+{
+    struct epoll_event events[EVENTS];
+
+    for (;;) {
+        int n = epoll_wait(keeper->poll, events, EVENTS, -1);
+
+        for (int i = 0; i < n; i++) {
+            uint32_t what = events[i].data.u32;
+
+            if (what == EVENT_PROGRAM)
+                _exit(0);
+            if (what == EVENT_SOCKET)
+                answer_request(keeper);
+            else if (what < keeper->count && keeper->wards[what].pid != 0)
+                reap(&keeper->wards[what]);
+        }
+    }
+}
+
+/* The standard streams stay: processes that are started get the program's of that moment. */
+static void close_all_but(const int *kept, size_t count)
+{
+    unsigned from = STDERR_FILENO + 1;
+
+    for (;;) {
+        unsigned next = ~0u;
+
+        for (size_t i = 0; i < count; i++)
+            if ((unsigned)kept[i] >= from && (unsigned)kept[i] < next)
+                next = (unsigned)kept[i];
+        if (next > from)
+            (void)tine__sys_close_range(from, next == ~0u ? next : next - 1);
+        if (next == ~0u)
+            return;
+        from = next + 1;
+    }
+}
+
+static void listen_from_now_on(struct keeper *keeper)
+{
+    struct tine__hello_wire hello = {.magic = TINE__SERVER_MAGIC, .word = tine__owner_word()};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    prctl(PR_SET_NAME, "tine-forkserver");
+    close_all_but((int[]){keeper->socket, keeper->program, tine__heap_file()}, 3);
+    sigaction(SIGINT, &ignore, &keeper->interrupt); /* Ctrl-C is the program's to handle */
+    signal(SIGCHLD, SIG_DFL);                       /* ignored, it would let statuses be lost */
+    keeper->poll = tine__sys_epoll();
+    if (keeper->poll < 0 || watch(keeper, keeper->socket, EVENT_SOCKET) < 0 ||
+        watch(keeper, keeper->program, EVENT_PROGRAM) < 0)
+        _exit(1);
+    tine__preload();
+    if (tine__sys_send_fds(keeper->socket, &hello, sizeof hello, NULL, 0, 0) < 0)
+        _exit(1);
+}
+
+int tine__forkserver_detach(int socket, int program)
+{
+    struct keeper keeper = {.socket = socket, .program = program};
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid < 0 ? -errno : 0;
+    listen_from_now_on(&keeper);
+    serve(&keeper);
+}

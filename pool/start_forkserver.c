@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TINE_FORKSERVER: the process is forked by the forkserver (pool/forkserver.c).
+ *
+ * What a process knows of its server is its own, as the list of its children is: a fork takes over
+ * the socket and makes a lock of its own. A server that is dead when it is asked is replaced by one that is executed
+ * anew; one that dies after it has been asked may have forked or not, so what it shares with the
+ * process is left alone for ever, and the next try has a copy.
+ */
+#include "pool/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <tine/error.h>
+#include <tine/heap.h>
+
+#include "lib/fork.h"
+#include "lib/log.h"
+#include "lib/sys.h"
+#include "pool/forkserver.h"
+#include "pool/init.h"
+#include "pool/launch.h"
+#include "shm/heap.h"
+#include "shm/owner.h"
+
+#define ATTEMPTS 3
+#define HELLO_NS TINE_SEC(10)
+#define TOLD_NS  TINE_MS(100)
+
+struct server {
+    uint64_t generation; /* of the process that knows it so */
+    struct tine__futex_lock lock;
+    int socket;    /* to it; -1: there is none */
+    uint64_t word; /* its tine__owner_word */
+};
+
+static struct server *_Atomic server;
+
+static struct server *own_server(void)
+{
+    uint64_t generation = tine__fork_generation();
+    /* acquire: pairs with the CAS below */
+    struct server *there = atomic_load_explicit(&server, memory_order_acquire), *made;
+
+    if (there != NULL && there->generation == generation)
+        return there;
+    made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return NULL;
+    made->generation = generation;
+    made->socket = there != NULL ? there->socket : -1;
+    made->word = there != NULL ? there->word : 0;
+    if (atomic_compare_exchange_strong_explicit(&server, &there, made, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return made;
+    free(made);
+    return there;
+}
+
+/* ---- having one ------------------------------------------------------------------------------ */
+
+/* Under the lock. */
+static void drop(struct server *own)
+{
+    int socket = own->socket;
+
+    own->socket =
+        -1; /* before it is closed: a fork must not find a number that is another file's */
+    if (socket >= 0)
+        close(socket);
+}
+
+/* Takes the socket over once the server has spoken. */
+static int await_hello(struct server *own, int socket)
+{
+    struct tine__hello_wire hello;
+    int count = 0;
+    ssize_t size = -ETIMEDOUT;
+
+    if (tine__sys_poll_in(socket, HELLO_NS) > 0)
+        size = tine__sys_recv_fds(socket, &hello, sizeof hello, NULL, &count, MSG_DONTWAIT);
+    if (size != (ssize_t)sizeof hello || hello.magic != TINE__SERVER_MAGIC) {
+        close(socket);
+        return size < 0 ? (int)size : TINE_EBROKEN;
+    }
+    own->word = hello.word;
+    own->socket = socket;
+    return 0;
+}
+
+/* The step between: leaves at once, and is reaped here. */
+static void reap_step(int pidfd)
+{
+    siginfo_t info;
+
+    if (tine__sys_poll_in(pidfd, HELLO_NS) <= 0)
+        tine__sys_pidfd_kill(pidfd, SIGKILL);
+    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR)
+        continue;
+    close(pidfd);
+}
+
+static int fork_step(int sockets[2], int program)
+{
+    int pidfd;
+    pid_t pid = tine__sys_fork(&pidfd);
+
+    if (pid == 0) {
+        close(sockets[0]);
+        _exit(tine__forkserver_detach(sockets[1], program) < 0);
+    }
+    if (pid < 0)
+        return pid;
+    reap_step(pidfd);
+    return 0;
+}
+
+/* In tine_init(). */
+static int begin(struct server *own, int program)
+{
+    int sockets[2], rc = tine__sys_socketpair(sockets);
+
+    if (rc < 0)
+        return rc;
+    tine__start_flush();
+    rc = fork_step(sockets, program);
+    close(sockets[1]);
+    if (rc < 0) {
+        close(sockets[0]);
+        return rc;
+    }
+    return await_hello(own, sockets[0]);
+}
+
+/* Later: the program may have threads, and be large. */
+static int begin_anew(struct server *own, int program)
+{
+    struct tine__luggage luggage = {.count = 2, .fds = {tine__heap_file(), program}};
+    int socket, pidfd, rc;
+
+    if (luggage.fds[0] < 0)
+        return luggage.fds[0];
+    rc = tine__spawn_program(TINE__MARK_SERVER, &socket, &pidfd);
+    if (rc < 0)
+        return rc;
+    rc = tine__launch_send(socket, TINE__LAUNCH_SERVER, NULL, &luggage);
+    reap_step(pidfd);
+    if (rc < 0) {
+        close(socket);
+        return rc;
+    }
+    return await_hello(own, socket);
+}
+
+static int begin_by(struct server *own, int (*how)(struct server *, int))
+{
+    int program = tine__sys_pidfd_open(getpid()), rc;
+
+    if (program < 0)
+        return program;
+    rc = how(own, program);
+    close(program);
+    return rc;
+}
+
+int tine__forkserver_begin(void)
+{
+    struct server *own;
+    int rc = tine__heap_open();
+
+    if (rc < 0)
+        return rc;
+    own = own_server();
+    return own == NULL ? -ENOMEM : own->socket >= 0 ? 0 : begin_by(own, begin);
+}
+
+void tine__forkserver_forget(void)
+{
+    struct server *own = own_server();
+
+    if (own != NULL)
+        drop(own);
+}
+
+/* ---- asking it ------------------------------------------------------------------------------- */
+
+static bool is_gone(ssize_t rc)
+{
+    return rc == -EPIPE || rc == -ECONNRESET || rc == -ENOTCONN || rc == -EBADF || rc == -ENOTSOCK;
+}
+
+static ssize_t send_request(const struct server *own, const struct tine__process_shm *shared,
+                            int control, tine__deadline deadline)
+{
+    struct tine__request_wire request = {.magic = TINE__SERVER_MAGIC,
+                                         .shared = (uint64_t)(uintptr_t)shared};
+    ssize_t rc;
+
+    do
+        rc = tine__sys_send_fds(own->socket, &request, sizeof request, &control, 1, MSG_DONTWAIT);
+    while (rc == -EAGAIN && tine__sys_poll_out(own->socket, tine__deadline_left(deadline)) > 0);
+    return rc == -EAGAIN ? -ETIMEDOUT : rc;
+}
+
+/* Under the lock. A server that is dead has not been asked. */
+static int ask(struct server *own, const struct tine__process_shm *shared, int control,
+               tine__deadline deadline)
+{
+    ssize_t rc = -EPIPE;
+
+    for (int i = 0; i < ATTEMPTS && is_gone(rc); i++) {
+        if (own->socket < 0) {
+            int begun = begin_by(own, begin_anew);
+
+            if (begun == -EADDRINUSE || begun == TINE_EBROKEN)
+                continue;
+            if (begun < 0)
+                return begun;
+        }
+        rc = send_request(own, shared, control, deadline);
+        if (is_gone(rc)) {
+            tine__log_info("process: the forkserver is dead and will be replaced");
+            drop(own);
+        }
+    }
+    return is_gone(rc) ? TINE_EBROKEN : rc < 0 ? (int)rc : 0;
+}
+
+/* Has the server seen the end of a process that did not come to be? Then the block is the caller's. */
+static bool is_settled(const struct tine__process_shm *shared, uint64_t word)
+{
+    tine__deadline deadline = tine__deadline_after(TOLD_NS);
+
+    while (atomic_load_explicit(&shared->told, memory_order_acquire) == 0) {
+        int64_t left = tine__deadline_left(deadline);
+
+        if (left == 0 || !tine__owner_word_lives(word))
+            return false;
+        (void)tine__sys_futex_wait(&shared->told, 0, left);
+    }
+    return true;
+}
+
+/* The process is asked for; from here on the block is the process's as well. */
+static int await_process(struct tine_process *process, struct tine__birth *birth, int control,
+                         const struct tine__luggage *luggage, tine__deadline deadline)
+{
+    int rc = tine__launch_send(control, TINE__LAUNCH_PROCESS, birth->shared, luggage);
+
+    if (rc == 0)
+        rc = tine__launch_await(control, deadline, &process->pid, &process->pidfd);
+    if (rc == 0)
+        return 0;
+    if (!tine__launch_cancel(birth->shared) &&
+        tine__launch_await(control, 0, &process->pid, &process->pidfd) == 0)
+        return 0; /* it was just ready */
+    return rc;
+}
+
+static int attempt(struct tine_process *process, struct tine__birth *birth,
+                   const struct tine__luggage *luggage, tine__deadline deadline)
+{
+    struct server *own = own_server();
+    int pair[2], rc = own == NULL ? -ENOMEM : tine__sys_socketpair(pair);
+
+    if (rc < 0)
+        return rc;
+    tine__futex_lock(&own->lock);
+    rc = ask(own, birth->shared, pair[1], deadline);
+    process->server = own->word;
+    process->pid = -1;
+    tine__futex_unlock(&own->lock);
+    close(pair[1]);
+    if (rc == 0) {
+        rc = await_process(process, birth, pair[0], luggage, deadline);
+        /* pid 0: the server has not forked at all */
+        if (rc < 0 && process->pid != 0 && !is_settled(birth->shared, process->server))
+            birth->shared = NULL; /* lost: a process that is late may still look at it */
+    }
+    close(pair[0]);
+    return rc;
+}
+
+/* ---- what it takes along --------------------------------------------------------------------- */
+
+static int pack_surroundings(struct tine__luggage *luggage, struct tine__process_shm *shared)
+{
+    int here = tine__sys_above_standard(open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+
+    if (here < 0)
+        return here;
+    luggage->fds[luggage->count++] = here;
+    shared->surroundings = 1;
+    shared->streams = 0;
+    for (int stream = 0; stream <= STDERR_FILENO; stream++)
+        if (fcntl(stream, F_GETFD) >= 0) {
+            luggage->fds[luggage->count++] = stream;
+            shared->streams |= 1u << stream;
+            shared->surroundings++;
+        }
+    return here;
+}
+
+static struct tine__process_shm *copy_of(const struct tine__process_shm *shared, size_t size)
+{
+    struct tine__process_shm *copy = tine_alloc(size);
+
+    if (copy != NULL) {
+        memcpy(copy, shared, size);
+        atomic_store_explicit(&copy->gate, TINE__GATE_SHUT, memory_order_relaxed);
+    }
+    return copy;
+}
+
+static int attempt_often(struct tine_process *process, struct tine__birth *birth,
+                         const struct tine__luggage *luggage, tine__deadline deadline)
+{
+    int rc = TINE_EBROKEN;
+
+    for (int i = 0; i < ATTEMPTS && rc == TINE_EBROKEN; i++) {
+        struct tine__process_shm *before = birth->shared;
+
+        rc = attempt(process, birth, luggage, deadline);
+        if (rc == TINE_EBROKEN && birth->shared == NULL)
+            birth->shared = copy_of(before, tine__process_bytes(before));
+        else if (rc == TINE_EBROKEN)
+            return rc; /* the process itself was killed: as with spawn */
+        if (birth->shared == NULL)
+            return rc == TINE_EBROKEN ? -ENOMEM : rc;
+    }
+    return rc;
+}
+
+int tine__start_forkserver(struct tine_process *process, struct tine__birth *birth,
+                           const int *listed, tine__deadline deadline)
+{
+    struct tine__luggage luggage;
+    int rc = tine__luggage_pack(&luggage, birth, listed), here;
+
+    if (rc < 0)
+        return rc;
+    here = pack_surroundings(&luggage, birth->shared);
+    if (here < 0)
+        return here;
+    tine__start_flush();
+    rc = attempt_often(process, birth, &luggage, deadline);
+    close(here);
+    return rc;
+}

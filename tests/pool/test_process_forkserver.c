@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/* The forkserver: killed, stopped, asked by many, and gone with its program. */
+#include <tine/process.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <tine/heap.h>
+
+#include "pool/forkserver.h"
+#include "tests/pool/processes.h"
+#include "tests/support/children.h"
+#include "tests/support/files.h"
+#include "tests/support/hunt.h"
+#include "tests/support/proc.h"
+#include "tests/support/suite.h"
+#include "tests/support/wait.h"
+
+static int preloaded;
+
+static const tine_process_options served = {.start = TINE_FORKSERVER};
+
+/* The next start makes a server that only this process has, a child of the test's: the test itself, and the
+   runner, keep theirs. */
+static void forkserver_anew(void)
+{
+    tine__forkserver_forget();
+}
+
+static int await_gate(tine_call *call)
+{
+    struct gate *gate;
+
+    ck_assert_rc(tine_args(call, "p", &gate), 0);
+    gate_raise(gate);
+    gate_await(gate, 2);
+    return 0;
+}
+
+static int exit_six(tine_call *call)
+{
+    (void)call;
+    exit(6);
+}
+
+static tine_process *start_waiting(struct gate *gate)
+{
+    tine_process *process = process_with(await_gate, TINE_FORKSERVER, gate);
+
+    gate_await(gate, 1);
+    return process;
+}
+
+static pid_t server_of(const tine_process *process)
+{
+    struct proc proc;
+
+    ck_assert(proc_read(tine_process_pid(process), &proc));
+    return proc.parent;
+}
+
+static bool is_gone(pid_t pid)
+{
+    struct proc proc;
+
+    return !proc_read(pid, &proc) || proc.state == 'Z';
+}
+
+TEST(it_is_the_default_of_a_program_with_tine_init)
+{
+    ck_assert_int_eq(tine_get_start_method(), TINE_FORKSERVER);
+}
+
+TEST(it_is_a_small_process_and_no_child_of_ours)
+{
+    struct gate *gate = heap_gate();
+    tine_process *process = start_waiting(gate);
+    struct proc proc;
+    siginfo_t info;
+
+    ck_assert(proc_read(server_of(process), &proc));
+    ck_assert_str_eq(proc.name, "tine-forkserver");
+    ck_assert_int_ne(proc.parent, getpid());
+    ck_assert_int_eq(waitid(P_ALL, 0, &info, WEXITED | WNOHANG), -1);
+    ck_assert_int_eq(errno, ECHILD);
+    gate_raise(gate);
+    ck_assert_int_eq(process_end(process), 0);
+    tine_free(gate);
+}
+
+static int check_preloaded(tine_call *call)
+{
+    (void)call;
+    ck_assert_int_eq(preloaded, 1);
+    return 0;
+}
+
+static void use_preloaded(void *unused)
+{
+    tine_process *process;
+
+    (void)unused;
+    for (int i = 0; i < 2; i++) {
+        ck_assert_rc(tine_process_start(&process, check_preloaded, &served, ""), 0);
+        ck_assert_int_eq(process_end(process), 0);
+        forkserver_anew(); /* the second time by one that was executed anew */
+    }
+}
+
+TEST(what_is_preloaded_is_there)
+{
+    struct child child = child_start(use_preloaded, NULL);
+
+    child_join(&child);
+}
+
+static int check_here(tine_call *call)
+{
+    const char *cwd;
+    char here[256];
+    struct stat *expected, output;
+
+    ck_assert_rc(tine_args(call, "sp", &cwd, &expected), 0);
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    ck_assert_str_eq(here, cwd);
+    ck_assert_int_eq(fstat(STDOUT_FILENO, &output), 0);
+    ck_assert_uint_eq(output.st_ino, expected->st_ino);
+    return 0;
+}
+
+TEST(directory_and_streams_are_those_of_the_start)
+{
+    int before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), output = dup(STDOUT_FILENO), ends[2];
+    struct stat *expected = tine_calloc(1, sizeof *expected);
+    tine_process *process;
+    struct files files;
+
+    files_begin(&files);
+    ck_assert_int_eq(chdir(files.directory), 0);
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    ck_assert_int_eq(dup2(ends[1], STDOUT_FILENO), STDOUT_FILENO);
+    ck_assert_int_eq(fstat(ends[1], expected), 0);
+    ck_assert_rc(tine_process_start(&process, check_here, &served, "sp", files.directory, expected),
+                 0);
+    ck_assert_int_eq(dup2(output, STDOUT_FILENO), STDOUT_FILENO);
+    ck_assert_int_eq(process_end(process), 0);
+    ck_assert_int_eq(fchdir(before), 0);
+    files_end(&files);
+    close(before);
+    close(output);
+    close(ends[0]);
+    close(ends[1]);
+    tine_free(expected);
+}
+
+/* ---- its death ------------------------------------------------------------------------------- */
+
+static void kill_server(void *unused)
+{
+    struct gate *gates[3];
+    tine_process *processes[3], *next;
+    pid_t server;
+    int exitcode;
+
+    (void)unused;
+    forkserver_anew();
+    for (int i = 0; i < 3; i++) {
+        gates[i] = heap_gate();
+        processes[i] = start_waiting(gates[i]);
+    }
+    server = server_of(processes[0]);
+    ck_assert_int_eq(kill(server, SIGKILL), 0);
+    ck_assert_eventually(is_gone(server));
+    ck_assert_rc(tine_process_start(&next, exit_six, &served, ""), 0);
+    ck_assert_int_eq(process_end(next), 6);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_rc(tine_process_is_alive(processes[i]), 1);
+        ck_assert_rc(tine_process_exitcode(processes[i], &exitcode), -EAGAIN);
+    }
+    ck_assert_rc(tine_process_kill(processes[0]), 0);
+    for (int i = 0; i < 3; i++) {
+        gate_raise(gates[i]);
+        ck_assert_int_eq(process_end(processes[i]), 255);
+        tine_free(gates[i]);
+    }
+    tine__forkserver_forget();
+}
+
+TEST(processes_of_a_killed_server_go_on_and_another_takes_its_place)
+{
+    struct child child = child_start(kill_server, NULL);
+
+    child_join(&child);
+}
+
+static int raise_only(tine_call *call)
+{
+    struct gate *gate;
+
+    ck_assert_rc(tine_args(call, "p", &gate), 0);
+    gate_raise(gate);
+    return 0;
+}
+
+static void stop_server(void *unused)
+{
+    struct gate *gate = heap_gate(), *other = heap_gate();
+    tine_process_options hasty = {.start = TINE_FORKSERVER, .start_timeout_ns = TINE_MS(20)};
+    tine_process *process, *late = NULL;
+    pid_t server;
+
+    (void)unused;
+    forkserver_anew();
+    process = start_waiting(gate);
+    server = server_of(process);
+    ck_assert_int_eq(kill(server, SIGSTOP), 0);
+    ck_assert_rc(tine_process_start(&late, raise_only, &hasty, "p", other), -ETIMEDOUT);
+    ck_assert_ptr_null(late);
+    gate_raise(gate);
+    ck_assert_eventually(tine_process_is_alive(process) == 0);
+    ck_assert_rc(tine_process_join(process, TINE_MS(20)),
+                 -ETIMEDOUT); /* how it ended is not told */
+    ck_assert_int_eq(kill(server, SIGCONT), 0);
+    ck_assert_int_eq(process_end(process), 0);
+    ck_assert_rc(tine_process_start(&process, exit_six, &served, ""), 0); /* behind the late one */
+    ck_assert_int_eq(process_end(process), 6);
+    ck_assert_uint_eq(other->raised, 0);
+    tine__forkserver_forget();
+    ck_assert_eventually(is_gone(server));
+    tine_free(gate);
+    tine_free(other);
+}
+
+TEST(a_start_that_a_stopped_server_delays_is_given_up_for_good)
+{
+    struct child child = child_start(stop_server, NULL);
+
+    child_join(&child);
+}
+
+struct den {
+    struct gate gate;
+    _Atomic pid_t server;
+};
+
+static _Noreturn int stay(tine_call *call)
+{
+    (void)call;
+    for (;;)
+        pause();
+}
+
+/* The daemon would stay for ever, and the test with it. */
+static void run_program(void *context)
+{
+    tine_process_options options = {.start = TINE_FORKSERVER, .daemon = TINE_DAEMON};
+    struct den *den = context;
+    tine_process *daemon;
+
+    forkserver_anew();
+    ck_assert_rc(tine_process_start(&daemon, stay, &options, ""), 0);
+    den->server = server_of(start_waiting(&den->gate));
+    gate_raise(&den->gate);
+    for (;;)
+        pause();
+}
+
+TEST(it_goes_with_its_program_and_so_do_daemons)
+{
+    for (int i = 0; i < 5; i++) {
+        struct den *den = tine_calloc(1, sizeof *den);
+        struct child child;
+
+        orphans_adopt();
+        child = child_start(run_program, den);
+        ck_assert_eventually(atomic_load(&den->server) != 0);
+        child_kill(&child);
+        orphans_reap();
+        ck_assert(is_gone(den->server));
+        tine_free(den);
+    }
+}
+
+/* ---- many ------------------------------------------------------------------------------------ */
+
+static void *start_many(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 25; i++) {
+        tine_process *process;
+
+        ck_assert_rc(tine_process_start(&process, exit_six, &served, ""), 0);
+        ck_assert_int_eq(process_end(process), 6);
+    }
+    return NULL;
+}
+
+TEST(threads_ask_it_at_once)
+{
+    pthread_t threads[4];
+
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, start_many, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+}
+
+TEST(a_hundred_run_at_once_and_know_nothing_of_each_other)
+{
+    struct gate *gate = heap_gate();
+    tine_process *processes[100];
+    uint64_t blocks = heap_blocks();
+
+    for (int i = 0; i < 100; i++) {
+        processes[i] = process_with(raise_only, TINE_FORKSERVER, gate);
+        if (i % 2 == 0)
+            ck_assert_rc(tine_process_kill(processes[i]), 0);
+    }
+    for (int i = 0; i < 100; i++) {
+        int exitcode = process_end(processes[i]);
+
+        ck_assert(exitcode == 0 || (i % 2 == 0 && exitcode == -SIGKILL));
+    }
+    ck_assert_uint_le(heap_blocks(), blocks);
+    tine_free(gate);
+}
+
+static void ask_in_fork(void *unused)
+{
+    (void)unused;
+    start_many(NULL);
+}
+
+TEST(forks_of_the_program_may_ask_it)
+{
+    struct child child = child_start(ask_in_fork, NULL);
+
+    start_many(NULL);
+    child_join(&child);
+}
+
+static void preload(void *context)
+{
+    ++*(int *)context;
+}
+
+int main(int argc, char **argv)
+{
+    tine_set_forkserver_preload(preload, &preloaded);
+    if (tine_init(&argc, &argv) < 0)
+        return 99;
+    tine_free(tine_alloc(1));
+    return suite_main("pool/process_forkserver", argc, argv);
+}
