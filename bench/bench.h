@@ -21,6 +21,9 @@
 
 #include <sys/types.h>
 
+/* An argument that makes the program leave main at once: what a bare spawn costs. */
+#define BENCH_NOTHING "--nothing"
+
 #define BENCH_WORKERS 2 /* on both sides of every case, as in the reference figures */
 
 /* What a side returns besides 0 and negative codes. */
@@ -64,8 +67,8 @@ struct bench_group {
 
 extern const struct bench_group bench_barrier, bench_condition, bench_dict, bench_for,
     bench_futures, bench_heap, bench_job, bench_listener, bench_lock, bench_map, bench_open,
-    bench_pack, bench_pipe, bench_primes, bench_queue, bench_reduce, bench_ring, bench_rpc,
-    bench_rwlock, bench_semaphore, bench_starmap, bench_submit, bench_value, bench_wait;
+    bench_pack, bench_pipe, bench_primes, bench_process, bench_queue, bench_reduce, bench_ring,
+    bench_rpc, bench_rwlock, bench_semaphore, bench_starmap, bench_submit, bench_value, bench_wait;
 
 /* pass.c: run one side in a process of its own. 0, BENCH_MISSING, or -1 (said on stderr). */
 int bench_pass_run(const struct bench_case *c, bool peer, bool quick, double *value);

@@ -23,7 +23,7 @@ static const struct bench_group *const groups[] = {
     &bench_starmap, &bench_map,       &bench_primes,   &bench_open,    &bench_heap,
     &bench_lock,    &bench_semaphore, &bench_rwlock,   &bench_barrier, &bench_condition,
     &bench_dict,    &bench_value,     &bench_pack,     &bench_wait,    &bench_queue,
-    &bench_pipe,    &bench_ring,      &bench_listener, &bench_rpc,
+    &bench_pipe,    &bench_ring,      &bench_listener, &bench_rpc,     &bench_process,
 };
 #define GROUP_COUNT (sizeof groups / sizeof groups[0])
 
@@ -183,14 +183,24 @@ static int run_chosen(const struct bench_case *const *chosen, const struct optio
     return status;
 }
 
+/* Only for the cases that need it: it starts a process. */
+static bool wants_init(int argc, char **argv)
+{
+    return argc > 1 && (strncmp(argv[1], "--tine-", 7) == 0 ||
+                        (strcmp(argv[1], "--pass=tine") == 0 && argc > 2 &&
+                         strncmp(argv[2], "process.", 8) == 0));
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {.passes = PASSES_DEFAULT};
     const struct bench_case **chosen = calloc((size_t)argc, sizeof *chosen);
     int status = EXIT_SUCCESS;
 
-    if (!chosen)
+    if (!chosen || (wants_init(argc, argv) && tine_init(&argc, &argv) < 0))
         return EXIT_FAILURE;
+    if (argc == 2 && strcmp(argv[1], BENCH_NOTHING) == 0)
+        return EXIT_SUCCESS;
     if (!take_arguments(&o, chosen, argc, argv))
         status = usage();
     else if (o.list)

@@ -36,6 +36,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/pass.c \
 	%D%/pipe.c \
 	%D%/primes.c \
+	%D%/process.c \
 	%D%/python.c \
 	%D%/queue.c \
 	%D%/reduce.c \

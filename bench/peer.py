@@ -264,6 +264,25 @@ def manager_call(n, repetitions):
         return median_seconds(work, repetitions) / n * 1e6
 
 
+def nothing():
+    pass
+
+
+def start_and_join(method):
+    def case(_, repetitions):
+        context = multiprocessing.get_context(method)
+
+        def work():
+            process = context.Process(target=nothing)
+            process.start()
+            process.join()
+            assert process.exitcode == 0
+
+        return median_seconds(work, repetitions) * 1e6
+
+    return case
+
+
 CASES = {
     "barrier.python": barrier_rounds,
     "condition.pingpong.python": condition_pingpong,
@@ -278,6 +297,9 @@ CASES = {
     "listener.dial.python": listener_dial,
     "pipe.socket.1M.python": pipe_1m,
     "pool.open_close": pool_open_close,
+    "process.fork.python": start_and_join("fork"),
+    "process.forkserver.python": start_and_join("forkserver"),
+    "process.spawn.python": start_and_join("spawn"),
     "rpc.rtt": manager_call,
     "rpc.window64": manager_call,
     "semaphore.free.python": semaphore_free,
