@@ -19,6 +19,7 @@ tests_kill = \
 	%D%/kill_queue \
 	%D%/kill_rpc \
 	%D%/kill_rwlock \
+	%D%/kill_schedule \
 	%D%/kill_semaphore \
 	%D%/kill_step \
 	%D%/kill_stopped \
@@ -60,6 +61,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_queue_LDADD = $(kill_libs)
 %C%_kill_rpc_LDADD = $(kill_libs)
 %C%_kill_rwlock_LDADD = $(kill_libs)
+%C%_kill_schedule_SOURCES = %D%/kill_schedule.c $(kill_load)
+%C%_kill_schedule_LDADD = $(kill_libs)
 %C%_kill_semaphore_LDADD = $(kill_libs)
 %C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load) $(kill_trace)
 %C%_kill_step_LDADD = $(kill_libs)
