@@ -36,6 +36,8 @@
 #define START_TIMEOUT_NS TINE_SEC(30)
 
 struct children {
+    struct children
+        *of_parent; /* left as it was: a thread of the parent's may have had it in hand */
     uint64_t generation;
     struct tine__futex_lock lock;
     uint64_t started;
@@ -58,9 +60,10 @@ static struct children *own_children(void)
     if (made == NULL)
         return NULL;
     made->generation = generation;
+    made->of_parent = there;
     if (atomic_compare_exchange_strong_explicit(&children, &there, made, memory_order_acq_rel,
                                                 memory_order_acquire))
-        return made; /* that of the parent is lost: another thread of it may have had it in hand */
+        return made;
     free(made);
     return there;
 }

@@ -35,7 +35,8 @@
 #define TOLD_NS  TINE_MS(100)
 
 struct server {
-    uint64_t generation; /* of the process that knows it so */
+    struct server *of_parent; /* left as it was, as a list of children is */
+    uint64_t generation;      /* of the process that knows it so */
     struct tine__futex_lock lock;
     int socket;    /* to it; -1: there is none */
     uint64_t word; /* its tine__owner_word */
@@ -55,6 +56,7 @@ static struct server *own_server(void)
     if (made == NULL)
         return NULL;
     made->generation = generation;
+    made->of_parent = there;
     made->socket = there != NULL ? there->socket : -1;
     made->word = there != NULL ? there->word : 0;
     if (atomic_compare_exchange_strong_explicit(&server, &there, made, memory_order_acq_rel,
