@@ -33,6 +33,7 @@
 #define ATTEMPTS 3
 #define HELLO_NS TINE_SEC(10)
 #define TOLD_NS  TINE_MS(100)
+#define LOOK_NS  TINE_MS(1) /* whether the server still lives */
 
 struct server {
     struct server *of_parent; /* left as it was, as a list of children is */
@@ -245,7 +246,7 @@ static bool is_settled(const struct tine__process_shm *shared, uint64_t word)
 
         if (left == 0 || !tine__owner_word_lives(word))
             return false;
-        (void)tine__sys_futex_wait(&shared->told, 0, left);
+        (void)tine__sys_futex_wait(&shared->told, 0, left < LOOK_NS ? left : LOOK_NS);
     }
     return true;
 }
