@@ -3,14 +3,13 @@
 #include "tests/support/step.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "shm/held.h"
@@ -63,6 +62,26 @@ static void kill_victim(pid_t pid)
     while (!WIFSIGNALED(status));
 }
 
+static void interrupt_wait(int signal)
+{
+    (void)signal;
+}
+
+/* While a process is stepped that may sleep, every `ms` somebody looks whether it does; 0: no more. */
+static void look_every(int ms)
+{
+    struct itimerval every = {.it_interval = {ms / 1000, ms % 1000 * 1000}};
+    struct sigaction action = {.sa_handler = interrupt_wait};
+    static struct sigaction before;
+
+    every.it_value = every.it_interval;
+    if (ms != 0)
+        ck_assert_int_eq(sigaction(SIGALRM, &action, &before), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
+    if (ms == 0)
+        ck_assert_int_eq(sigaction(SIGALRM, &before, NULL), 0);
+}
+
 /*
  * Waits for the end of one step. False: it sleeps in the kernel, for longer than it may. (On a busy
  * machine it may also wait that long for a CPU; that is no sleep.)
@@ -70,17 +89,17 @@ static void kill_victim(pid_t pid)
 static bool await_stop(pid_t pid, int *status, int sleeps_ms)
 {
     int64_t end = now_ns() + (int64_t)sleeps_ms * 1000000;
-    pid_t got;
 
-    if (sleeps_ms == 0)
-        return waitpid(pid, status, 0) == pid;
-    while ((got = waitpid(pid, status, WNOHANG)) == 0 && (now_ns() < end || !proc_asleep(pid)))
-        sched_yield();
-    return got == pid;
+    while (waitpid(pid, status, 0) != pid) {
+        ck_assert_int_eq(errno, EINTR);
+        if (now_ns() >= end && proc_asleep(pid))
+            return false;
+    }
+    return true;
 }
 
 /* At most `steps` instructions; how many it made before it had done, or slept. */
-static long step_on(const struct step *step, pid_t pid, long steps, struct trace *trace)
+static long step_once_each(const struct step *step, pid_t pid, long steps, struct trace *trace)
 {
     int status;
 
@@ -98,6 +117,18 @@ static long step_on(const struct step *step, pid_t pid, long steps, struct trace
             return n + 1;
     }
     return steps;
+}
+
+static long step_on(const struct step *step, pid_t pid, long steps, struct trace *trace)
+{
+    long made;
+
+    if (step->sleeps_ms != 0)
+        look_every(step->sleeps_ms);
+    made = step_once_each(step, pid, steps, trace);
+    if (step->sleeps_ms != 0)
+        look_every(0);
+    return made;
 }
 
 /* Of these the way is the same each time, and nothing has to be looked at on it. */
