@@ -194,13 +194,16 @@ static bool wants_init(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct options o = {.passes = PASSES_DEFAULT};
-    const struct bench_case **chosen = calloc((size_t)argc, sizeof *chosen);
+    const struct bench_case **chosen;
     int status = EXIT_SUCCESS;
 
-    if (!chosen || (wants_init(argc, argv) && tine_init(&argc, &argv) < 0))
+    if (wants_init(argc, argv) && tine_init(&argc, &argv) < 0)
         return EXIT_FAILURE;
     if (argc == 2 && strcmp(argv[1], BENCH_NOTHING) == 0)
         return EXIT_SUCCESS;
+    chosen = calloc((size_t)argc, sizeof *chosen);
+    if (!chosen)
+        return EXIT_FAILURE;
     if (!take_arguments(&o, chosen, argc, argv))
         status = usage();
     else if (o.list)
