@@ -28,7 +28,7 @@
  * TCP that leaves the machine is encrypted, unless both sides say TINE_ENCRYPT_NEVER; then whole
  * messages are checked. On the machine itself they are up to 4 KiB, as those of a pipe: .check says
  * otherwise, TINE_CHECK_FULL on either side, TINE_CHECK_HEADER on both. What was said on an encrypted
- * connection stays secret when the key is learned later; encryption makes a dial some 0.2 ms longer.
+ * connection stays secret when the key is learned later; encryption makes a dial some 0.1 ms longer.
  *
  * Python: with .protocol = TINE_PROTOCOL_PYTHON the other end is a Client or Listener of
  * multiprocessing.connection, of Python 3.12 or later, with the same authkey; messages are then
