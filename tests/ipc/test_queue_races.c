@@ -49,7 +49,7 @@ static void stand_at_write(void)
     ck_assert_int_eq(sigaction(SIGSEGV, &action, NULL), 0);
 }
 
-static bool stand_at_unpack;
+static _Thread_local bool stand_at_unpack;
 
 int __real_tine__vunpack_family(const void *data, size_t size, const char *format, va_list args);
 int __wrap_tine__vunpack_family(const void *data, size_t size, const char *format, va_list args);

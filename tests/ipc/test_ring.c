@@ -46,7 +46,7 @@ int __wrap_tine__sys_membarrier_register(void)
     return no_membarrier ? -ENOSYS : __real_tine__sys_membarrier_register();
 }
 
-static void (*between)(void); /* called once, after the next look at a lane */
+static _Thread_local void (*between)(void); /* called once, after the next look at a lane */
 
 bool __real_tine__lane_peek(struct tine__lane_shm *lane, struct tine__record *record);
 bool __wrap_tine__lane_peek(struct tine__lane_shm *lane, struct tine__record *record);
