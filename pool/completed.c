@@ -88,6 +88,22 @@ static bool is_unordered(struct group *group)
     return true;
 }
 
+/* Of the future's pool, unless that has ended. */
+static void call_back(const tine_future *future)
+{
+    if (future->job != NULL && tine__future_status(future) < TINE__ENDED)
+        (void)tine__callbacks_run(future->pool);
+}
+
+/* All of them are over. What is to be called then is called now: nobody here looks at the pool again. */
+static void end_group(struct group *group)
+{
+    const tine_future *any = group->any;
+
+    group->any = NULL;
+    call_back(any);
+}
+
 /* Takes out what is over. */
 static void look_through(struct group *group)
 {
@@ -112,7 +128,10 @@ static void look_through(struct group *group)
             link = &set->nodes[i].next;
         }
     }
-    group->any = group->first == NONE ? NULL : set->nodes[group->first].future;
+    if (group->first == NONE)
+        end_group(group);
+    else
+        group->any = set->nodes[group->first].future;
 }
 
 static void look_through_all(struct tine_as_completed *set)
@@ -189,6 +208,21 @@ static void link_groups(struct tine_as_completed *set)
     set->group_count = (size_t)(group - set->groups);
 }
 
+/* For those that were over from the start, whose pools may have no group that looks after them. */
+static void call_back_all(const struct tine_as_completed *set)
+{
+    const tine_pool *called = NULL;
+
+    for (size_t i = 0; i < set->count; i++) {
+        const tine_future *future = set->nodes[i].future;
+
+        if (future->pool != called && future->job != NULL) {
+            called = future->pool;
+            call_back(future);
+        }
+    }
+}
+
 static void set_fini(struct tine_as_completed *set)
 {
     free(set->nodes);
@@ -226,6 +260,7 @@ static int set_init(struct tine_as_completed *set, tine_future *const *futures, 
         return -ENOMEM;
     }
     link_groups(set);
+    call_back_all(set);
     return 0;
 }
 

@@ -322,6 +322,33 @@ TEST(callbacks_run_while_one_waits, .loop_end = 4)
     scene_close(&scene);
 }
 
+/* One pool's is over, and its callback has yet to let the other pool's through. */
+TEST(callbacks_of_what_is_over_run_while_one_waits_for_another_pool, .loop_end = 3)
+{
+    static const int32_t return_when[] = {TINE_ALL_COMPLETED, TINE_FIRST_EXCEPTION};
+    struct gate *gates[2] = {gate_new(), gate_new()};
+    tine_pool *pools[2] = {pool_of(1), pool_of(1)};
+    tine_future *futures[2] = {submit(pools[0], gates[0], 0), submit(pools[1], gates[1], 1)};
+    tine_as_completed *iterator;
+    tine_future *future;
+
+    ck_assert_rc(tine_future_add_done_callback(futures[0], raise_next, gates[1]), 0);
+    gate_raise(gates[0]);
+    ck_assert_eventually(tine_future_done(futures[0]));
+    if (loop_index < 2) {
+        ck_assert_rc(tine_wait_futures(futures, 2, return_when[loop_index], TINE_FOREVER), 2);
+    } else {
+        ck_assert_rc(tine_as_completed_open(&iterator, futures, 2), 0);
+        ck_assert_rc(tine_as_completed_next(iterator, TINE_FOREVER, &future), 1);
+        ck_assert_rc(tine_as_completed_next(iterator, TINE_FOREVER, &future), 1);
+        tine_as_completed_close(iterator);
+    }
+    for (int i = 0; i < 2; i++) {
+        tine_future_close(futures[i]);
+        tine_pool_close(pools[i]);
+    }
+}
+
 /* ---- bad input -------------------------------------------------------------------------------- */
 
 static void wait_in_child(void *context)
