@@ -6,6 +6,8 @@
  * page, whoever called fork, and so the child takes a new number at its first look. (A pthread_atfork
  * handler would miss raw clones and costs the host a callback.) Valgrind 3.19 does not know the advice
  * and refuses it; there the pid of the maker stands beside the number and is compared.
+ *
+ * What a process has of its own is found by that number, so nothing needs to happen at the fork.
  */
 #include "lib/fork.h"
 
@@ -13,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -72,4 +75,27 @@ uint64_t tine__fork_generation(void)
     if (!wiped && atomic_load_explicit(&page->pid, memory_order_acquire) != getpid())
         return take_number();
     return number;
+}
+
+void *tine__fork_own(struct tine__fork_own *_Atomic *place, size_t size,
+                     void (*begin)(void *own, const void *of_parent))
+{
+    uint64_t generation = tine__fork_generation();
+    /* acquire: pairs with the CAS below */
+    struct tine__fork_own *there = atomic_load_explicit(place, memory_order_acquire), *made;
+
+    if (there != NULL && there->generation == generation && generation != 0)
+        return there;
+    made = generation != 0 ? calloc(1, size) : NULL;
+    if (made == NULL)
+        return NULL;
+    made->of_parent = there;
+    made->generation = generation;
+    if (begin != NULL)
+        begin(made, there);
+    if (atomic_compare_exchange_strong_explicit(place, &there, made, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return made;
+    free(made);
+    return there; /* another thread was first */
 }

@@ -3,6 +3,7 @@
 #define TINE_LIB_FORK_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -23,5 +24,20 @@ static inline uint64_t tine__fork_generation_fast(void)
 
     return number != 0 ? number : tine__fork_generation();
 }
+
+/* Stands first in what each process has of its own, lists and locks: a fork may copy those while
+   another thread has them in hand, so the child leaves its copy as it is and begins with a new one. */
+struct tine__fork_own {
+    struct tine__fork_own *of_parent; /* NULL, or that copy */
+    uint64_t generation;
+};
+
+/*
+ * The calling process's own at this place: made at the first call, of `size` zeroed bytes that
+ * begin (NULL: zeros will do) fills; of_parent, too, may be NULL there.
+ * Thread any, signal no. NULL: no memory.
+ */
+void *tine__fork_own(struct tine__fork_own *_Atomic *place, size_t size,
+                     void (*begin)(void *own, const void *of_parent));
 
 #endif

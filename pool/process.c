@@ -2,9 +2,9 @@
 /*
  * Processes: the handles, the list of those that this process has started, and starting one.
  *
- * The list is the process's own, and so is its lock: each generation makes them anew at its first use,
- * because a plain fork may have copied both in the midst of a change. tine_process_start() holds the
- * lock across its fork, so that what tine forks finds the list whole and can close what is in it.
+ * The list is the process's own, and so is its lock: a forked process begins with new ones.
+ * tine_process_start() holds the lock across its fork, so that what tine forks finds its parent's
+ * list whole and can close what is in it.
  *
  * Closing a process that runs leaves its handle in the list, until a later call finds it ended.
  */
@@ -36,36 +36,19 @@
 #define START_TIMEOUT_NS TINE_SEC(30)
 
 struct children {
-    struct children
-        *of_parent; /* left as it was: a thread of the parent's may have had it in hand */
-    uint64_t generation;
+    struct tine__fork_own made;
     struct tine__futex_lock lock;
     uint64_t started;
     struct tine_process *first; /* newest first */
     struct tine_process *spare;
 };
 
-static struct children *_Atomic children;
+static struct tine__fork_own *_Atomic children;
 
 /* This process's list; NULL: no memory for it. */
 static struct children *own_children(void)
 {
-    uint64_t generation = tine__fork_generation();
-    /* acquire: pairs with the CAS below */
-    struct children *there = atomic_load_explicit(&children, memory_order_acquire), *made;
-
-    if (there != NULL && there->generation == generation)
-        return there;
-    made = calloc(1, sizeof *made);
-    if (made == NULL)
-        return NULL;
-    made->generation = generation;
-    made->of_parent = there;
-    if (atomic_compare_exchange_strong_explicit(&children, &there, made, memory_order_acq_rel,
-                                                memory_order_acquire))
-        return made;
-    free(made);
-    return there;
+    return tine__fork_own(&children, sizeof(struct children), NULL);
 }
 
 /* ---- handles --------------------------------------------------------------------------------- */
@@ -91,7 +74,7 @@ static struct tine_process *take_handle(struct children *own)
     else
         own->spare = process->next;
     if (process != NULL)
-        *process = (struct tine_process){.generation = own->generation, .pidfd = -1};
+        *process = (struct tine_process){.generation = own->made.generation, .pidfd = -1};
     return process;
 }
 
@@ -127,11 +110,11 @@ static void sweep(struct children *own)
 
 void tine__children_forget(void)
 {
-    struct children *of_parent = atomic_load_explicit(&children, memory_order_relaxed);
     struct children *own = own_children();
-    struct tine_process *process = of_parent->first, *next;
+    struct children *of_parent = own != NULL ? (struct children *)own->made.of_parent : NULL;
+    struct tine_process *process = of_parent != NULL ? of_parent->first : NULL, *next;
 
-    for (; own != NULL && process != NULL; process = next) {
+    for (; process != NULL; process = next) {
         next = process->next;
         put_handle(own, process);
     }

@@ -3,9 +3,9 @@
  * TINE_FORKSERVER: the process is forked by the forkserver (pool/forkserver.c).
  *
  * What a process knows of its server is its own, as the list of its children is: a fork takes over
- * the socket and makes a lock of its own. A server that is dead when it is asked is replaced by one that is executed
- * anew; one that dies after it has been asked may have forked or not, so what it shares with the
- * process is left alone for ever, and the next try has a copy.
+ * the socket and makes a lock of its own. A server that is dead when it is asked is replaced by one
+ * that is executed anew; one that dies after it has been asked may have forked or not, so what it
+ * shares with the process is left alone for ever, and the next try has a copy.
  */
 #include "pool/start.h"
 
@@ -36,35 +36,27 @@
 #define LOOK_NS  TINE_MS(1) /* whether the server still lives */
 
 struct server {
-    struct server *of_parent; /* left as it was, as a list of children is */
-    uint64_t generation;      /* of the process that knows it so */
+    struct tine__fork_own made;
     struct tine__futex_lock lock;
     int socket;    /* to it; -1: there is none */
     uint64_t word; /* its tine__owner_word */
 };
 
-static struct server *_Atomic server;
+static struct tine__fork_own *_Atomic server;
+
+/* A forked process goes on with its parent's server. */
+static void begin_own(void *made, const void *of_parent)
+{
+    struct server *own = made;
+    const struct server *parents = of_parent;
+
+    own->socket = parents != NULL ? parents->socket : -1;
+    own->word = parents != NULL ? parents->word : 0;
+}
 
 static struct server *own_server(void)
 {
-    uint64_t generation = tine__fork_generation();
-    /* acquire: pairs with the CAS below */
-    struct server *there = atomic_load_explicit(&server, memory_order_acquire), *made;
-
-    if (there != NULL && there->generation == generation)
-        return there;
-    made = calloc(1, sizeof *made);
-    if (made == NULL)
-        return NULL;
-    made->generation = generation;
-    made->of_parent = there;
-    made->socket = there != NULL ? there->socket : -1;
-    made->word = there != NULL ? there->word : 0;
-    if (atomic_compare_exchange_strong_explicit(&server, &there, made, memory_order_acq_rel,
-                                                memory_order_acquire))
-        return made;
-    free(made);
-    return there;
+    return tine__fork_own(&server, sizeof(struct server), begin_own);
 }
 
 /* ---- having one ------------------------------------------------------------------------------ */

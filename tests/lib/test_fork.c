@@ -104,23 +104,29 @@ static void *ask_in_thread(void *context)
     return NULL;
 }
 
-static void ask_in_threads(void *unused)
+static void in_threads(struct threads *threads, void *(*body)(void *))
 {
-    struct threads threads;
     struct thread_arguments arguments[THREADS];
     pthread_t ids[THREADS];
 
-    (void)unused;
-    pthread_barrier_init(&threads.start, NULL, THREADS);
+    pthread_barrier_init(&threads->start, NULL, THREADS);
     for (int i = 0; i < THREADS; i++) {
-        arguments[i] = (struct thread_arguments){&threads, i};
-        ck_assert_int_eq(pthread_create(&ids[i], NULL, ask_in_thread, &arguments[i]), 0);
+        arguments[i] = (struct thread_arguments){threads, i};
+        ck_assert_int_eq(pthread_create(&ids[i], NULL, body, &arguments[i]), 0);
     }
     for (int i = 0; i < THREADS; i++)
         pthread_join(ids[i], NULL);
+    pthread_barrier_destroy(&threads->start);
+}
+
+static void ask_in_threads(void *unused)
+{
+    struct threads threads;
+
+    (void)unused;
+    in_threads(&threads, ask_in_thread);
     for (int i = 0; i < THREADS; i++)
         ck_assert_uint_eq(threads.seen[i], tine__fork_generation());
-    pthread_barrier_destroy(&threads.start);
 }
 
 TEST(threads_that_ask_at_once_agree, .loop_end = 20)
@@ -147,6 +153,82 @@ TEST(a_raw_clone_has_another)
     if (child.pid == 0)
         _exit(tine__fork_generation() != generation ? 0 : 1);
     child_join(&child);
+}
+
+/* ---- what a process has of its own ------------------------------------------------------------ */
+
+struct counter {
+    struct tine__fork_own made;
+    int at, zero;
+};
+
+static struct tine__fork_own *_Atomic counters;
+
+static void count_on(void *made, const void *of_parent)
+{
+    struct counter *own = made;
+
+    own->at = of_parent != NULL ? ((const struct counter *)of_parent)->at + 10 : 1;
+}
+
+static struct counter *own_counter(void)
+{
+    return tine__fork_own(&counters, sizeof(struct counter), count_on);
+}
+
+static void check_counter(void *parents)
+{
+    struct counter *own = own_counter();
+
+    ck_assert_ptr_nonnull(own);
+    ck_assert_ptr_ne(own, parents);
+    ck_assert_ptr_eq(own->made.of_parent, parents);
+    ck_assert_uint_eq(own->made.generation, tine__fork_generation());
+    ck_assert_int_eq(own->at, 11);
+    ck_assert_int_eq(own->zero, 0);
+    own->at = 100;
+    ck_assert_ptr_eq(own_counter(), own);
+}
+
+TEST(a_child_makes_its_own_from_what_its_parent_has)
+{
+    struct counter *own = own_counter();
+    struct child child;
+
+    ck_assert_ptr_nonnull(own);
+    ck_assert_ptr_null(own->made.of_parent);
+    ck_assert_int_eq(own->at, 1);
+    child = child_start(check_counter, own);
+    child_join(&child);
+    ck_assert_ptr_eq(own_counter(), own);
+    ck_assert_int_eq(own->at, 1);
+}
+
+TEST(what_is_its_own_may_be_zeros)
+{
+    static struct tine__fork_own *_Atomic place;
+    struct counter *own = tine__fork_own(&place, sizeof *own, NULL);
+
+    ck_assert_ptr_nonnull(own);
+    ck_assert_int_eq(own->at, 0);
+}
+
+static void *find_in_thread(void *context)
+{
+    struct thread_arguments *arguments = context;
+
+    pthread_barrier_wait(&arguments->threads->start);
+    atomic_store(&arguments->threads->seen[arguments->index], (uintptr_t)own_counter());
+    return NULL;
+}
+
+TEST(threads_have_the_same_of_their_process, .loop_end = 20)
+{
+    struct threads threads;
+
+    in_threads(&threads, find_in_thread);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_uint_eq(threads.seen[i], (uintptr_t)own_counter());
 }
 
 SUITE("lib/fork")
