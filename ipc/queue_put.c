@@ -109,11 +109,10 @@ static bool spin_put(const struct putting *put, int *rc)
 static int sleep_for_room(const struct putting *put, uint32_t turn, bool woken)
 {
     struct tine__queue_shm *shm = put->queue->shm;
-    tine__deadline nap = TINE__NEVER;
+    bool nap = woken && tine__queue_room_worth_waking(shm) > 1;
 
-    if (woken && tine__queue_room_worth_waking(shm) > 1)
-        nap = tine__deadline_after(TINE__QUEUE_NAP_NS);
-    return tine__waiters_sleep(&shm->writable, turn, put->deadline < nap ? put->deadline : nap);
+    return tine__waiters_nap(&shm->writable, turn, nap ? TINE__QUEUE_NAP_NS : TINE__LOOK_NS,
+                             put->deadline);
 }
 
 static int put_later(const struct putting *put)

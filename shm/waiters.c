@@ -43,14 +43,20 @@ uint32_t tine__waiters_join(struct tine__waiters_shm *waiters)
     return atomic_load_explicit(&waiters->turn, memory_order_seq_cst);
 }
 
-int tine__waiters_sleep(struct tine__waiters_shm *waiters, uint32_t turn, tine__deadline deadline)
+int tine__waiters_nap(struct tine__waiters_shm *waiters, uint32_t turn, int64_t nap_ns,
+                      tine__deadline deadline)
 {
     int64_t left = tine__deadline_left(deadline);
 
     if (left == 0)
         return -ETIMEDOUT;
-    (void)tine__sys_futex_wait(&waiters->turn, turn, left < TINE__LOOK_NS ? left : TINE__LOOK_NS);
+    (void)tine__sys_futex_wait(&waiters->turn, turn, left < nap_ns ? left : nap_ns);
     return 0;
+}
+
+int tine__waiters_sleep(struct tine__waiters_shm *waiters, uint32_t turn, tine__deadline deadline)
+{
+    return tine__waiters_nap(waiters, turn, TINE__LOOK_NS, deadline);
 }
 
 void tine__waiters_wake_slow(struct tine__waiters_shm *waiters, int count)

@@ -54,6 +54,9 @@ enum { TINE__WAITERS_ASLEEP = 1, TINE__WAITERS_WATCHED = 2 };
 uint32_t tine__waiters_join(struct tine__waiters_shm *waiters);
 /* Until woken, or the next look is due: 0 (look, test the state again), or -ETIMEDOUT. */
 int tine__waiters_sleep(struct tine__waiters_shm *waiters, uint32_t turn, tine__deadline deadline);
+/* The same, for at most nap_ns. */
+int tine__waiters_nap(struct tine__waiters_shm *waiters, uint32_t turn, int64_t nap_ns,
+                      tine__deadline deadline);
 void tine__waiters_wake_slow(struct tine__waiters_shm *waiters, int count);
 
 /* Async-signal-safe. After a seq_cst change of the state: wakes at most count sleepers. */
