@@ -19,6 +19,12 @@
 
 #define GETS_A_LOOK 1024
 
+#define VAIN_MOST 4 /* wake-ups in vain until a nap is as long as it gets */
+
+#define PATIENT       64 /* of queue->patient; below it, how often a spin has not been */
+#define PATIENCE_NS   1000
+#define PATIENCE_PAYS 4 /* items */
+
 static int take_next(tine_queue *queue, uint32_t party, tine__deadline deadline, uint32_t *index,
                      uint64_t *word)
 {
@@ -112,27 +118,73 @@ static int try_get(struct getting *get)
     return tine__queue_take(get->queue, get->party, get->deadline, &get->index, &get->word);
 }
 
+/*
+ * A consumer that is as fast as its producer meets it at each item, and each look takes from it the lines
+ * of the cache that it writes next: both together are half as fast as the producer alone. So a consumer
+ * that has found several items after a longer wait lets them gather again the next time. Who finds only the one
+ * that it has waited for goes on looking all the time, and tries patience now and then.
+ */
+static bool is_patient(tine_queue *queue)
+{
+    uint32_t patient = atomic_load_explicit(&queue->patient, memory_order_relaxed);
+
+    if ((patient & PATIENT) == 0)
+        atomic_store_explicit(&queue->patient, (patient + 1) % PATIENT, memory_order_relaxed);
+    return (patient & PATIENT) != 0 || patient == 0;
+}
+
+/* Nothing gathers where the producer has waited for room meanwhile. */
+static void judge_patience(tine_queue *queue)
+{
+    const struct tine__queue_shm *shm = queue->shm;
+    uint64_t count = tine__queue_count(queue->shm);
+    bool paid = count >= PATIENCE_PAYS && (shm->maxsize == 0 || count <= shm->maxsize / 2);
+
+    atomic_store_explicit(&queue->patient, paid ? PATIENT : 1, memory_order_relaxed);
+}
+
 static bool spin_get(struct getting *get, int *rc)
 {
     struct tine__spinning spinning;
+    bool patient = is_patient(get->queue);
 
     for (tine__spin_begin(&get->queue->spin_get, &spinning, 0); tine__spin_on(&spinning);) {
+        if (patient && spinning.now_ns - spinning.begun_ns < PATIENCE_NS)
+            continue;
         *rc = try_get(get);
         if (*rc == -EAGAIN)
             continue;
         tine__spin_hit(&get->queue->spin_get, &spinning);
+        if (patient)
+            judge_patience(get->queue);
         return true;
     }
     tine__spin_missed(&get->queue->spin_get, &spinning);
     return false;
 }
 
+/*
+ * Where one consumer takes all that comes, each sleeper's wake-up would only take the CPU from it, or from
+ * the producer. So whoever has been woken in vain does not sleep where it can be woken, but for a short time,
+ * which gets longer with each wake-up in vain. It has announced those who sleep behind it before, and
+ * when its nap is over it announces itself, and tests the queue, before it sleeps.
+ */
+static int sleep_for_item(const struct getting *get, uint32_t turn, uint32_t vain)
+{
+    struct tine__waiters_shm nobody = {0};
+    int64_t nap_ns = TINE__QUEUE_NAP_NS >> (vain < VAIN_MOST ? VAIN_MOST - vain : 0);
+
+    if (vain == 0)
+        return tine__waiters_sleep(&get->queue->shm->readable, turn, get->deadline);
+    return tine__waiters_nap(&nobody, 0, nap_ns, get->deadline);
+}
+
 static int get_later(struct getting *get)
 {
     struct tine__queue_shm *shm = get->queue->shm;
-    bool looked = tine__queue_look(get->queue, false);
+    bool looked = tine__queue_look(get->queue, false), slept = false;
 
-    for (;;) {
+    for (uint32_t before = 0, vain = 0;;) {
         uint32_t turn = tine__waiters_join(&shm->readable);
         int rc = try_get(get);
 
@@ -140,7 +192,9 @@ static int get_later(struct getting *get)
             tine__waiters_wake(&shm->readable, 1); /* two wake-ups may have reached only this one */
         if (rc != -EAGAIN)
             return rc;
-        rc = tine__waiters_sleep(&shm->readable, turn, get->deadline);
+        slept = !slept || turn == before;
+        before = turn;
+        rc = sleep_for_item(get, turn, slept ? 0 : ++vain);
         if (rc < 0 && looked)
             return rc;
         looked = tine__queue_look(get->queue, rc < 0);

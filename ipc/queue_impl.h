@@ -94,6 +94,7 @@ struct tine_queue {
     struct tine__spin spin_put, spin_get;
     _Atomic uint64_t charge_seen; /* for tine__charge_recount() */
     _Atomic uint32_t gets;        /* about how many; relaxed */
+    _Atomic uint32_t patient;     /* relaxed; see ipc/queue_get.c */
     struct tine__leases leases;
     tine_buffer *_Atomic scratch; /* a buffer that nobody is packing into just now */
 };

@@ -341,4 +341,71 @@ TEST(join_returns_within_100_ms_of_the_death_that_lost_the_last, .kills = KILLS 
     tine_queue_close(hold.queue);
 }
 
+/* ---- two that take turns ---------------------------------------------------------------------- */
+
+enum { TURNS = 100 };
+
+struct rivals {
+    tine_queue *queue;
+    struct gate *got;
+    _Atomic int64_t got_ns;
+};
+
+static void take_what_comes(void *context)
+{
+    struct rivals *rivals = context;
+
+    while (tine_queue_get(rivals->queue, TINE_FOREVER, "n") == 0) {
+        rivals->got_ns = now_ns();
+        gate_raise(rivals->got);
+    }
+}
+
+static void put_one(struct rivals *rivals, uint32_t *put)
+{
+    ck_assert_ok(tine_queue_put(rivals->queue, TINE_FOREVER, "n"));
+    gate_await(rivals->got, ++*put);
+}
+
+/*
+ * One of them takes an item, the other is woken for it in vain, and sleeps where nobody wakes it. Then
+ * the one that is awake dies, or is stopped, with nothing in hand.
+ */
+TEST(a_consumer_that_let_another_take_all_is_there_when_that_dies, .kills = KILLS, .timeout_s = 60)
+{
+    struct samples samples = {.name = "queue.killed.taken_by_the_other",
+                              .bound_ns = (uint64_t)TINE_MS(50)};
+    struct rivals *rivals = shared_memory(sizeof *rivals);
+    struct child children[2];
+    size_t kills = kills_wanted(KILLS);
+    uint32_t put = 0;
+
+    rivals->got = gate_new();
+    ck_assert_ok(tine_queue_open(&rivals->queue, NULL));
+    for (int i = 0; i < 2; i++)
+        children[i] = child_start(take_what_comes, rivals);
+    for (size_t k = 0; k < kills; k++) {
+        struct child *victim = &children[random_below(2)];
+        bool stopped = random_below(4) == 0;
+        int64_t before;
+
+        for (int i = 0; i < TURNS; i++)
+            put_one(rivals, &put);
+        if (stopped)
+            child_stop(victim);
+        else
+            child_kill(victim);
+        before = now_ns();
+        put_one(rivals, &put);
+        samples_add(&samples, (uint64_t)(rivals->got_ns - before));
+        if (stopped)
+            child_kill(victim);
+        *victim = child_start(take_what_comes, rivals);
+    }
+    for (int i = 0; i < 2; i++)
+        child_kill(&children[i]);
+    samples_end(&samples);
+    tine_queue_close(rivals->queue);
+}
+
 SUITE("kill/queue")
