@@ -18,6 +18,7 @@ libtinecore_la_SOURCES += \
 	%D%/layout.h \
 	%D%/loop.c \
 	%D%/nursery.c %D%/nursery.h \
+	%D%/orphans.c %D%/orphans.h \
 	%D%/outcome.c %D%/outcome.h \
 	%D%/pool.c %D%/pool_impl.h \
 	%D%/process.c %D%/process_impl.h \
@@ -27,6 +28,7 @@ libtinecore_la_SOURCES += \
 	%D%/release.c \
 	%D%/results.c \
 	%D%/settle.c %D%/settle.h \
+	%D%/spares.c %D%/spares.h \
 	%D%/starmap.c \
 	%D%/start.c %D%/start.h \
 	%D%/start_fork.c \

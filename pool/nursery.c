@@ -41,6 +41,7 @@
 #include "lib/sig.h"
 #include "lib/sys.h"
 #include "pool/descriptor.h"
+#include "pool/orphans.h"
 #include "pool/settle.h"
 #include "pool/start.h"
 #include "pool/worker.h"
@@ -49,7 +50,8 @@
 #define PAUSE_MIN_NS      TINE_US(500) /* after the very first start */
 #define DELAY_MIN_NS      TINE_MS(1)
 #define DELAY_MAX_NS      TINE_SEC(1)
-#define KEEP_NS           TINE_SEC(1) /* for room in the nursery's socket */
+#define KEEP_NS           TINE_SEC(1)  /* for room in the nursery's socket */
+#define ORPHANS_NS        TINE_MS(100) /* nurseries of nested pools take a millisecond */
 #define BARREN_DEATHS_MAX 16 /* in a row without a finished unit, before starts are delayed */
 
 /* What the nursery tells about a started worker; its pidfd travels beside. */
@@ -72,7 +74,7 @@ struct keeper {
     int program; /* pidfd */
     int socket;
     pid_t self;
-    sigset_t worker_mask;
+    sigset_t worker_mask, waiting;
     uint32_t alive, untold, barren;
     int64_t delay_ns;    /* between failed or barren starts; 0: none */
     int64_t next_start;  /* not before this, on CLOCK_MONOTONIC */
@@ -122,6 +124,7 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index,
     prctl(PR_SET_NAME, name);
     close_siblings(keeper);
     setrlimit(RLIMIT_NOFILE, &keeper->files);
+    tine__orphans_forget();
     on_exit(leave_at_exit, NULL);
     tine__sig_restore(&keeper->worker_mask);
     tine__worker_loop(keeper->pool, index, control);
@@ -321,8 +324,8 @@ static void wait_for_events(struct keeper *keeper)
 
     tine__kept_sweep(keeper->kept, keeper->pool);
     fill_polled(keeper);
-    if (ppoll(keeper->polled, count_polled(keeper->pool->workers), missing ? &until : NULL, NULL) <
-        0)
+    if (ppoll(keeper->polled, count_polled(keeper->pool->workers), missing ? &until : NULL,
+              &keeper->waiting) < 0)
         for (size_t i = 0; i < count_polled(keeper->pool->workers); i++)
             keeper->polled[i].revents = 0;
 }
@@ -375,12 +378,25 @@ static void handle_socket(struct keeper *keeper)
                 tell(keeper, i);
 }
 
+static bool is_worker(void *context, pid_t pid)
+{
+    const struct keeper *keeper = context;
+
+    for (uint32_t i = 0; i < keeper->pool->workers; i++)
+        if (keeper->wards[i].pid == pid)
+            return true;
+    return false;
+}
+
 static _Noreturn void keep(struct keeper *keeper)
 {
+    tine__orphans_adopt(&keeper->waiting);
     for (;;) {
         start_missing(keeper);
-        if (!is_in(keeper, TINE__POOL_RUNNING) && keeper->alive == 0)
+        if (!is_in(keeper, TINE__POOL_RUNNING) && keeper->alive == 0) {
+            tine__orphans_await(ORPHANS_NS);
             _exit(0);
+        }
         wait_for_events(keeper);
         /* The program has ended, or executes another, or has closed what it needs for the pool. */
         if (keeper->polled[0].revents != 0 || (keeper->polled[1].revents & POLLHUP) != 0) {
@@ -394,6 +410,7 @@ static _Noreturn void keep(struct keeper *keeper)
         for (uint32_t i = 0; i < keeper->pool->workers; i++)
             if (keeper->polled[2 + i].revents != 0)
                 reap(keeper, i);
+        tine__orphans_reap(is_worker, keeper);
     }
 }
 
@@ -441,9 +458,10 @@ static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd
     pid = tine__sys_fork(pidfd);
     if (pid == 0) {
         prctl(PR_SET_NAME, "tine-nursery");
+        /* Also wakes one that is stopped, whose program has ended; of a thread that ends alone nothing comes. */
+        prctl(PR_SET_PDEATHSIG, SIGCONT);
         tine__sig_default();
-        signal(SIGCHLD, SIG_DFL); /* ignored, it would let workers vanish unseen */
-        signal(SIGINT, SIG_IGN);  /* in workers as well: Ctrl-C is the program's to handle */
+        signal(SIGINT, SIG_IGN); /* in workers as well: Ctrl-C is the program's to handle */
         close(sockets[0]);
         tine__start_without_stdin();
         allow_many_files(keeper);

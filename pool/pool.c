@@ -23,53 +23,19 @@
 #include "lib/log.h"
 #include "lib/sys.h"
 #include "pool/claim.h"
+#include "pool/spares.h"
 #include "shm/heap.h"
 #include "shm/watch.h"
 
-#define MAGIC              UINT64_C(0x74696e652d706f6f)
-#define SPIN_NS            5000 /* about what one wake-up across cores costs */
-#define SPIN_CROWDED_NS    2000 /* program and workers outnumber the CPUs */
-#define TERMINATE_NS       TINE_MS(400)
-#define LEAVE_NS           TINE_SEC(1) /* idle workers take well under a millisecond */
-#define CLOSED_HANDLES_MIN 16          /* kept unused, so that a stale handle stays recognizable */
+#define MAGIC           UINT64_C(0x74696e652d706f6f)
+#define SPIN_NS         5000 /* about what one wake-up across cores costs */
+#define SPIN_CROWDED_NS 2000 /* program and workers outnumber the CPUs */
+#define TERMINATE_NS    TINE_MS(400)
+#define LEAVE_NS        TINE_SEC(1) /* idle workers take well under a millisecond */
 
-static pthread_mutex_t closed_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct tine_pool *closed_first, *closed_last; /* oldest first */
-static unsigned closed_count;
 static _Atomic uint64_t last_id;
 
 /* ---- handles --------------------------------------------------------------------------------- */
-
-static struct tine_pool *take_handle(void)
-{
-    struct tine_pool *pool = NULL;
-
-    pthread_mutex_lock(&closed_mutex);
-    if (closed_count > CLOSED_HANDLES_MIN) {
-        pool = closed_first;
-        closed_first = pool->next;
-        closed_count--;
-    }
-    pthread_mutex_unlock(&closed_mutex);
-    if (pool == NULL)
-        return calloc(1, sizeof *pool);
-    memset(pool, 0, sizeof *pool);
-    return pool;
-}
-
-static void keep_handle(struct tine_pool *pool)
-{
-    atomic_store_explicit(&pool->magic, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->id, 0, memory_order_relaxed);
-    pthread_mutex_lock(&closed_mutex);
-    pool->next = NULL;
-    if (closed_count++ == 0)
-        closed_first = pool;
-    else
-        closed_last->next = pool;
-    closed_last = pool;
-    pthread_mutex_unlock(&closed_mutex);
-}
 
 int tine__pool_check_handle(tine_pool *pool)
 {
@@ -194,14 +160,14 @@ int tine_pool_open(tine_pool **pool, const tine_pool_options *options)
         rc = tine__heap_open();
     if (rc < 0)
         return rc;
-    made = take_handle();
+    made = tine__spares_take();
     if (made == NULL)
         return -ENOMEM;
     pthread_mutex_init(&made->mutex, NULL);
     rc = open_pool(made, options != NULL ? options : &defaults);
     if (rc < 0) {
         pthread_mutex_destroy(&made->mutex);
-        keep_handle(made);
+        tine__spares_put(made);
         return rc;
     }
     atomic_store_explicit(&made->id, atomic_fetch_add(&last_id, 1) + 1, memory_order_relaxed);
@@ -379,7 +345,7 @@ static void close_copy(struct tine_pool *pool)
         pool->nursery.children[i].pid = 0;
     tine__nursery_fini(&pool->nursery);
     free(pool->tasks.known);
-    keep_handle(pool);
+    tine__spares_put(pool);
 }
 
 void tine_pool_close(tine_pool *pool)
@@ -399,7 +365,7 @@ void tine_pool_close(tine_pool *pool)
     tine__tasks_fini(&pool->tasks);
     free_shared(pool);
     pthread_mutex_destroy(&pool->mutex);
-    keep_handle(pool);
+    tine__spares_put(pool);
 }
 
 /* ---- the rest -------------------------------------------------------------------------------- */

@@ -31,8 +31,7 @@ enum tine__pool_status {
 };
 
 /*
- * Handles are never given back to malloc but kept for the next pools, so that a call on a closed
- * one reads a magic number that is not there instead of foreign memory.
+ * Handles are never given back to malloc but kept for the next pools (pool/spares.h).
  */
 struct tine_pool {
     _Atomic uint64_t magic;
@@ -60,7 +59,7 @@ struct tine_pool {
     uint64_t heard;       /* workers started when the nursery was last listened to */
     _Atomic int64_t next_look; /* when to look after nursery and work again (pool/future.c) */
     bool quiet_end;            /* all processes are known to be gone: blocks may be freed */
-    struct tine_pool *next;    /* among the closed */
+    struct tine_pool *next;    /* among the spares */
 };
 
 /* Memory of a job in the family heap, freed with it. */

@@ -10,6 +10,7 @@ tests_kill = \
 	%D%/kill_imap \
 	%D%/kill_listener \
 	%D%/kill_lock \
+	%D%/kill_nested \
 	%D%/kill_nursery \
 	%D%/kill_once \
 	%D%/kill_pipe \
@@ -49,6 +50,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_imap_LDADD = $(kill_libs)
 %C%_kill_listener_LDADD = $(kill_libs)
 %C%_kill_lock_LDADD = $(kill_libs)
+%C%_kill_nested_LDADD = $(kill_libs)
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
 %C%_kill_nursery_LDADD = $(kill_libs)
 %C%_kill_once_LDADD = $(kill_libs)

@@ -15,6 +15,7 @@ tests_pool = \
 	%D%/test_loop \
 	%D%/test_loop_errors \
 	%D%/test_map \
+	%D%/test_nested \
 	%D%/test_outcome \
 	%D%/test_pool \
 	%D%/test_process \
@@ -72,6 +73,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_loop_errors_LDADD = libtinetest.la
 %C%_test_map_SOURCES = %D%/test_map.c $(tests_pool_shared)
 %C%_test_map_LDADD = libtinetest.la
+%C%_test_nested_SOURCES = %D%/test_nested.c $(tests_pool_shared)
+%C%_test_nested_LDADD = libtinetest.la
 %C%_test_outcome_SOURCES = %D%/test_outcome.c $(tests_pool_shared)
 %C%_test_outcome_LDADD = libtinetest.la
 %C%_test_pool_SOURCES = %D%/test_pool.c $(tests_pool_shared)
