@@ -66,9 +66,10 @@ struct bench_group {
     }
 
 extern const struct bench_group bench_barrier, bench_condition, bench_dict, bench_for,
-    bench_futures, bench_heap, bench_job, bench_listener, bench_lock, bench_map, bench_open,
-    bench_pack, bench_pipe, bench_primes, bench_process, bench_queue, bench_reduce, bench_ring,
-    bench_rpc, bench_rwlock, bench_semaphore, bench_starmap, bench_submit, bench_value, bench_wait;
+    bench_futures, bench_heap, bench_job, bench_limit, bench_listener, bench_lock, bench_map,
+    bench_open, bench_pack, bench_pipe, bench_primes, bench_process, bench_queue, bench_reduce,
+    bench_ring, bench_rpc, bench_rwlock, bench_semaphore, bench_starmap, bench_submit, bench_value,
+    bench_wait;
 
 /* pass.c: run one side in a process of its own. 0, BENCH_MISSING, or -1 (said on stderr). */
 int bench_pass_run(const struct bench_case *c, bool peer, bool quick, double *value);
@@ -93,6 +94,7 @@ struct bench_work {
 };
 double bench_now(void);
 double bench_median(double *values, size_t count);
+double bench_percentile(double *values, size_t count, size_t percent);
 /* Runs the work once, then pass->repetitions times; the median of these in seconds. */
 int bench_seconds(const struct bench_pass *pass, const struct bench_work *work, double *seconds);
 /* What one of the pass's n costs, in units of which a second has `per_second` (1e9: nanoseconds). */

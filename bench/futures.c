@@ -166,13 +166,6 @@ static int cancel_once(tine_pool *pool, _Atomic int *begun, double *seconds)
     return rc;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static int cancel_all(const struct bench_pass *pass, _Atomic int *begun, double *value)
 {
     double *seconds = calloc(pass->n, sizeof *seconds);
@@ -183,8 +176,7 @@ static int cancel_all(const struct bench_pass *pass, _Atomic int *begun, double 
         for (size_t i = 0; i < pass->n && rc == 0; i++)
             rc = cancel_once(pool, begun, &seconds[i]);
         tine_pool_close(pool);
-        qsort(seconds, pass->n, sizeof *seconds, ascending);
-        *value = seconds[(pass->n - 1) * 99 / 100] * 1e3;
+        *value = bench_percentile(seconds, pass->n, 99) * 1e3;
     }
     free(seconds);
     return rc;

@@ -38,6 +38,12 @@ double bench_median(double *values, size_t count)
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
+double bench_percentile(double *values, size_t count, size_t percent)
+{
+    qsort(values, count, sizeof *values, ascending);
+    return values[(count - 1) * percent / 100];
+}
+
 /* One timed repetition. */
 static int once(const struct bench_work *work, double *seconds)
 {

@@ -23,6 +23,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/futures.c \
 	%D%/heap.c \
 	%D%/job.c \
+	%D%/limit.c \
 	%D%/line.c \
 	%D%/listener.c \
 	%D%/lmdb.c \

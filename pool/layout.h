@@ -23,6 +23,8 @@
  *                    condemned by the program   dead; program       (progress: an old count)
  * worker line 2      anyone (doorbell), nursery worker w            a needless look for work
  *                    (pid)
+ * worker line 3      see pool/limit.c
+ * pool.watch_at      nursery                    workers             a needless nudge
  * job, constant part program before publishing  workers, nursery    (cannot be: published by tail)
  * job.state          anyone, by RMW; DONE once  everyone            a late wake-up (50 ms look)
  * pool.told          who ends a job             program             a late wake-up (40 ms look)
@@ -63,6 +65,12 @@ struct tine__claims_shm {
     struct tine__slot_shm slots[];
 };
 
+/* The time of an item that is limited: who writes what when stands in pool/limit.c. */
+struct tine__alarm_shm {
+    _Atomic uint64_t word;            /* items begun under a limit << 3 | state */
+    _Atomic int64_t stop_at, kill_at; /* CLOCK_MONOTONIC, ns; INT64_MAX: never */
+};
+
 /* One process that works; its index is its claimer number. */
 struct tine__worker_shm {
     alignas(TINE__LINE)
@@ -76,6 +84,7 @@ struct tine__worker_shm {
     _Atomic uint64_t finished;
     alignas(TINE__LINE) _Atomic uint32_t doorbell; /* futex: bumped to wake the worker */
     _Atomic uint32_t pid;                          /* 0: none at present */
+    alignas(TINE__LINE) struct tine__alarm_shm alarm;
 };
 
 /* A unit, or a rest of one, that a dead worker left; taken before new work. */
@@ -136,11 +145,18 @@ struct tine__values_shm {
     uint8_t bytes[];
 };
 
+/* What few jobs ask for. Constant once the job is published. */
+struct tine__limits_shm {
+    int64_t task_timeout_ns, task_kill_ns; /* of an item (chunk, in for and reduce); 0: none */
+    uint64_t retry_limited; /* 1: what a limit has ended counts among .retries */
+};
+
 struct tine__job_shm {
     alignas(TINE__LINE) _Atomic uint32_t state; /* futex: TINE__JOB_… */
     _Atomic uint32_t stop;                      /* 1: start nothing more of this job */
     _Atomic uint32_t had_death;                 /* 1: the redo table may hold parts of it */
-    uint32_t kind;
+    uint16_t kind;             /* TINE__JOB_FOR … */
+    uint16_t limited;          /* 1: has limits; see pool/limit.h */
     uint64_t serial;           /* unique in the pool, from 1 */
     _Atomic uint64_t failure;  /* newest tine__failure_shm */
     _Atomic int32_t bare_code; /* failure for whose record there was no memory */
@@ -150,6 +166,7 @@ struct tine__job_shm {
     uint64_t task; /* tine__task_shm */
     uint64_t context, context_size;
     uint64_t result_bytes_max;
+    uint64_t limits; /* tine__limits_shm, or 0 */
     _Atomic uint64_t deaths;
     /* loops */
     uint64_t n, units;
@@ -180,6 +197,10 @@ struct tine__pool_shm {
     uint64_t redos;  /* tine__redo_shm[redo_count] */
     uint64_t redo_count;
     uint64_t slots; /* tine__worker_shm[workers + 1]; the last one is the nursery's */
+    struct tine__limits_shm limits; /* of jobs that do not say otherwise */
+    int32_t stop_signal;            /* 0: none */
+    uint32_t unused;
+    _Atomic int64_t watch_at; /* when the nursery looks at the alarms next; INT64_MAX: not at all */
     _Atomic uint64_t started, died;
     struct tine__waiters_shm told; /* who waits for one of many jobs: TINE__JOB_TOLD */
     _Atomic uint32_t settlements; /* begun and ended ones together: odd while one goes on */

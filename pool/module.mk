@@ -16,6 +16,7 @@ libtinecore_la_SOURCES += \
 	%D%/job.c %D%/job.h \
 	%D%/launch.c %D%/launch.h \
 	%D%/layout.h \
+	%D%/limit.c %D%/limit.h \
 	%D%/loop.c \
 	%D%/nursery.c %D%/nursery.h \
 	%D%/orphans.c %D%/orphans.h \

@@ -41,6 +41,7 @@
 #include "lib/sig.h"
 #include "lib/sys.h"
 #include "pool/descriptor.h"
+#include "pool/limit.h"
 #include "pool/orphans.h"
 #include "pool/settle.h"
 #include "pool/start.h"
@@ -317,15 +318,32 @@ static void fill_polled(struct keeper *keeper)
     }
 }
 
-static void wait_for_events(struct keeper *keeper)
+static void signal_worker(void *context, uint32_t index, int signal)
+{
+    const struct keeper *keeper = context;
+
+    if (keeper->wards[index].pid != 0)
+        tine__sys_pidfd_kill(keeper->wards[index].pidfd, signal);
+}
+
+/* The nursery's timer: until when nothing has to be done unasked. */
+static tine__deadline next_due(struct keeper *keeper)
 {
     bool missing = keeper->alive < keeper->pool->workers && is_in(keeper, TINE__POOL_RUNNING);
-    struct timespec until = tine__timespec(tine__deadline_left(keeper->next_start));
+    tine__deadline due = tine__limit_enforce(keeper->pool, signal_worker, keeper);
+
+    return missing && keeper->next_start < due ? keeper->next_start : due;
+}
+
+static void wait_for_events(struct keeper *keeper)
+{
+    tine__deadline due = next_due(keeper);
+    struct timespec left = tine__timespec(tine__deadline_left(due));
 
     tine__kept_sweep(keeper->kept, keeper->pool);
     fill_polled(keeper);
-    if (ppoll(keeper->polled, count_polled(keeper->pool->workers), missing ? &until : NULL,
-              &keeper->waiting) < 0)
+    if (ppoll(keeper->polled, count_polled(keeper->pool->workers),
+              due == TINE__NEVER ? NULL : &left, &keeper->waiting) < 0)
         for (size_t i = 0; i < count_polled(keeper->pool->workers); i++)
             keeper->polled[i].revents = 0;
 }

@@ -23,6 +23,7 @@
 #include "lib/log.h"
 #include "lib/sys.h"
 #include "pool/claim.h"
+#include "pool/limit.h"
 #include "pool/spares.h"
 #include "shm/heap.h"
 #include "shm/watch.h"
@@ -69,10 +70,12 @@ static int check_options(const tine_pool_options *options)
     for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
         if (options->reserved[i] != 0)
             return -E2BIG;
+    if (options->reserved0 != 0)
+        return -E2BIG;
     if (options->workers < 0 || options->workers > TINE_WORKERS_MAX ||
         (options->flags & ~(uint32_t)TINE_POOL_NO_SPIN) != 0)
         return -EINVAL;
-    return 0;
+    return tine__limit_check_pool(options);
 }
 
 /* Counting CPUs reads a dozen files, so it is done while the nursery comes up. */
@@ -138,6 +141,8 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
         return -ENOMEM;
     tine__tasks_init(&pool->tasks);
     rc = make_shared(pool, (uint32_t)workers, spin ? SPIN_CROWDED_NS : 0);
+    if (rc == 0)
+        tine__limit_set_pool(pool->shared, options);
     if (rc == 0)
         rc = tine__nursery_start(&pool->nursery, pool->shared);
     if (rc < 0)

@@ -27,6 +27,7 @@
 #include "pool/claim.h"
 #include "pool/descriptor.h"
 #include "pool/job.h"
+#include "pool/limit.h"
 #include "pool/outcome.h"
 #include "pool/redo.h"
 #include "pool/stream.h"
@@ -35,6 +36,7 @@ struct account {
     struct tine__pool_shm *pool;
     uint32_t worker;
     uint64_t at;
+    enum tine__limit limit; /* that ended it */
     const struct tine__death *death;
 };
 
@@ -53,32 +55,52 @@ static void excuse(const struct account *account, const struct tine__job_shm *jo
         count_as_finished(tine__worker_at(account->pool, account->worker));
 }
 
+/* Of what is failed for this death. */
+static int code_of(const struct account *account)
+{
+    return account->limit == TINE__LIMIT_NONE ? TINE_EWORKER : TINE_ELIMIT;
+}
+
+static void describe(const struct account *account, const struct tine__job_shm *job, char *text,
+                     size_t size)
+{
+    const struct tine__death *death = account->death;
+
+    if (account->limit != TINE__LIMIT_NONE)
+        tine__limit_describe(job, account->limit, text, size);
+    else if (death->signal != 0)
+        snprintf(text, size, "was killed by signal %d (%s)", death->signal,
+                 strsignal(death->signal));
+    else
+        snprintf(text, size, "exited with status %d", death->exit_status);
+}
+
 static void blame(const struct account *account, struct tine__job_shm *job, uint64_t index,
                   uint64_t count)
 {
     const struct tine__death *death = account->death;
-    tine_failure failure = tine__job_failure(job, TINE_EWORKER, index, count);
+    tine_failure failure = tine__job_failure(job, code_of(account), index, count);
+    char what[sizeof failure.message - 32];
 
     failure.pid = death->pid;
     failure.worker = (int32_t)account->worker;
     failure.signal = death->signal;
     failure.exit_status = death->exit_status;
-    if (death->signal != 0)
-        snprintf(failure.message, sizeof failure.message,
-                 "worker %u (pid %d) was killed by signal %d (%s)", account->worker, death->pid,
-                 death->signal, strsignal(death->signal));
-    else
-        snprintf(failure.message, sizeof failure.message,
-                 "worker %u (pid %d) exited with status %d", account->worker, death->pid,
-                 death->exit_status);
+    describe(account, job, what, sizeof what);
+    snprintf(failure.message, sizeof failure.message, "worker %u (pid %d) %s", account->worker,
+             death->pid, what);
     tine__job_fail(account->pool, job, &failure);
     count_as_finished(tine__worker_at(account->pool, account->worker));
 }
 
 /* An item took its worker down: may it run again? */
-static bool may_retry(const struct tine__job_shm *job, struct tine__rest *rest)
+static bool may_retry(const struct account *account, const struct tine__job_shm *job,
+                      struct tine__rest *rest)
 {
     if (job->retries >= 0 && rest->attempts >= (uint64_t)job->retries)
+        return false;
+    if (account->limit != TINE__LIMIT_NONE &&
+        TINE__AT(const struct tine__limits_shm, job->limits)->retry_limited == 0)
         return false;
     rest->attempts++;
     return true;
@@ -110,12 +132,12 @@ static void cut_finished(const struct account *account, struct tine__job_shm *jo
     if ((account->at & 1) == 0 || account->at >> 2 != next)
         return;
     atomic_fetch_add_explicit(&job->deaths, 1, memory_order_relaxed);
-    if (may_retry(job, rest))
+    if (may_retry(account, job, rest))
         return;
     count = job->kind == TINE__JOB_FOR || job->kind == TINE__JOB_REDUCE ? rest->end - next : 1;
     blame(account, job, next, count);
     if (job->kind == TINE__JOB_STARMAP)
-        tine__outcome_fail(job, next, TINE_EWORKER);
+        tine__outcome_fail(job, next, code_of(account));
     rest->begin = next + count;
     rest->attempts = 0;
 }
@@ -193,7 +215,7 @@ static void settle_call(const struct account *account, struct tine__job_shm *job
         again = false;
     } else if (running) {
         atomic_fetch_add_explicit(&job->deaths, 1, memory_order_relaxed);
-        again = again && may_retry(job, &rest);
+        again = again && may_retry(account, job, &rest);
         if (!again)
             blame(account, job, 0, 1);
     }
@@ -256,12 +278,14 @@ void tine__settle(struct tine__pool_shm *pool, uint32_t worker, const struct tin
     struct account account = {.pool = pool,
                               .worker = worker,
                               .at = atomic_load_explicit(&dead->at, memory_order_acquire),
+                              .limit = tine__limit_hit(pool, dead, death->signal),
                               .death = death};
     uint64_t bit = UINT64_C(1) << worker % 64;
 
     /* All that follows is written with release, so whoever reads any of it sees this, too (in_use). */
     atomic_fetch_add_explicit(&pool->settlements, 1, memory_order_relaxed);
     settle_hands(&account, tine__worker_at(pool, pool->workers));
+    tine__limit_clear(dead);
     atomic_store_explicit(&dead->at, 0, memory_order_relaxed);
     atomic_store_explicit(&dead->job, 0, memory_order_release);
     atomic_fetch_add_explicit(&pool->settlements, 1, memory_order_release);

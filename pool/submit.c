@@ -14,6 +14,7 @@
 
 #include "lib/checked.h"
 #include "lib/fork.h"
+#include "pool/limit.h"
 
 #define RESULT_BYTES_MAX (UINT64_C(1) << 30)
 #define WAKES            2  /* by the program; woken workers wake the others */
@@ -33,10 +34,12 @@ int tine__job_options_check(const tine_job_options *options, bool async)
             return -E2BIG;
     if (options->reserved0 != 0)
         return -E2BIG;
-    if (options->flags != 0 || options->retries < TINE_UNLIMITED || options->fail_fast < 0 ||
-        options->fail_fast > 1 || options->timeout_ns < 0 || (async && options->timeout_ns != 0))
+    if (options->retries < TINE_UNLIMITED || options->fail_fast < 0 || options->fail_fast > 1 ||
+        options->timeout_ns < 0 || (async && options->timeout_ns != 0))
         return -EINVAL;
-    return (options->context == NULL) == (options->context_size == 0) ? 0 : -EINVAL;
+    if ((options->context == NULL) != (options->context_size == 0))
+        return -EINVAL;
+    return tine__limit_check_job(options);
 }
 
 void *tine__future_alloc(struct tine_future *future, uint64_t size)
@@ -57,26 +60,42 @@ static void fill_future(struct tine_future *future, const tine_job_options *opti
         future->submitted_ns = future->next_progress_ns = tine__now_ns();
 }
 
-/* The job, then `extra` bytes, then the context, in one block. */
+/* Behind all else that the job has. */
+static void set_limits(struct tine__job_shm *job, uint64_t place,
+                       const struct tine__limits_shm *limits)
+{
+    job->limited = 1;
+    job->limits = place;
+    *TINE__AT(struct tine__limits_shm, place) = *limits;
+}
+
+/* The job, then `extra` bytes, then its limits where it has any, then the context, in one block. */
 static int make_job(struct tine_future *future, const struct tine__plan *plan)
 {
     const tine_job_options *options = plan->options;
+    struct tine__limits_shm limits;
+    bool limited = tine__limit_choose(future->pool->shared, options, &limits);
     struct tine__job_shm *job;
     size_t extra, size;
 
     if (!tine__round_up(plan->extra, TINE__LINE, &extra) ||
-        !tine__add_size(sizeof *job + extra, options->context_size, &size))
+        !tine__add_size(sizeof *job + extra, limited ? TINE__LINE : 0, &size) ||
+        !tine__add_size(size, options->context_size, &size))
         return -EOVERFLOW;
     job = tine__future_alloc(future, size);
     if (job == NULL)
         return -ENOMEM;
     memset(job, 0, sizeof *job);
-    job->kind = plan->kind;
+    job->kind = (uint16_t)plan->kind;
     job->retries = options->retries;
     job->fail_fast = options->fail_fast;
     job->result_bytes_max =
         options->result_bytes_max != 0 ? options->result_bytes_max : RESULT_BYTES_MAX;
     job->workers = future->pool->shared->workers;
+    if (limited) {
+        set_limits(job, TINE__ADDRESS(job + 1) + extra, &limits);
+        extra += TINE__LINE;
+    }
     if (options->context_size > 0) {
         job->context = TINE__ADDRESS(job + 1) + extra;
         job->context_size = options->context_size;

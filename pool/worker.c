@@ -28,6 +28,7 @@
 #include "lib/sys.h"
 #include "pool/claim.h"
 #include "pool/job.h"
+#include "pool/limit.h"
 #include "pool/outcome.h"
 #include "pool/redo.h"
 #include "pool/stream.h"
@@ -92,6 +93,22 @@ static inline void leave_if_forked(const struct self *self)
         return; /* once an item, so it has to be one load */
     if (tine__fork_generation() != self->generation)
         _exit(0);
+}
+
+/* User code has the item from here on. */
+static inline void begin_item(struct self *self, const struct tine__job_shm *job, uint64_t index)
+{
+    if (job->limited)
+        tine__limit_begin(self->pool, self->shared, job, self->call.fetched.control);
+    at_item(self, index, true);
+}
+
+/* It has returned from it. */
+static inline void end_item(struct self *self, const struct tine__job_shm *job)
+{
+    leave_if_forked(self);
+    if (job->limited)
+        tine__limit_end(self->pool, self->shared);
 }
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -162,9 +179,9 @@ static void run_range(struct self *self, struct tine__job_shm *job, const struct
 
     if (range->begin == range->end || tine__job_stopped(job))
         return;
-    at_item(self, range->begin, true);
+    begin_item(self, job, range->begin);
     rc = call_body(job, range->unit, range);
-    leave_if_forked(self);
+    end_item(self, job);
     if (rc < 0) /* while it is still running: a death in between may not lose the failure */
         fail(self, job, rc, range, "");
     at_item(self, range->end, false);
@@ -182,9 +199,9 @@ static void run_map_items(struct self *self, struct tine__job_shm *job,
     for (uint64_t i = range->begin; i < range->end && !tine__job_stopped(job); i++) {
         int rc;
 
-        at_item(self, i, true);
+        begin_item(self, job, i);
         rc = item(TINE__AT(const void, in), TINE__AT(void, out), context);
-        leave_if_forked(self);
+        end_item(self, job);
         if (rc < 0)
             fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, "");
         in += job->in_size;
@@ -200,7 +217,7 @@ static void run_tuple(struct self *self, struct tine__job_shm *job, const struct
     struct tine_call *call = &self->call;
     int rc = tine__call_run(call, job, item->begin, args, args_size);
 
-    leave_if_forked(self);
+    end_item(self, job);
     if (rc >= 0) {
         rc = tine__outcome_put(job, item->unit, item->begin, &call->result);
         if (rc == 0)
@@ -225,7 +242,7 @@ static void run_tuples(struct self *self, struct tine__job_shm *job, const struc
             fail(self, job, TINE_EFORMAT, &item, "a task has written over the arguments");
             break;
         }
-        at_item(self, item.begin, true);
+        begin_item(self, job, item.begin);
         item.end = item.begin + 1;
         run_tuple(self, job, &item, args, size);
         item.end = range->end;
@@ -325,9 +342,9 @@ static void run_call(struct self *self, struct tine__job_shm *job)
     if (!has_task(self, job)) {
         fail(self, job, -ENOENT, &whole, not_loaded);
     } else {
-        at_item(self, 0, true);
+        begin_item(self, job, 0);
         rc = tine__call_run(&self->call, job, 0, TINE__AT(const void, job->args), job->args_size);
-        leave_if_forked(self);
+        end_item(self, job);
         if (rc >= 0) {
             rc = keep_result(job, &self->call.result);
             if (rc < 0)
@@ -471,6 +488,7 @@ void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index, int control)
     atomic_store_explicit(&self.shared->pid, (uint32_t)getpid(), memory_order_release);
     worker_index = (int)index;
     worker_count = (int)pool->workers;
+    tine__limit_worker(self.shared);
     for (;;) {
         if (work_on_rest(&self) || work_on_ticket(&self))
             continue;

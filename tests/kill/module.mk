@@ -8,6 +8,7 @@ tests_kill = \
 	%D%/kill_event \
 	%D%/kill_idle \
 	%D%/kill_imap \
+	%D%/kill_limit \
 	%D%/kill_listener \
 	%D%/kill_lock \
 	%D%/kill_nested \
@@ -48,6 +49,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_idle_LDADD = $(kill_libs)
 %C%_kill_imap_SOURCES = %D%/kill_imap.c $(kill_load)
 %C%_kill_imap_LDADD = $(kill_libs)
+%C%_kill_limit_SOURCES = %D%/kill_limit.c $(kill_load) $(kill_trace)
+%C%_kill_limit_LDADD = $(kill_libs)
 %C%_kill_listener_LDADD = $(kill_libs)
 %C%_kill_lock_LDADD = $(kill_libs)
 %C%_kill_nested_LDADD = $(kill_libs)

@@ -13,14 +13,14 @@
 
 /* Traces a process that sleeps; false: not allowed here. It is then stopped in its system call. */
 bool trace_grip(pid_t pid);
-/* Single-steps until the process sleeps; how many steps that took, at most `steps`. */
+/* Single-steps until the process sleeps or dies; how many steps that took, at most `steps`. */
 size_t trace_step(pid_t pid, size_t steps);
 void trace_kill(pid_t pid);
 /* Lets it run on by itself. If it was killed meanwhile, it is waited for. */
 void trace_release(pid_t pid);
 /* While a process is stepped, every few milliseconds somebody looks whether it sleeps. */
 void trace_looks(bool on);
-/* Waits until the traced process has stopped again. False: it sleeps in the kernel instead. */
+/* Waits until the traced process has stopped again. False: it sleeps in the kernel instead, or is dead. */
 bool trace_await_stop(pid_t pid);
 
 /* The p-th of so many points of a way, somewhere in its part. */

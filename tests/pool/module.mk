@@ -11,6 +11,7 @@ tests_pool = \
 	%D%/test_guest \
 	%D%/test_imap \
 	%D%/test_instants \
+	%D%/test_limit \
 	%D%/test_limits \
 	%D%/test_loop \
 	%D%/test_loop_errors \
@@ -65,6 +66,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_imap_LDADD = libtinetest.la
 %C%_test_instants_SOURCES = %D%/test_instants.c $(tests_pool_shared)
 %C%_test_instants_LDADD = libtinetest.la
+%C%_test_limit_SOURCES = %D%/test_limit.c $(tests_pool_shared)
+%C%_test_limit_LDADD = libtinetest.la
 %C%_test_limits_SOURCES = %D%/test_limits.c $(tests_pool_shared)
 %C%_test_limits_LDADD = libtinetest.la
 %C%_test_loop_SOURCES = %D%/test_loop.c $(tests_pool_shared)

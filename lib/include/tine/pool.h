@@ -28,6 +28,9 @@
  * sees one child, and only the pool's end makes it exit. When a worker dies, the item that it was
  * running fails with TINE_EWORKER (or runs again: .retries), every other item gets its result, and a new
  * worker takes its place. When the program dies, its workers and the nursery are killed.
+ *
+ * An item may have a limit of time, soft (.task_timeout_ns: the task is told, and ends by itself) or hard
+ * (.task_kill_ns: its worker is killed), or both. It counts from when a worker begins with the item.
  */
 #ifndef TINE_POOL_H
 #define TINE_POOL_H
@@ -50,11 +53,20 @@ typedef struct tine_buffer tine_buffer; /* tine/codec.h */
 typedef struct tine_pool_options {
     int32_t workers;      /* 1 … TINE_WORKERS_MAX; default: tine_cpu_count() */
     uint32_t flags;       /* TINE_POOL_… */
+    int64_t task_timeout_ns; /* of an item (chunk, in for and reduce), soft: tine_should_stop() turns true
+                                in it; default: no limit */
+    int64_t task_kill_ns; /* hard: its worker is killed, the item fails with TINE_ELIMIT; default: no limit */
+    int32_t stop_signal; /* sent to the worker, too, at the soft limit; 0: none */
+    uint32_t reserved0;
     uint64_t reserved[8]; /* must be zero */
 } tine_pool_options;
 
 enum {
     TINE_POOL_NO_SPIN = 1, /* idle workers and waiting callers sleep at once */
+};
+
+enum {
+    TINE_JOB_RETRY_LIMITED = 1, /* .retries also for an item that was ended at a limit */
 };
 
 /* How far a job is; counts are of indices or items. */
@@ -80,8 +92,10 @@ typedef struct tine_job_options {
     tine_progress_cb *progress; /* called about ten times a second and at the end, by the waiting thread */
     void *progress_user;
     tine_failure *failure;      /* written when the job failed; of _async forms: when its end is seen */
-    uint32_t flags;             /* none yet */
+    uint32_t flags;             /* TINE_JOB_… */
     uint32_t reserved0;
+    int64_t task_timeout_ns;    /* instead of the pool's; TINE_FOREVER: no limit */
+    int64_t task_kill_ns;       /* instead of the pool's; TINE_FOREVER: no limit */
     uint64_t reserved[8]; /* must be zero */
 } tine_job_options;
 
@@ -124,7 +138,8 @@ typedef struct tine_pool_counts {
  * Units:   options.workers processes
  * Returns: 0, or a negative code; *pool is set only for 0
  * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE
- * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags), -E2BIG (reserved not zero), -ENOMEM,
+ * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags, negative limits, a stop_signal that
+ *          is none or cannot be handled), -E2BIG (reserved not zero), -ENOMEM,
  *          -EADDRINUSE (the family heap's address is taken)
  * Blocks:  for one fork; workers come up behind the call: one at once, the others after as long again
  *          (at least half a millisecond), which a pool for one small job does not live to see
@@ -147,7 +162,8 @@ TINE_API TINE_CHECKED int tine_pool_open(tine_pool **pool, const tine_pool_optio
  * Shape:   each index is in exactly one call that ended well, unless the job failed
  * Units:   n and options.chunk indices, options.timeout_ns nanoseconds
  * Returns: 0, or a negative code
- * Handle:  TINE_EREMOTE (body returned a negative code), TINE_EWORKER (a worker died in body), -ETIMEDOUT,
+ * Handle:  TINE_EREMOTE (body returned a negative code), TINE_EWORKER (a worker died in body), TINE_ELIMIT
+ *          (body ran longer than .task_kill_ns, or returned this code), -ETIMEDOUT,
  *          -ESHUTDOWN (joined or terminated before), -ECANCELED (terminated meanwhile),
  *          -EAGAIN (as tine_pool_submit())
  * Give up: -EINVAL, -EBADF (pool closed), -E2BIG, -EOVERFLOW (more than 2^60 indices or 2^50 chunks),
@@ -224,7 +240,7 @@ TINE_API TINE_CHECKED int tine_pool_map(tine_pool *pool, const tine_map *map,
  * Units:   options.chunk tuples, options.timeout_ns nanoseconds
  * Returns: 0, or a negative code; *results is written for 0 and for the failure of an item: TINE_EREMOTE,
  *          TINE_EWORKER, TINE_ELIMIT, TINE_EFORMAT
- * Handle:  as tine_pool_for(), TINE_ELIMIT (a result is larger than options.result_bytes_max)
+ * Handle:  as tine_pool_for(), TINE_ELIMIT (or a result is larger than options.result_bytes_max)
  * Give up: as tine_pool_for(), TINE_EFORMAT (args are not arrays: *results is left alone; or a task gave
  *          what is no value, or could not read its arguments)
  * Blocks:  as tine_pool_for()

@@ -41,7 +41,7 @@ typedef struct tine_failure {
     int32_t error;       /* TINE_EREMOTE: the code that the task gave; else 0 */
     int32_t pid;         /* the worker's process; 0 when it never reached one */
     int32_t worker;      /* its index in the pool; -1 when it never reached one */
-    int32_t signal;      /* TINE_EWORKER: the signal that ended the worker, or 0 */
+    int32_t signal;      /* TINE_EWORKER, TINE_ELIMIT: the signal that ended the worker, or 0 */
     int32_t exit_status; /* TINE_EWORKER: its exit status when it exited by itself, else -1 */
     uint64_t index;      /* the item, or the first index of the chunk */
     uint64_t count;      /* 1 for an item, the length of the chunk for tine_pool_for and reduce */
@@ -191,6 +191,26 @@ TINE_API size_t tine_call_index(const tine_call *call);
  * Since:   0.1
  */
 TINE_API void *tine_call_context(const tine_call *call);
+
+/**
+ * tine_should_stop - is the soft time limit of the running item over?
+ *
+ * In:      none
+ * Out:     none
+ * Shape:   none
+ * Units:   none
+ * Returns: whether; once true, until the item (chunk, for tine_pool_for and reduce) has ended. False where
+ *          there is no limit, and outside of a task
+ * Handle:  none; what the task does about it is its affair: `return TINE_ELIMIT` fails the item with that
+ *          code, a result counts as any other
+ * Give up: none
+ * Blocks:  no: one load
+ * Safety:  thread any | process shared | fork child may call | signal yes
+ * Death:   none
+ * Source:  pool/limit.c; the part of billiard's SoftTimeLimitExceeded; differs: asked for, not thrown
+ * Since:   0.1
+ */
+TINE_API bool tine_should_stop(void);
 
 /**
  * tine_worker_index - which worker of its pool this process is

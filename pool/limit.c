@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Time limits of items: the worker says when an item's time will be up, the nursery sees to it.
+ *
+ * Of each worker one word, {items begun under a limit, state}, decides between the end of an item and
+ * what its limits do to it, so nothing ever hits the item after:
+ *
+ *     state        who           next
+ *     IDLE         worker        ARMED: the dues are written, then the item begins
+ *     ARMED        worker        IDLE: user code has returned
+ *                  nursery       ASKED: the soft limit is over, tine_should_stop() is true
+ *                  nursery       SIGNALLING: the same, with a signal
+ *     SIGNALLING   nursery       ASKED: it is sent; the worker waits for that before it goes on
+ *     ASKED        worker        IDLE
+ *     ARMED, ASKED nursery       CONDEMNED: the hard limit is over; the worker is killed, or finds the
+ *                                word so and kills itself
+ *     any          nursery       IDLE: the worker is dead, its account settled
+ *
+ * All changes are compare-and-swaps but the one from SIGNALLING, which nobody else makes. The dues
+ * belong to the word: the worker writes them in IDLE only, so a nursery that has read those of another item
+ * finds another word.
+ *
+ * The nursery sleeps until the earliest due that it has seen and says in pool.watch_at until when. Who arms a
+ * word for an earlier one nudges it. Either the worker reads the plan that was made without it, or the
+ * nursery reads its word: both write first, then read. The nudge comes before `at` says that user code runs:
+ * a worker that is stopped forever in between holds an item that has not begun.
+ */
+#include "pool/limit.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <tine/pool.h>
+#include <tine/task.h>
+
+#include "lib/clock.h"
+
+enum { IDLE, ARMED, ASKED, SIGNALLING, CONDEMNED };
+
+#define STATES   UINT64_C(7)
+#define ITEM     (STATES + 1)
+#define YIELDS   100 /* before it is believed that the nursery was stopped in the middle */
+#define YIELD_MS 1
+
+static const struct tine__worker_shm *mine;
+
+bool tine_should_stop(void)
+{
+    /* Nothing else is read by it: relaxed. */
+    return mine != NULL &&
+           (atomic_load_explicit(&mine->alarm.word, memory_order_relaxed) & STATES) >= ASKED;
+}
+
+/* ---- the program ------------------------------------------------------------------------------ */
+
+int tine__limit_check_pool(const tine_pool_options *options)
+{
+    int signal = options->stop_signal;
+
+    if (options->task_timeout_ns < 0 || options->task_kill_ns < 0)
+        return -EINVAL;
+    return signal < 0 || signal > SIGRTMAX || signal == SIGKILL || signal == SIGSTOP ? -EINVAL : 0;
+}
+
+int tine__limit_check_job(const tine_job_options *options)
+{
+    if ((options->flags & ~(uint32_t)TINE_JOB_RETRY_LIMITED) != 0)
+        return -EINVAL;
+    return options->task_timeout_ns < TINE_FOREVER || options->task_kill_ns < TINE_FOREVER ? -EINVAL
+                                                                                           : 0;
+}
+
+void tine__limit_set_pool(struct tine__pool_shm *pool, const tine_pool_options *options)
+{
+    pool->limits = (struct tine__limits_shm){.task_timeout_ns = options->task_timeout_ns,
+                                             .task_kill_ns = options->task_kill_ns};
+    pool->stop_signal = options->stop_signal;
+    atomic_init(&pool->watch_at, INT64_MAX);
+}
+
+/* TINE_FOREVER of a job: none, whatever the pool says. */
+static int64_t choose(int64_t of_job, int64_t of_pool)
+{
+    if (of_job == 0)
+        return of_pool;
+    return of_job < 0 ? 0 : of_job;
+}
+
+bool tine__limit_choose(const struct tine__pool_shm *pool, const tine_job_options *options,
+                        struct tine__limits_shm *limits)
+{
+    *limits = (struct tine__limits_shm){
+        .task_timeout_ns = choose(options->task_timeout_ns, pool->limits.task_timeout_ns),
+        .task_kill_ns = choose(options->task_kill_ns, pool->limits.task_kill_ns),
+        .retry_limited = (options->flags & TINE_JOB_RETRY_LIMITED) != 0};
+    return limits->task_timeout_ns != 0 || limits->task_kill_ns != 0;
+}
+
+/* ---- the worker ------------------------------------------------------------------------------- */
+
+void tine__limit_worker(const struct tine__worker_shm *worker)
+{
+    mine = worker;
+}
+
+static int64_t due_after(int64_t now, int64_t ns)
+{
+    return ns <= 0 || ns > INT64_MAX - now ? INT64_MAX : now + ns;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+void tine__limit_begin(struct tine__pool_shm *pool, struct tine__worker_shm *worker,
+                       const struct tine__job_shm *job, int control)
+{
+    const struct tine__limits_shm *limits = TINE__AT(const struct tine__limits_shm, job->limits);
+    struct tine__alarm_shm *alarm = &worker->alarm;
+    uint64_t word = atomic_load_explicit(&alarm->word, memory_order_relaxed);
+    int64_t now = tine__now_ns(), stop_at = due_after(now, limits->task_timeout_ns),
+            kill_at = due_after(now, limits->task_kill_ns);
+
+    atomic_store_explicit(&alarm->stop_at, stop_at, memory_order_relaxed);
+    atomic_store_explicit(&alarm->kill_at, kill_at, memory_order_relaxed);
+    /* seq_cst, both: see above. Releases the dues. */
+    atomic_store_explicit(&alarm->word, ((word & ~STATES) + ITEM) | ARMED, memory_order_seq_cst);
+    if (atomic_load_explicit(&pool->watch_at, memory_order_seq_cst) > least(stop_at, kill_at))
+        send(control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* The nursery is about to send a signal for the item that has just ended. */
+static uint64_t await_signal(const struct tine__alarm_shm *alarm)
+{
+    uint64_t word;
+
+    /* acquire: the signal has been sent */
+    for (int i = 0;
+         ((word = atomic_load_explicit(&alarm->word, memory_order_acquire)) & STATES) == SIGNALLING;
+         i++)
+        if (i < YIELDS)
+            sched_yield();
+        else
+            poll(NULL, 0, YIELD_MS);
+    return word;
+}
+
+/* A signal that has been sent arrives now, or never: the next item is none of its business. */
+static void take_signal(int signal)
+{
+    struct timespec none = {0};
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    (void)sigtimedwait(&set, NULL, &none);
+}
+
+void tine__limit_end(const struct tine__pool_shm *pool, struct tine__worker_shm *worker)
+{
+    struct tine__alarm_shm *alarm = &worker->alarm;
+    uint64_t word = atomic_load_explicit(&alarm->word, memory_order_relaxed);
+
+    do {
+        if ((word & STATES) == SIGNALLING)
+            word = await_signal(alarm);
+        if ((word & STATES) == CONDEMNED)
+            kill(getpid(), SIGKILL);
+    } while (!atomic_compare_exchange_weak_explicit(&alarm->word, &word, word & ~STATES,
+                                                    memory_order_release, memory_order_relaxed));
+    if ((word & STATES) == ASKED && pool->stop_signal != 0)
+        take_signal(pool->stop_signal);
+}
+
+/* ---- the nursery ------------------------------------------------------------------------------ */
+
+struct watch {
+    struct tine__pool_shm *pool;
+    tine__limit_kill *kill;
+    void *context;
+    int64_t now;
+};
+
+static bool pass_to(struct tine__alarm_shm *alarm, uint64_t *word, uint64_t state)
+{
+    /* release: the dues were read before; the worker writes others once it has seen its item end */
+    return atomic_compare_exchange_strong_explicit(&alarm->word, word, (*word & ~STATES) | state,
+                                                   memory_order_acq_rel, memory_order_acquire);
+}
+
+/* The soft limit is over. False: the item has ended meanwhile. */
+static bool ask(const struct watch *watch, uint32_t worker, struct tine__alarm_shm *alarm,
+                uint64_t *word)
+{
+    int signal = watch->pool->stop_signal;
+
+    if (!pass_to(alarm, word, signal == 0 ? ASKED : SIGNALLING))
+        return false;
+    if (signal != 0) {
+        watch->kill(watch->context, worker, signal);
+        /* release: pairs with await_signal */
+        atomic_store_explicit(&alarm->word, (*word & ~STATES) | ASKED, memory_order_release);
+    }
+    return true;
+}
+
+/* Sees to one worker; when it is due again. */
+static int64_t watch_worker(const struct watch *watch, uint32_t worker)
+{
+    struct tine__alarm_shm *alarm = &tine__worker_at(watch->pool, worker)->alarm;
+    uint64_t word = atomic_load_explicit(&alarm->word, memory_order_seq_cst);
+
+    for (;;) {
+        uint64_t state = word & STATES;
+        int64_t stop_at = atomic_load_explicit(&alarm->stop_at, memory_order_relaxed);
+        int64_t kill_at = atomic_load_explicit(&alarm->kill_at, memory_order_relaxed);
+
+        if (state != ARMED && state != ASKED)
+            return INT64_MAX;
+        if (kill_at <= watch->now) {
+            if (!pass_to(alarm, &word, CONDEMNED))
+                continue;
+            watch->kill(watch->context, worker, SIGKILL);
+            return INT64_MAX;
+        }
+        if (state == ASKED)
+            return kill_at;
+        if (stop_at > watch->now)
+            return least(stop_at, kill_at);
+        if (ask(watch, worker, alarm, &word))
+            return kill_at;
+    }
+}
+
+int64_t tine__limit_enforce(struct tine__pool_shm *pool, tine__limit_kill *kill, void *context)
+{
+    struct watch watch = {.pool = pool, .kill = kill, .context = context};
+    int64_t next = INT64_MAX;
+
+    /* seq_cst: before the words are read; pairs with tine__limit_begin */
+    atomic_store_explicit(&pool->watch_at, INT64_MAX, memory_order_seq_cst);
+    watch.now = tine__now_ns();
+    for (uint32_t i = 0; i < pool->workers; i++)
+        next = least(next, watch_worker(&watch, i));
+    atomic_store_explicit(&pool->watch_at, next, memory_order_relaxed);
+    return next;
+}
+
+enum tine__limit tine__limit_hit(const struct tine__pool_shm *pool,
+                                 const struct tine__worker_shm *dead, int signal)
+{
+    uint64_t state = atomic_load_explicit(&dead->alarm.word, memory_order_acquire) & STATES;
+
+    if (state == CONDEMNED)
+        return TINE__LIMIT_HARD;
+    if ((state == ASKED || state == SIGNALLING) && signal != 0 && signal == pool->stop_signal)
+        return TINE__LIMIT_SOFT;
+    return TINE__LIMIT_NONE;
+}
+
+void tine__limit_describe(const struct tine__job_shm *job, enum tine__limit limit, char *text,
+                          size_t size)
+{
+    const struct tine__limits_shm *limits = TINE__AT(const struct tine__limits_shm, job->limits);
+    bool hard = limit == TINE__LIMIT_HARD;
+    int64_t ns = hard ? limits->task_kill_ns : limits->task_timeout_ns;
+
+    snprintf(text, size,
+             hard ? "ran longer than its task_kill_ns of %g s and was killed"
+                  : "was ended by the stop signal after its task_timeout_ns of %g s",
+             (double)ns / 1e9);
+}
+
+void tine__limit_clear(struct tine__worker_shm *dead)
+{
+    uint64_t word = atomic_load_explicit(&dead->alarm.word, memory_order_relaxed);
+
+    atomic_store_explicit(&dead->alarm.word, word & ~STATES, memory_order_relaxed);
+}
