@@ -114,16 +114,12 @@ static int keep(tine_connection *connection, struct tine__incoming *message)
     return 0;
 }
 
-/* The first kept message: 0; -ENOENT: there is none; -EMSGSIZE: larger than room, *size says so. */
-static int take_kept(tine_connection *connection, size_t room, struct tine__incoming *message,
-                     size_t *size)
+static __attribute__((noinline)) int take_first(tine_connection *connection, size_t room,
+                                                struct tine__incoming *message, size_t *size)
 {
     struct kept *kept;
     int rc = 0;
 
-    /* relaxed: who keeps it and who asks are the same thread, or have no order between them */
-    if (atomic_load_explicit(&connection->first, memory_order_relaxed) == NULL)
-        return -ENOENT;
     tine__futex_lock(&connection->lock);
     kept = atomic_load_explicit(&connection->first, memory_order_relaxed);
     if (kept == NULL) {
@@ -139,6 +135,16 @@ static int take_kept(tine_connection *connection, size_t room, struct tine__inco
     if (rc == 0)
         free(kept);
     return rc;
+}
+
+/* The first kept message: 0; -ENOENT: there is none; -EMSGSIZE: larger than room, *size says so. */
+static inline int take_kept(tine_connection *connection, size_t room,
+                            struct tine__incoming *message, size_t *size)
+{
+    /* relaxed: who keeps it and who asks are the same thread, or have no order between them */
+    if (atomic_load_explicit(&connection->first, memory_order_relaxed) == NULL)
+        return -ENOENT;
+    return take_first(connection, room, message, size);
 }
 
 static bool keeps_descriptors(tine_connection *connection)
@@ -163,7 +169,7 @@ bool tine__connection_keeps(tine_connection *connection)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-int tine__connection_check_reading(tine_connection *connection)
+static inline int check_reading(tine_connection *connection)
 {
     if (connection == NULL)
         return -EINVAL;
@@ -171,6 +177,11 @@ int tine__connection_check_reading(tine_connection *connection)
         return -EBADF;
     adopt(connection);
     return 0;
+}
+
+int tine__connection_check_reading(tine_connection *connection)
+{
+    return check_reading(connection);
 }
 
 static bool is_vain(int rc)
@@ -230,9 +241,7 @@ int tine_connection_recv_bytes_into(tine_connection *connection, void *buffer, s
                                     int64_t timeout_ns, size_t *size)
 {
     struct tine__incoming message;
-    int rc = size == NULL || (buffer == NULL && room > 0)
-                 ? -EINVAL
-                 : tine__connection_check_reading(connection);
+    int rc = size == NULL || (buffer == NULL && room > 0) ? -EINVAL : check_reading(connection);
 
     if (rc < 0)
         return rc;

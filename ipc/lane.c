@@ -150,17 +150,17 @@ static inline size_t copy_pairs(void *to, const void *from, size_t size)
 {
     volatile pair *into = to;
     const volatile pair *next = from;
-    const volatile pair *end = next + (COPY_BY_WORDS ? 0 : size / sizeof(pair));
+    size_t left = COPY_BY_WORDS ? 0 : size;
 
-    for (; end - next >= 4; next += 4, into += 4) {
+    for (; left >= 4 * sizeof(pair); left -= 4 * sizeof(pair), next += 4, into += 4) {
         into[0] = next[0];
         into[1] = next[1];
         into[2] = next[2];
         into[3] = next[3];
     }
-    while (next < end)
+    for (; left >= sizeof(pair); left -= sizeof(pair))
         *into++ = *next++;
-    return COPY_BY_WORDS ? 0 : size & ~(sizeof(pair) - 1);
+    return COPY_BY_WORDS ? 0 : size - left;
 }
 
 /* size: a multiple of 8 */

@@ -53,6 +53,7 @@ struct self {
     uint64_t word;
 };
 
+#define INLINE  static inline __attribute__((always_inline)) /* of a send */
 #define PRIVATE static _Thread_local __attribute__((tls_model("initial-exec")))
 PRIVATE struct cached_lane cache[CACHED];
 PRIVATE struct self self;
@@ -449,13 +450,9 @@ static ssize_t attempt_reserve(struct tine__ring_call *call)
     return tine__lane_reserve(call->lane, call->size, spare, &call->place) ? 0 : -EAGAIN;
 }
 
-/* The caller's next record, of which lane and size are set, gets its place. */
-static int reserve(struct tine__ring *ring, struct tine__ring_call *call, tine__deadline deadline)
+static __attribute__((noinline)) int
+wait_for_place(struct tine__ring *ring, struct tine__ring_call *call, tine__deadline deadline)
 {
-    if (any_ended(ring->shared))
-        return -EPIPE;
-    if (tine__lane_reserve(call->lane, call->size, 0, &call->place))
-        return 0;
     call->attempt = attempt_reserve;
     call->ring = ring;
     call->roomy = false;
@@ -464,6 +461,16 @@ static int reserve(struct tine__ring *ring, struct tine__ring_call *call, tine__
     call->peer = TINE__RING_READERS;
     call->peer_cpu = atomic_load_explicit(&call->lane->taker_cpu, memory_order_relaxed);
     return (int)tine__ring_wait(call, deadline);
+}
+
+/* The caller's next record, of which lane and size are set, gets its place. */
+INLINE int reserve(struct tine__ring *ring, struct tine__ring_call *call, tine__deadline deadline)
+{
+    if (any_ended(ring->shared))
+        return -EPIPE;
+    if (tine__lane_reserve(call->lane, call->size, 0, &call->place))
+        return 0;
+    return wait_for_place(ring, call, deadline);
 }
 
 static uint64_t take_ticket(struct tine__ring_shm *shared)
@@ -489,7 +496,7 @@ static bool publish(struct tine__ring_shm *shared, const struct tine__ring_call 
 }
 
 /* Finds a place in the thread's lane. */
-static int begin(struct tine__ring *ring, size_t size, tine__deadline deadline,
+INLINE int begin(struct tine__ring *ring, size_t size, tine__deadline deadline,
                  struct tine__ring_call *call, struct cached_lane **own)
 {
     int rc = own_lane(ring->shared, own);
@@ -501,7 +508,7 @@ static int begin(struct tine__ring *ring, size_t size, tine__deadline deadline,
     return reserve(ring, call, deadline);
 }
 
-static int finish(struct tine__ring *ring, const struct tine__ring_call *call,
+INLINE int finish(struct tine__ring *ring, const struct tine__ring_call *call,
                   struct cached_lane *own, const struct iovec *parts, int count)
 {
     tine__lane_fill(call->lane, &call->place, parts, count);

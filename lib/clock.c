@@ -25,13 +25,11 @@ int64_t tine__now_coarse_ns(void)
     return now.tv_sec * NS_PER_SEC + now.tv_nsec;
 }
 
-tine__deadline tine__deadline_after(int64_t timeout_ns)
+tine__deadline tine__deadline_in(int64_t ns)
 {
     int64_t deadline;
 
-    if (timeout_ns < 0)
-        return TINE__NEVER;
-    if (__builtin_add_overflow(tine__now_ns(), timeout_ns, &deadline))
+    if (__builtin_add_overflow(tine__now_ns(), ns, &deadline))
         return TINE__NEVER;
     return deadline;
 }

@@ -44,16 +44,19 @@ static inline uint64_t turned(uint64_t word, int bits)
  * Rounds of 48 bytes, until at most as many are left: three chains, for a product waits four cycles
  * for the one before. Each has a state and a factor of its own, so that blocks cannot change places.
  */
-static uint64_t fold_rounds(const uint8_t **at, size_t *left, uint64_t state, uint64_t factor)
+static uint64_t fold_rounds(const uint8_t **from, const uint8_t *last, uint64_t state,
+                            uint64_t factor)
 {
     uint64_t second = turned(state, 21), third = turned(state, 42);
     uint64_t second_factor = turned(factor, 21), third_factor = turned(factor, 42);
+    const uint8_t *at = *from;
 
-    for (; *left > 48; *left -= 48, *at += 48) {
-        state = fold(read_8(*at) ^ factor, read_8(*at + 8) ^ state);
-        second = fold(read_8(*at + 16) ^ second_factor, read_8(*at + 24) ^ second);
-        third = fold(read_8(*at + 32) ^ third_factor, read_8(*at + 40) ^ third);
+    for (; last - at > 32; at += 48) {
+        state = fold(read_8(at) ^ factor, read_8(at + 8) ^ state);
+        second = fold(read_8(at + 16) ^ second_factor, read_8(at + 24) ^ second);
+        third = fold(read_8(at + 32) ^ third_factor, read_8(at + 40) ^ third);
     }
+    *from = at;
     return state ^ second ^ third;
 }
 
@@ -74,18 +77,19 @@ static inline void read_short(const uint8_t *at, size_t size, uint64_t *a, uint6
 uint64_t tine__hash(const void *bytes, size_t size, const struct tine__hash_seed *seed)
 {
     const uint8_t *at = bytes;
-    uint64_t state = seed->start, a, b;
-    size_t left = size;
+    uint64_t state = seed->start, factor = seed->factor, a, b;
 
-    if (size > 96) /* one round alone is not worth its beginning */
-        state = fold_rounds(&at, &left, state, seed->factor);
-    for (; left > 16; left -= 16, at += 16)
-        state = fold(read_8(at) ^ seed->factor, read_8(at + 8) ^ state);
     if (size > 16) {
-        a = read_8(at + left - 16);
-        b = read_8(at + left - 8);
+        const uint8_t *last = at + size - 16;
+
+        if (size > 96) /* one round alone is not worth its beginning */
+            state = fold_rounds(&at, last, state, factor);
+        for (; at < last; at += 16)
+            state = fold(read_8(at) ^ factor, read_8(at + 8) ^ state);
+        a = read_8(last);
+        b = read_8(last + 8);
     } else {
         read_short(at, size, &a, &b);
     }
-    return fold(seed->factor ^ size, fold(a ^ seed->factor, b ^ state));
+    return fold(factor ^ size, fold(a ^ factor, b ^ state));
 }
