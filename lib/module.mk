@@ -51,7 +51,8 @@ tineinclude_HEADERS = \
 	%D%/include/tine/task.h \
 	%D%/include/tine/time.h \
 	%D%/include/tine/value.h \
-	%D%/include/tine/wait.h
+	%D%/include/tine/wait.h \
+	%D%/include/tine/worker.h
 nodist_tineinclude_HEADERS = %D%/include/tine/version.h
 BUILT_SOURCES += %D%/include/tine/version.h
 

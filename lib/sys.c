@@ -468,6 +468,15 @@ int tine__sys_pidfd_kill(int pidfd, int signal)
     return pid <= 0 ? -ESRCH : kill(pid, signal) < 0 ? -errno : 0;
 }
 
+int tine__sys_reap(int pidfd, siginfo_t *info, struct rusage *usage)
+{
+    info->si_pid = 0;
+    /* the library's waitid() has no place for the last argument */
+    if (syscall(SYS_waitid, P_PIDFD, pidfd, info, WEXITED | WNOHANG, usage) < 0)
+        return -errno;
+    return info->si_pid != 0;
+}
+
 int tine__sys_pidfd_status(int pidfd, int *status)
 {
     struct pidfd_info_v0 info = {.mask = PIDFD_INFO_EXIT};

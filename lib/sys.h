@@ -2,9 +2,11 @@
 #ifndef TINE_LIB_SYS_H
 #define TINE_LIB_SYS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 /*
@@ -67,6 +69,8 @@ int tine__sys_pidfd_open(pid_t pid); /* under valgrind: of the calling process o
 /* fork() that also gives a pidfd of the child: its pid and *pidfd, 0 in the child, or -errno. */
 pid_t tine__sys_fork(int *pidfd);
 int tine__sys_pidfd_kill(int pidfd, int signal);
+/* Reaps the child if it has ended, with what it has used: 1, 0 (it runs), -ECHILD. */
+int tine__sys_reap(int pidfd, siginfo_t *info, struct rusage *usage);
 /*
  * The wait status of a process that somebody has reaped (Linux 6.15). -EAGAIN: not yet, -ENOTSUP: it is
  * not known.
@@ -76,8 +80,8 @@ int tine__sys_socketpair(int fds[2]); /* AF_UNIX SOCK_SEQPACKET */
 int tine__sys_socket(int domain, int type);
 int tine__sys_accept(int fd); /* the next one, not blocking; -EAGAIN */
 int tine__sys_epoll(void);
-int tine__sys_poll_in(int fd, int64_t timeout_ns);  /* 1 readable or hung up, 0 timed out */
-int tine__sys_poll_out(int fd, int64_t timeout_ns); /* 1 writable or hung up, 0 timed out */
+int tine__sys_poll_in(int fd, int64_t timeout_ns);     /* 1 readable or hung up, 0 timed out */
+int tine__sys_poll_out(int fd, int64_t timeout_ns);    /* 1 writable or hung up, 0 timed out */
 int tine__sys_close_range(unsigned from, unsigned to); /* both included; -ENOSYS under valgrind */
 int tine__sys_gettid(void);
 /* Copies from memory of this process that may not be there: -EFAULT. */

@@ -107,7 +107,7 @@ bool tine__callbacks_due(tine_pool *pool)
     if (!tine__callbacks_pending(pool))
         return false;
     pthread_mutex_lock(&pool->mutex);
-    due = find_due(pool) != NULL;
+    due = find_due(pool) != NULL || tine__exits_due(pool);
     pthread_mutex_unlock(&pool->mutex);
     return due;
 }
@@ -165,7 +165,7 @@ static int64_t run_notices(struct tine_future *future)
 
 int64_t tine__callbacks_run(tine_pool *pool)
 {
-    int64_t count = 0;
+    int64_t count = tine__callbacks_pending(pool) ? tine__exits_run(pool) : 0;
 
     while (tine__callbacks_pending(pool)) {
         struct tine_future *future = take_due(pool);

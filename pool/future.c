@@ -24,6 +24,7 @@
 #include "lib/fork.h"
 #include "lib/sys.h"
 #include "lib/waitable.h"
+#include "pool/failure.h"
 #include "shm/pollable.h"
 #include "shm/watch.h"
 
@@ -204,6 +205,10 @@ static int code_of_lost(struct tine_future *future, tine_failure *failure)
 {
     bool broken = tine__future_status(future) == TINE__BROKEN;
 
+    if (broken && tine__pool_says_why(future->pool->shared)) {
+        *failure = future->pool->shared->failure;
+        return failure->code;
+    }
     *failure = whole_failure(future, broken ? TINE_EWORKER : -ECANCELED,
                              broken ? "the pool's nursery died, and all workers with it"
                                     : "the pool was terminated");
@@ -460,6 +465,10 @@ int tine_future_exception(tine_future *future, int64_t timeout_ns, tine_failure 
 
     if (rc < 0 || future->code == 0 || future->code == -ECANCELED)
         return rc < 0 ? rc : future->code;
+    if (future->code == TINE_EBROKEN && !tine__future_is_orphan(future)) {
+        tine__pool_failure(future->pool->shared, failure);
+        return 1;
+    }
     lowest = tine__job_done(future->job) ? lowest_failure(future->job) : NULL;
     *failure = lowest != NULL && lowest->code == future->code
                    ? *lowest

@@ -6,7 +6,11 @@
  *
  * field group        who writes                 who reads           a stale read costs
  * -----------------  -------------------------  ------------------  --------------------------------
- * pool.state         program                    everyone            a late look at the end
+ * pool.state         program; nursery ENDING,   everyone            a late look at the end
+ *                    when it breaks the pool
+ * pool.failure       nursery, before `broken`   program             (cannot be: published by it)
+ * pool.exits         nursery pushes; program    program             a late callback
+ *                    takes all
  * pool.spin_ns       program                    everyone            a spin too short
  * pool.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
  * pool.settlements   nursery                    program             a job is freed a little later
@@ -21,8 +25,11 @@
  *                    can take the entry
  * worker line 1      worker w; `job` is also    nursery once w is   nothing: death orders it
  *                    condemned by the program   dead; program       (progress: an old count)
- * worker line 2      anyone (doorbell), nursery worker w            a needless look for work
- *                    (pid)
+ * worker line 2      anyone (doorbell), nursery worker w, nursery   a needless look for work
+ *                    (pid); stage: nursery 0,
+ *                    then worker w
+ * said[w]            worker w                   nursery once w is   nothing: death orders it
+ *                                               dead
  * worker line 3      see pool/limit.c
  * pool.watch_at      nursery                    workers             a needless nudge
  * job, constant part program before publishing  workers, nursery    (cannot be: published by tail)
@@ -40,6 +47,7 @@
 #include <stdint.h>
 
 #include <tine/task.h>
+#include <tine/worker.h>
 
 #include "lib/function.h"
 #include "shm/waiters.h"
@@ -84,7 +92,31 @@ struct tine__worker_shm {
     _Atomic uint64_t finished;
     alignas(TINE__LINE) _Atomic uint32_t doorbell; /* futex: bumped to wake the worker */
     _Atomic uint32_t pid;                          /* 0: none at present */
+    _Atomic uint32_t stage;                        /* TINE__STAGE_…, of the present process */
+    uint64_t exit_room; /* the nursery's own: tine__exit_shm for the end of this worker, or 0 */
     alignas(TINE__LINE) struct tine__alarm_shm alarm;
+};
+
+/* How far a worker is with its beginning. */
+enum { TINE__STAGE_BORN, TINE__STAGE_BEGINNING, TINE__STAGE_READY };
+
+/* What a worker has to say of its initializer's failure. */
+struct tine__said_shm {
+    int32_t code; /* 0: nothing */
+    char message[sizeof((tine_failure *)0)->message];
+};
+
+/* What each worker does first and last, where anything was asked for. */
+struct tine__initialize_shm {
+    uint64_t initializer, finalizer; /* tine__task_shm, or 0 */
+    uint64_t context;                /* in the heap, or 0 */
+    struct tine__said_shm said[];    /* one a worker */
+};
+
+/* The end of a worker, on its way to the program. */
+struct tine__exit_shm {
+    uint64_t older; /* address of the one that ended before */
+    tine_worker_exit exit;
 };
 
 /* A unit, or a rest of one, that a dead worker left; taken before new work. */
@@ -197,6 +229,11 @@ struct tine__pool_shm {
     uint64_t redos;  /* tine__redo_shm[redo_count] */
     uint64_t redo_count;
     uint64_t slots; /* tine__worker_shm[workers + 1]; the last one is the nursery's */
+    uint64_t initialize;     /* tine__initialize_shm, or 0 */
+    _Atomic uint64_t exits;  /* newest tine__exit_shm that the program has not taken */
+    uint32_t tells_exits;    /* 1: somebody wants to know of them */
+    _Atomic uint32_t broken; /* 1: `failure` says why the nursery ended the pool */
+    tine_failure failure;
     struct tine__limits_shm limits; /* of jobs that do not say otherwise */
     int32_t stop_signal;            /* 0: none */
     uint32_t unused;

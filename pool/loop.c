@@ -114,7 +114,7 @@ int tine__loop_open(struct tine_future **future, tine_pool *pool, struct tine__p
                     uint64_t n)
 {
     struct cut cut;
-    int rc = tine__pool_check(pool);
+    int rc = tine__pool_admits(pool, plan->options);
 
     if (rc == 0)
         rc = cut_loop(&cut, n, plan->options->chunk, pool->shared->workers);
@@ -208,7 +208,7 @@ static int start_reduce(struct tine_future **future, tine_pool *pool,
     struct tine_future *made;
     struct cut cut;
     size_t stride;
-    int rc = tine__pool_check(pool);
+    int rc = tine__pool_admits(pool, plan->options);
 
     if (rc < 0)
         return rc;

@@ -9,10 +9,13 @@ libtinecore_la_SOURCES += \
 	%D%/current.c \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/descriptor.c %D%/descriptor.h \
+	%D%/exit.c %D%/exit.h \
+	%D%/failure.c %D%/failure.h \
 	%D%/forkserver.c %D%/forkserver.h \
 	%D%/future.c \
 	%D%/imap.c \
 	%D%/init.c %D%/init.h \
+	%D%/initialize.c %D%/initialize.h \
 	%D%/job.c %D%/job.h \
 	%D%/launch.c %D%/launch.h \
 	%D%/layout.h \

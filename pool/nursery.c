@@ -41,6 +41,8 @@
 #include "lib/sig.h"
 #include "lib/sys.h"
 #include "pool/descriptor.h"
+#include "pool/exit.h"
+#include "pool/initialize.h"
 #include "pool/limit.h"
 #include "pool/orphans.h"
 #include "pool/settle.h"
@@ -128,7 +130,9 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index,
     tine__orphans_forget();
     on_exit(leave_at_exit, NULL);
     tine__sig_restore(&keeper->worker_mask);
+    tine__worker_begin(keeper->pool, index);
     tine__worker_loop(keeper->pool, index, control);
+    tine__worker_end(keeper->pool);
     fflush(stdout);
     fflush(stderr);
     _exit(0);
@@ -161,11 +165,14 @@ static int start_worker(struct keeper *keeper, uint32_t index)
 {
     struct ward *ward = &keeper->wards[index];
     struct tine__worker_shm *shared = tine__worker_at(keeper->pool, index);
-    int pidfd, sockets[2], rc = tine__sys_socketpair(sockets);
+    int pidfd, sockets[2], rc = tine__exit_prepare(keeper->pool, index);
     pid_t pid;
 
+    if (rc == 0)
+        rc = tine__sys_socketpair(sockets);
     if (rc < 0)
         return rc;
+    atomic_store_explicit(&shared->stage, TINE__STAGE_BORN, memory_order_relaxed);
     pid = tine__sys_fork(&pidfd);
     if (pid == 0) {
         close(sockets[0]);
@@ -239,6 +246,27 @@ static struct tine__death read_death(const siginfo_t *info)
                                 .exit_status = exited ? info->si_status : -1};
 }
 
+static int64_t time_ns(const struct timeval *time)
+{
+    return TINE_SEC((int64_t)time->tv_sec) + TINE_US((int64_t)time->tv_usec);
+}
+
+static void tell_exit(const struct keeper *keeper, uint32_t index, const struct tine__death *death,
+                      const struct rusage *usage)
+{
+    bool asked = is_in(keeper, TINE__POOL_LEAVING) && death->signal == 0;
+
+    tine__exit_tell(
+        keeper->pool,
+        &(tine_worker_exit){.worker = (int32_t)index,
+                            .pid = death->pid,
+                            .signal = death->signal,
+                            .exit_status = death->exit_status,
+                            .asked = asked,
+                            .cpu_ns = time_ns(&usage->ru_utime) + time_ns(&usage->ru_stime),
+                            .peak_rss_bytes = (uint64_t)usage->ru_maxrss * 1024});
+}
+
 /* Workers that keep dying before anything was finished are started again more and more slowly. */
 static void judge_death(struct keeper *keeper, const struct ward *ward, uint32_t index)
 {
@@ -255,14 +283,22 @@ static void judge_death(struct keeper *keeper, const struct ward *ward, uint32_t
         keeper->next_start = 0;
 }
 
+static void kill_all(const struct keeper *keeper)
+{
+    for (uint32_t i = 0; i < keeper->pool->workers; i++)
+        if (keeper->wards[i].pid != 0)
+            tine__sys_pidfd_kill(keeper->wards[i].pidfd, SIGKILL);
+}
+
 static void reap(struct keeper *keeper, uint32_t index)
 {
     struct ward *ward = &keeper->wards[index];
-    siginfo_t info = {0};
     struct tine__death death;
+    struct rusage usage;
+    siginfo_t info;
     bool unasked;
 
-    if (waitid(P_PIDFD, (id_t)ward->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+    if (tine__sys_reap(ward->pidfd, &info, &usage) <= 0)
         return;
     death = read_death(&info);
     if (ward->untold)
@@ -272,6 +308,7 @@ static void reap(struct keeper *keeper, uint32_t index)
     keeper->alive--;
     atomic_store_explicit(&tine__worker_at(keeper->pool, index)->pid, 0, memory_order_relaxed);
     tine__heap_sweep_process(death.pid);
+    tell_exit(keeper, index, &death, &usage);
     /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to them. */
     if (is_in(keeper, TINE__POOL_ENDING))
         return;
@@ -279,19 +316,16 @@ static void reap(struct keeper *keeper, uint32_t index)
     if (unasked) /* before its job ends: whoever sees the failure finds the death counted */
         /* release: who reads the count finds the dead no longer alive (tine_pool_stats) */
         atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_release);
+    if (tine__initialize_failed(keeper->pool, index, &death)) {
+        kill_all(keeper);
+        return;
+    }
     tine__settle(keeper->pool, index, &death);
     if (!unasked)
         return;
     tine__log_info("pool: worker %u (pid %d) ended: signal %d, status %d", index, death.pid,
                    death.signal, death.exit_status);
     judge_death(keeper, ward, index);
-}
-
-static void kill_all(const struct keeper *keeper)
-{
-    for (uint32_t i = 0; i < keeper->pool->workers; i++)
-        if (keeper->wards[i].pid != 0)
-            tine__sys_pidfd_kill(keeper->wards[i].pidfd, SIGKILL);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */

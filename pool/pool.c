@@ -23,6 +23,8 @@
 #include "lib/log.h"
 #include "lib/sys.h"
 #include "pool/claim.h"
+#include "pool/failure.h"
+#include "pool/initialize.h"
 #include "pool/limit.h"
 #include "pool/spares.h"
 #include "shm/heap.h"
@@ -120,11 +122,22 @@ static void free_shared(struct tine_pool *pool)
     if (shared == NULL)
         return;
     tine__stream_fini(&pool->stream);
+    tine__exits_free(shared);
+    tine__initialize_free(shared);
     tine_free(TINE__AT(void, shared->stream));
     tine_free(TINE__AT(void, shared->redos));
     tine_free(TINE__AT(void, shared->slots));
     tine_free(shared);
     pool->shared = NULL;
+}
+
+/* Such a pool has a callback that may be due at any time. */
+static void want_exits(struct tine_pool *pool, const tine_pool_options *options)
+{
+    pool->on_exit = options->on_worker_exit;
+    pool->on_exit_user = options->on_worker_exit_user;
+    pool->shared->tells_exits = options->on_worker_exit != NULL;
+    atomic_init(&pool->called, pool->shared->tells_exits);
 }
 
 static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
@@ -141,14 +154,20 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
         return -ENOMEM;
     tine__tasks_init(&pool->tasks);
     rc = make_shared(pool, (uint32_t)workers, spin ? SPIN_CROWDED_NS : 0);
+    if (rc == 0) {
+        want_exits(pool, options);
+        rc = tine__initialize_make(pool->shared, &pool->tasks, options);
+    }
     if (rc == 0)
         tine__limit_set_pool(pool->shared, options);
     if (rc == 0)
         rc = tine__nursery_start(&pool->nursery, pool->shared);
-    if (rc < 0)
+    if (rc < 0) {
         free_shared(pool);
-    else if (spin)
+        tine__tasks_fini(&pool->tasks);
+    } else if (spin) {
         lengthen_spin(pool->shared, cpus);
+    }
     return rc;
 }
 
@@ -208,13 +227,22 @@ static void kill_processes(struct tine_pool *pool, int status)
     set_status(pool, status);
 }
 
+/* Under the mutex: the nursery has ended although nobody has asked it to. */
+static void break_pool(struct tine_pool *pool)
+{
+    tine_failure failure;
+
+    tine__pool_failure(pool->shared, &failure);
+    tine__log_error("pool: %s", failure.message);
+    kill_processes(pool, TINE__BROKEN);
+}
+
 bool tine__pool_is_broken(tine_pool *pool)
 {
     if (status_of(pool) <= TINE__SHUT && tine__nursery_ended(&pool->nursery, 0)) {
         pthread_mutex_lock(&pool->mutex);
         if (status_of(pool) <= TINE__SHUT) {
-            tine__log_error("pool: the nursery died");
-            kill_processes(pool, TINE__BROKEN);
+            break_pool(pool);
         }
         pthread_mutex_unlock(&pool->mutex);
     }
@@ -283,7 +311,10 @@ static int leave(struct tine_pool *pool, tine__deadline deadline)
     pthread_mutex_lock(&pool->mutex);
     if (status_of(pool) <= TINE__SHUT) {
         pool->quiet_end = true;
-        set_status(pool, TINE__ENDED);
+        if (tine__pool_says_why(pool->shared))
+            break_pool(pool);
+        else
+            set_status(pool, TINE__ENDED);
     }
     pthread_mutex_unlock(&pool->mutex);
     return 0;

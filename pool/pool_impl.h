@@ -59,7 +59,10 @@ struct tine_pool {
     uint64_t heard;       /* workers started when the nursery was last listened to */
     _Atomic int64_t next_look; /* when to look after nursery and work again (pool/future.c) */
     bool quiet_end;            /* all processes are known to be gone: blocks may be freed */
-    struct tine_pool *next;    /* among the spares */
+    bool exits_running;        /* a thread calls on_exit */
+    tine_worker_exit_cb *on_exit;
+    void *on_exit_user;
+    struct tine_pool *next; /* among the spares */
 };
 
 /* Memory of a job in the family heap, freed with it. */
@@ -147,6 +150,8 @@ struct tine__plan {
 const tine_job_options *tine__job_options(const tine_job_options *options);
 /* -E2BIG, -EINVAL. */
 int tine__job_options_check(const tine_job_options *options, bool async);
+/* As tine__pool_check(); and why, where a broken pool refuses. */
+int tine__pool_admits(tine_pool *pool, const tine_job_options *options);
 /* Makes a future with its job: pool and options checked, context copied, task described. */
 int tine__future_open(struct tine_future **future, tine_pool *pool, const struct tine__plan *plan);
 /* A future of a job that has nothing to do. */
@@ -252,6 +257,15 @@ typedef bool tine__test(void *context);
 int tine__pool_await(tine_pool *pool, tine__test *test, void *context, tine__deadline deadline);
 /* A future that has become over out of turn is found at once. Under the mutex. */
 void tine__callbacks_prefer(struct tine_future *future);
+
+/* ---- exit.c ---------------------------------------------------------------------------------- */
+
+/* Is there the end of a worker to be told of? Under the mutex. */
+bool tine__exits_due(const tine_pool *pool);
+/* Tells of all, unless another thread is at it; how many that were. Without the mutex. */
+int64_t tine__exits_run(tine_pool *pool);
+/* Frees those that nobody was told of: the pool has ended. */
+void tine__exits_free(struct tine__pool_shm *pool);
 
 /* ---- results.c ------------------------------------------------------------------------------- */
 

@@ -84,7 +84,7 @@ static int start_starmap(struct tine_future **future, tine_pool *pool, const tin
                          struct tine__plan *plan)
 {
     struct tine__tuple_marks marks = {0};
-    int rc = tine__pool_check(pool);
+    int rc = tine__pool_admits(pool, plan->options);
 
     if (rc < 0)
         return rc;
@@ -165,7 +165,7 @@ static int start_call(struct tine_future **future, tine_pool *pool, struct tine_
     tine_buffer packed = {0};
     struct tine__keeping keeping;
     struct tine_future *made;
-    int rc = tine__pool_check(pool);
+    int rc = tine__pool_admits(pool, plan->options);
 
     if (rc < 0)
         return rc;

@@ -14,6 +14,7 @@
 
 #include "lib/checked.h"
 #include "lib/fork.h"
+#include "pool/failure.h"
 #include "pool/limit.h"
 
 #define RESULT_BYTES_MAX (UINT64_C(1) << 30)
@@ -118,11 +119,20 @@ static int describe_task(struct tine_future *future, const void *function)
     return rc;
 }
 
+int tine__pool_admits(tine_pool *pool, const tine_job_options *options)
+{
+    int rc = tine__pool_check(pool);
+
+    if (rc == TINE_EBROKEN && options->failure != NULL)
+        tine__pool_failure(pool->shared, options->failure);
+    return rc;
+}
+
 int tine__future_open_empty(struct tine_future **future, tine_pool *pool,
                             const struct tine__plan *plan)
 {
     struct tine_future *made;
-    int rc = tine__pool_check(pool);
+    int rc = tine__pool_admits(pool, plan->options);
 
     if (rc == 0)
         rc = plan->function == NULL ? -EINVAL : tine__job_options_check(plan->options, plan->async);
@@ -208,6 +218,8 @@ int tine__future_publish(struct tine_future *future, uint32_t tickets, struct ti
     pthread_mutex_unlock(&pool->mutex);
     if (rc < 0) {
         (void)tine__pool_is_broken(pool);
+        if (rc == TINE_EBROKEN && future->failure != NULL)
+            tine__pool_failure(pool->shared, future->failure);
         tine__future_free(future, true);
         return rc;
     }

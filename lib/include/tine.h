@@ -37,5 +37,6 @@
 #include <tine/value.h>
 #include <tine/version.h>
 #include <tine/wait.h>
+#include <tine/worker.h>
 
 #endif

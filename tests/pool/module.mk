@@ -10,6 +10,7 @@ tests_pool = \
 	%D%/test_future \
 	%D%/test_guest \
 	%D%/test_imap \
+	%D%/test_initialize \
 	%D%/test_instants \
 	%D%/test_limit \
 	%D%/test_limits \
@@ -64,6 +65,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_guest_LDADD = libtinetest.la
 %C%_test_imap_SOURCES = %D%/test_imap.c $(tests_pool_shared)
 %C%_test_imap_LDADD = libtinetest.la
+%C%_test_initialize_SOURCES = %D%/test_initialize.c $(tests_pool_shared)
+%C%_test_initialize_LDADD = libtinetest.la
 %C%_test_instants_SOURCES = %D%/test_instants.c $(tests_pool_shared)
 %C%_test_instants_LDADD = libtinetest.la
 %C%_test_limit_SOURCES = %D%/test_limit.c $(tests_pool_shared)

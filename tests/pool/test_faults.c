@@ -359,12 +359,36 @@ static int (*const uses[])(tine_pool *pool, tine_failure *failure) = {
 
 /* ---- and fails ------------------------------------------------------------------------------- */
 
+static int keep_context(void *context, void **state)
+{
+    *state = context;
+    return 0;
+}
+
+static void forget_context(void *context, void *state)
+{
+    ck_assert_ptr_eq(context, state);
+}
+
+static void see_exit(tine_pool *pool, const tine_worker_exit *exit, void *user)
+{
+    (void)user;
+    ck_assert_ptr_nonnull(pool);
+    ck_assert(exit->worker == 0 || exit->worker == 1);
+}
+
 /* Opens, uses and closes a pool. The call that must fail may be in any of the three. */
 static int use_pool(int use)
 {
+    tine_pool_options options = {.workers = 2,
+                                 .initializer = keep_context,
+                                 .finalizer = forget_context,
+                                 .context = some_text,
+                                 .context_size = sizeof some_text,
+                                 .on_worker_exit = see_exit};
     tine_failure failure = {0};
     tine_pool *pool;
-    int rc = tine_pool_open(&pool, &(tine_pool_options){.workers = 2});
+    int rc = tine_pool_open(&pool, &options);
 
     if (rc < 0)
         return rc;

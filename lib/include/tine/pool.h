@@ -39,6 +39,7 @@
 #include <tine/future.h>
 #include <tine/task.h>
 #include <tine/time.h>
+#include <tine/worker.h>
 
 TINE_BEGIN_DECLS
 
@@ -51,8 +52,14 @@ typedef struct tine_buffer tine_buffer; /* tine/codec.h */
 
 /* Options of a pool; zero in a field means its default. */
 typedef struct tine_pool_options {
-    int32_t workers;      /* 1 … TINE_WORKERS_MAX; default: tine_cpu_count() */
-    uint32_t flags;       /* TINE_POOL_… */
+    int32_t workers;               /* 1 … TINE_WORKERS_MAX; default: tine_cpu_count() */
+    uint32_t flags;                /* TINE_POOL_… */
+    tine_initializer *initializer; /* run by each worker first; if it fails, the pool is broken */
+    tine_finalizer *finalizer;     /* run by each worker that leaves in order */
+    const void *context;           /* copied by value; passed to both */
+    size_t context_size;           /* bytes */
+    tine_worker_exit_cb *on_worker_exit; /* called as callbacks of futures are (tine_pool_run()) */
+    void *on_worker_exit_user;
     int64_t task_timeout_ns; /* of an item (chunk, in for and reduce), soft: tine_should_stop() turns true
                                 in it; default: no limit */
     int64_t task_kill_ns; /* hard: its worker is killed, the item fails with TINE_ELIMIT; default: no limit */

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The first and the last that a worker does: initializer and finalizer.
+ *
+ * A worker says how far it is with its beginning (`stage`), and why it failed (`said`), in places of its own;
+ * then it exits. The nursery reaps it, and judges: dead while BEGINNING means that the pool is broken
+ * (pool/failure.c). One that was killed before or after that is replaced like any other. So it is one
+ * process, the nursery, that breaks the pool, once, whichever and however many workers fail at a time.
+ *
+ * The state is the worker's own and never seen by another process.
+ */
+#include "pool/initialize.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <tine/error.h>
+#include <tine/heap.h>
+
+#include "lib/fork.h"
+#include "pool/failure.h"
+
+/* Of the thread that runs tasks; said: while it is in its initializer. */
+static _Thread_local void *state;
+static _Thread_local struct tine__said_shm *said;
+
+/* ---- the program's side ----------------------------------------------------------------------- */
+
+static int add_function(struct tine__tasks *tasks, const void *function, uint64_t *task)
+{
+    struct tine__task_shm *described;
+    int rc = function == NULL ? 0 : tine__task_describe(tasks, function, &described);
+
+    if (function != NULL && rc == 0)
+        *task = TINE__ADDRESS(described);
+    return rc;
+}
+
+static int add_context(struct tine__initialize_shm *made, const tine_pool_options *options)
+{
+    void *copy;
+
+    if (options->context_size == 0)
+        return 0;
+    copy = tine_alloc(options->context_size);
+    if (copy == NULL)
+        return -ENOMEM;
+    made->context = TINE__ADDRESS(memcpy(copy, options->context, options->context_size));
+    return 0;
+}
+
+int tine__initialize_make(struct tine__pool_shm *pool, struct tine__tasks *tasks,
+                          const tine_pool_options *options)
+{
+    struct tine__initialize_shm *made;
+    int rc;
+
+    if ((options->context == NULL) != (options->context_size == 0))
+        return -EINVAL;
+    if (options->initializer == NULL && options->finalizer == NULL)
+        return options->context == NULL ? 0 : -EINVAL;
+    made = tine_calloc(1, sizeof *made + pool->workers * sizeof made->said[0]);
+    if (made == NULL)
+        return -ENOMEM;
+    pool->initialize = TINE__ADDRESS(made);
+    rc = add_function(tasks, TINE__AT(const void, (uintptr_t)options->initializer),
+                      &made->initializer);
+    if (rc == 0)
+        rc = add_function(tasks, TINE__AT(const void, (uintptr_t)options->finalizer),
+                          &made->finalizer);
+    return rc < 0 ? rc : add_context(made, options);
+}
+
+/* The functions' descriptions belong to the pool's tasks. */
+void tine__initialize_free(struct tine__pool_shm *pool)
+{
+    struct tine__initialize_shm *made = TINE__AT(struct tine__initialize_shm, pool->initialize);
+
+    if (made != NULL)
+        tine_free(TINE__AT(void, made->context));
+    tine_free(made);
+}
+
+/* ---- in a worker ------------------------------------------------------------------------------ */
+
+void *tine_worker_state(void)
+{
+    return state;
+}
+
+int tine_worker_fail(int code, const char *format, ...)
+{
+    va_list args;
+
+    if (code >= 0 || format == NULL)
+        return -EINVAL;
+    if (said == NULL)
+        return code;
+    va_start(args, format);
+    vsnprintf(said->message, sizeof said->message, format, args);
+    va_end(args);
+    return code;
+}
+
+static int initialize(struct tine__initialize_shm *made, uint32_t index)
+{
+    const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, made->initializer);
+    uint64_t generation = tine__fork_generation();
+    int rc;
+
+    if (task == NULL)
+        return 0;
+    said = &made->said[index];
+    memset(said, 0, sizeof *said);
+    rc = TINE__AT(tine_initializer, task->function)(TINE__AT(void, made->context), &state);
+    if (rc < 0)
+        said->code = rc;
+    said = NULL;
+    if (tine__fork_generation() != generation)
+        _exit(0); /* a fork that the initializer made, and that came back from it */
+    return rc;
+}
+
+/* Seen by the nursery after this process's death: no order is needed. */
+static void reach(struct tine__worker_shm *worker, uint32_t stage)
+{
+    atomic_store_explicit(&worker->stage, stage, memory_order_relaxed);
+}
+
+void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index)
+{
+    struct tine__worker_shm *worker = tine__worker_at(pool, index);
+
+    state = NULL; /* of a worker whose task has opened this pool */
+    if (pool->initialize == 0)
+        return;
+    reach(worker, TINE__STAGE_BEGINNING);
+    if (initialize(TINE__AT(struct tine__initialize_shm, pool->initialize), index) < 0)
+        exit(EXIT_FAILURE); /* without the program's handlers: see leave_at_exit */
+    reach(worker, TINE__STAGE_READY);
+}
+
+void tine__worker_end(struct tine__pool_shm *pool)
+{
+    const struct tine__initialize_shm *made =
+        TINE__AT(const struct tine__initialize_shm, pool->initialize);
+    const struct tine__task_shm *task;
+
+    if (made == NULL || made->finalizer == 0)
+        return;
+    task = TINE__AT(const struct tine__task_shm, made->finalizer);
+    TINE__AT(tine_finalizer, task->function)(TINE__AT(void, made->context), state);
+}
+
+/* ---- in the nursery --------------------------------------------------------------------------- */
+
+static void describe_death(tine_failure *failure, const struct tine__death *death)
+{
+    failure->signal = death->signal;
+    failure->exit_status = death->exit_status;
+    if (death->signal != 0)
+        snprintf(failure->message, sizeof failure->message,
+                 "worker %d (pid %d) was killed by signal %d (%s) in its initializer",
+                 failure->worker, death->pid, death->signal, strsignal(death->signal));
+    else
+        snprintf(failure->message, sizeof failure->message,
+                 "worker %d (pid %d) exited with status %d in its initializer", failure->worker,
+                 death->pid, death->exit_status);
+}
+
+static void describe_code(tine_failure *failure, const struct tine__said_shm *words)
+{
+    failure->error = words->code;
+    failure->exit_status = EXIT_FAILURE;
+    if (words->message[0] != '\0')
+        memcpy(failure->message, words->message, sizeof failure->message);
+    else
+        snprintf(failure->message, sizeof failure->message, "the initializer failed: %s",
+                 tine_strerror(words->code));
+}
+
+bool tine__initialize_failed(struct tine__pool_shm *pool, uint32_t index,
+                             const struct tine__death *death)
+{
+    const struct tine__initialize_shm *made =
+        TINE__AT(const struct tine__initialize_shm, pool->initialize);
+    tine_failure failure = {.pid = death->pid, .worker = (int32_t)index, .exit_status = -1};
+
+    if (made == NULL || atomic_load_explicit(&tine__worker_at(pool, index)->stage,
+                                             memory_order_relaxed) != TINE__STAGE_BEGINNING)
+        return false;
+    if (made->initializer != 0)
+        memcpy(failure.task, TINE__AT(struct tine__task_shm, made->initializer)->name,
+               sizeof failure.task);
+    if (made->said[index].code != 0)
+        describe_code(&failure, &made->said[index]);
+    else
+        describe_death(&failure, death);
+    tine__pool_break(pool, &failure);
+    return true;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_POOL_INITIALIZE_H
+#define TINE_POOL_INITIALIZE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <tine/pool.h>
+
+#include "pool/layout.h"
+#include "pool/settle.h"
+#include "pool/task.h"
+
+/* Takes what the options ask for into the pool's memory: 0, -EINVAL, -ENOMEM. */
+int tine__initialize_make(struct tine__pool_shm *pool, struct tine__tasks *tasks,
+                          const tine_pool_options *options);
+void tine__initialize_free(struct tine__pool_shm *pool);
+
+/* In a new worker: it gets ready, or exits. */
+void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index);
+/* In a worker that leaves in order. */
+void tine__worker_end(struct tine__pool_shm *pool);
+
+/*
+ * In the nursery: has this worker died of its beginning? Then none other would fare better, and
+ * the pool is broken.
+ */
+bool tine__initialize_failed(struct tine__pool_shm *pool, uint32_t index,
+                             const struct tine__death *death);
+
+#endif
