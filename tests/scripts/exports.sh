@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Three lists are one: prototypes with TINE_API in the public headers, names in lib/tine.map,
-# symbols that libtine.so defines.
+# symbols that libtine.so defines. And it is bound when it is loaded.
 source=${srcdir:-.}
 work=$(mktemp -d "${TMPDIR:-/tmp}/tine-test-${TINE_TEST_TAG:-run}-XXXXXX") || exit 99
 trap 'rm -rf "$work"' EXIT
@@ -34,4 +34,6 @@ compare library map
 [ -s "$work/headers" ] || { echo "no exported prototype found"; faults=1; }
 [ "$(sort "$source/lib/tine.map" | uniq -d | grep -c 'tine_')" = 0 ] ||
     { echo "lib/tine.map names a symbol twice"; faults=1; }
+# Else each process that is forked looks up, and pays for, what it is the first to call.
+readelf -d .libs/libtine.so | grep -q NOW || { echo "the library is not bound when it is loaded"; faults=1; }
 exit $faults
