@@ -48,7 +48,7 @@ static void make_page(void)
         atomic_store_explicit(&tine__fork_word, &page->number, memory_order_release);
 }
 
-static uint64_t take_number(void)
+TINE__EARLY static uint64_t take_number(void)
 {
     uint64_t expected = 0, number;
 
@@ -62,7 +62,13 @@ static uint64_t take_number(void)
     return expected; /* another thread was first */
 }
 
-uint64_t tine__fork_generation(void)
+TINE__EARLY void tine__fork_begin(void)
+{
+    if (wiped)
+        (void)take_number();
+}
+
+TINE__EARLY uint64_t tine__fork_generation(void)
 {
     uint64_t number;
 

@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "lib/fork.h"
+
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
 
 void tine__sig_block(sigset_t *saved)
@@ -21,12 +23,12 @@ void tine__sig_block(sigset_t *saved)
     pthread_sigmask(SIG_SETMASK, &set, saved);
 }
 
-void tine__sig_restore(const sigset_t *saved)
+TINE__EARLY void tine__sig_restore(const sigset_t *saved)
 {
     pthread_sigmask(SIG_SETMASK, saved, NULL);
 }
 
-void tine__sig_default(void)
+TINE__EARLY void tine__sig_default(void)
 {
     for (int sig = 1; sig < NSIG; sig++) {
         struct sigaction action;

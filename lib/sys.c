@@ -3,6 +3,7 @@
 #include "lib/sys.h"
 
 #include "lib/clock.h"
+#include "lib/fork.h"
 #include "lib/rights.h"
 #include "lib/sig.h"
 
@@ -413,7 +414,7 @@ static pid_t fork_that_tells(int *pidfd)
     return rc < 0 ? rc : pid;
 }
 
-pid_t tine__sys_fork(int *pidfd)
+TINE__EARLY pid_t tine__sys_fork(int *pidfd)
 {
     int probe = (int)syscall(SYS_pidfd_open, getpid(), 0);
     pid_t pid;
@@ -426,8 +427,10 @@ pid_t tine__sys_fork(int *pidfd)
     close(probe);
     if (pid < 0)
         return -errno;
-    if (pid == 0)
+    if (pid == 0) {
+        tine__fork_begin();
         return 0;
+    }
     probe = tine__sys_pidfd_open(pid);
     if (probe < 0) {
         kill(pid, SIGKILL); /* not reaped, so still that process */

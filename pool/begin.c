@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -30,11 +31,18 @@
 static struct tine__process_shm *shared;
 static uint64_t generation;
 
-static void leave(int status, void *unused)
+/* Most have printed nothing, and need not have the page of the stream for it. */
+TINE__EARLY static void flush(FILE *stream)
+{
+    if (__fpending(stream) > 0)
+        fflush(stream);
+}
+
+TINE__EARLY static void leave(int status, void *unused)
 {
     (void)unused;
-    fflush(stdout);
-    fflush(stderr);
+    flush(stdout);
+    flush(stderr);
     if (generation == tine__fork_generation())
         /* release: all that this process has done is seen by who reads it */
         atomic_store_explicit(&shared->left, TINE__LEFT | ((uint32_t)status & 0xff),
@@ -54,7 +62,7 @@ static void say_failure(int code, const char *message)
     tine__log_info("%s failed: %s (%s)", shared->name, failure->message, tine_errname(code));
 }
 
-static int run(const struct tine__birth *birth)
+TINE__EARLY static int run(const struct tine__birth *birth)
 {
     static struct tine__job_shm job = {.result_bytes_max = RESULT_BYTES_MAX}; /* no job at all */
     struct tine_call call;
@@ -73,7 +81,7 @@ static int run(const struct tine__birth *birth)
     return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-_Noreturn void tine__begin(const struct tine__birth *birth)
+TINE__EARLY _Noreturn void tine__begin(const struct tine__birth *birth)
 {
     int rc = 0;
 

@@ -17,7 +17,7 @@
 static struct tine_process self = {.role = TINE__SELF, .pidfd = -1, .name = "MainProcess"};
 static struct tine_process parent = {.role = TINE__PARENT, .pidfd = -1};
 
-void tine__current_become(const struct tine__process_shm *shared, int parent_pidfd)
+TINE__EARLY void tine__current_become(const struct tine__process_shm *shared, int parent_pidfd)
 {
     uint64_t generation = tine__fork_generation();
 

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/objects.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
 #include "pool/init.h"
@@ -209,6 +210,7 @@ static void listen_from_now_on(struct keeper *keeper)
     tine__preload();
     if (tine__sys_send_fds(keeper->socket, &hello, sizeof hello, NULL, 0, 0) < 0)
         _exit(1);
+    tine__objects_note(); /* once here, behind the preload, and not in each process */
 }
 
 int tine__forkserver_detach(int socket, int program)

@@ -108,13 +108,14 @@ static void sweep(struct children *own)
     }
 }
 
-void tine__children_forget(void)
+TINE__EARLY void tine__children_forget(void)
 {
-    struct children *own = own_children();
-    struct children *of_parent = own != NULL ? (struct children *)own->made.of_parent : NULL;
-    struct tine_process *process = of_parent != NULL ? of_parent->first : NULL, *next;
+    struct children *of_parent =
+        (struct children *)atomic_load_explicit(&children, memory_order_relaxed);
+    struct tine_process *process = of_parent->first, *next;
+    struct children *own = process == NULL ? NULL : own_children();
 
-    for (; process != NULL; process = next) {
+    for (; own != NULL && process != NULL; process = next) {
         next = process->next;
         put_handle(own, process);
     }

@@ -28,6 +28,7 @@
 #define ASKED_MAX 1000 /* times; who reaps makes the status known a moment later */
 #define PAUSE_NS  TINE_MS(1)
 #define LOOK_NS   TINE_MS(50)
+#define TOLD_NS   TINE_MS(2) /* a server that lives has told by then, or is about to */
 
 static int exitcode_of(int status)
 {
@@ -98,12 +99,23 @@ bool tine__process_reap(struct tine_process *process)
     return ended;
 }
 
-/* It is dead, but has not been reaped: by the forkserver, or because a debugger has it. */
-static void await_status(const struct tine_process *process, int64_t left)
+static void await_told(const struct tine_process *process, int64_t left, int64_t slice)
 {
-    int64_t slice = process->server != 0 ? LOOK_NS : PAUSE_NS;
-
     (void)tine__sys_futex_wait(&process->shared->told, 0, left < slice ? left : slice);
+}
+
+/*
+ * It is dead, but may not have been reaped yet: by the forkserver, or because a debugger has it. Whether
+ * the server lives takes longer to find out than it takes to tell.
+ */
+static bool is_reaped_soon(struct tine_process *process, int64_t left)
+{
+    if (process->server != 0)
+        await_told(process, left, TOLD_NS);
+    if (tine__process_reap(process))
+        return true;
+    await_told(process, left, process->server != 0 ? LOOK_NS : PAUSE_NS);
+    return false;
 }
 
 int tine_process_join(tine_process *process, int64_t timeout_ns)
@@ -121,8 +133,8 @@ int tine_process_join(tine_process *process, int64_t timeout_ns)
         if (left == 0)
             return timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT;
         if (tine__sys_poll_in(process->pidfd, deadline == TINE__NEVER ? -1 : left) > 0 &&
-            process->role == TINE__CHILD && !tine__process_reap(process))
-            await_status(process, left);
+            process->role == TINE__CHILD && is_reaped_soon(process, left))
+            return 0;
     }
 }
 

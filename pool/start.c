@@ -4,26 +4,39 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdio_ext.h>
+#include <sys/single_threaded.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/log.h"
 
-void tine__start_flush(void)
+/* Where nothing is pending the stream is not touched: after a fork each page that is written to costs
+   as much as 20 system calls. */
+static bool flush(FILE *stream)
 {
-    FILE *streams[] = {stdout, stderr};
+    if (__fpending(stream) == 0)
+        return true;
+    if (ftrylockfile(stream) != 0)
+        return false;
+    fflush(stream);
+    funlockfile(stream);
+    return __fpending(stream) == 0;
+}
 
-    for (size_t i = 0; i < 2; i++)
-        if (ftrylockfile(streams[i]) == 0) {
-            fflush(streams[i]);
-            funlockfile(streams[i]);
-        }
+bool tine__start_flush(void)
+{
+    bool done = flush(stdout);
+
+    return flush(stderr) && done && __libc_single_threaded != 0;
 }
 
 void tine__start_warn_of_threads(const char *who)
 {
     struct stat tasks;
 
+    if (__libc_single_threaded != 0)
+        return;
     if (tine__log_wanted(TINE_LOG_WARNING) && stat("/proc/self/task", &tasks) == 0 &&
         tasks.st_nlink > 3)
         tine__log_warning("%s: forking a program with %u threads", who,

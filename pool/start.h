@@ -7,8 +7,9 @@
 #include "pool/begin.h"
 
 /* So that what the program has buffered is not written once more by a child. A stream that
-   another thread has locked is left alone: waiting for it could take for ever. */
-void tine__start_flush(void);
+   another thread has locked is left alone: waiting for it could take for ever. True: nothing is left, and
+   nobody is there who could print more before a fork. */
+bool tine__start_flush(void);
 /* Another thread may hold a lock of some library at this moment; the child's copy stays locked. */
 void tine__start_warn_of_threads(const char *who);
 /* Standard input is the program's alone to read. */

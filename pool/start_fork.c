@@ -14,13 +14,14 @@
 
 #include <tine/time.h>
 
+#include "lib/fork.h"
 #include "lib/objects.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
 
 #define LOOK_NS TINE_MS(50)
 
-static void await_gate(const struct tine__birth *birth)
+TINE__EARLY static void await_gate(const struct tine__birth *birth)
 {
     _Atomic uint32_t *gate = &birth->shared->gate;
     uint32_t seen = TINE__GATE_SHUT;
@@ -48,18 +49,20 @@ static void drop_output(void)
     __fpurge(stderr);
 }
 
-int tine__start_fork(struct tine_process *process, const struct tine__birth *birth)
+TINE__EARLY int tine__start_fork(struct tine_process *process, const struct tine__birth *birth)
 {
     sigset_t saved;
+    bool clean;
     pid_t pid;
 
     tine__start_warn_of_threads("process");
-    tine__start_flush();
+    clean = tine__start_flush();
     tine__objects_note();
     tine__sig_block(&saved); /* no handler of the program's runs in the child */
     pid = tine__sys_fork(&process->pidfd);
     if (pid == 0) {
-        drop_output();
+        if (!clean)
+            drop_output();
         tine__sig_default();
         tine__children_forget();
         await_gate(birth);

@@ -18,6 +18,7 @@
 #include <tine/error.h>
 #include <tine/heap.h>
 
+#include "lib/fork.h"
 #include "lib/function.h"
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -149,7 +150,7 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
     return call->result.size > 0 ? 0 : tine_return(call, "n");
 }
 
-void tine__call_init(struct tine_call *call, int control)
+TINE__EARLY void tine__call_init(struct tine_call *call, int control)
 {
     *call = (struct tine_call){.texts = {.descriptors = &call->fetched.hooks, .family = true}};
     tine__fetched_init(&call->fetched, control);
