@@ -23,7 +23,7 @@
 void tine__end_init(struct tine__end *end, const struct tine__transport_ops *ops,
                     const struct tine__end_kind *kind, uint32_t side)
 {
-    end->base = (struct tine__transport){.ops = ops, .family = true};
+    end->base = (struct tine__transport){.ops = ops, .family = true, .descriptors = true};
     end->kind = kind;
     end->side = side;
     end->hold.fd = -1;
@@ -40,6 +40,16 @@ int tine__end_hold_both(struct tine__end *const ends[2], void *shared)
         return rc;
     }
     return tine__keepalive_share(&ends[1]->hold, &ends[0]->hold, 1);
+}
+
+int tine__end_pair(struct tine__transport *ends[2], struct tine__end *const made[2], int rc)
+{
+    for (int i = 0; i < 2; i++)
+        if (rc == 0)
+            ends[i] = &made[i]->base;
+        else if (made[i] != NULL)
+            made[i]->base.ops->close(&made[i]->base);
+    return rc;
 }
 
 /* words: what both ends share, its entry in the register, the side and the kind of the pair */

@@ -246,15 +246,14 @@ static const struct tine__end_kind end_kind = {
     .kept = &pair_kind,
 };
 
-static struct ring_end *make_end(uint32_t side)
+static struct tine__end *make_end(uint32_t side)
 {
     struct ring_end *end = calloc(1, sizeof *end);
 
     if (end == NULL)
         return NULL;
     tine__end_init(&end->end, &ring_ops, &end_kind, side);
-    end->end.base.descriptors = true;
-    return end;
+    return &end->end;
 }
 
 static struct tine__ring_shm *ring_from(struct tine__ring_pair_shm *shared, uint32_t side)
@@ -276,36 +275,30 @@ static int join(struct ring_end *end, struct tine__ring_pair_shm *shared, int fd
     return tine__transport_socket_beside(&end->beside, fd, side, &shared->socket);
 }
 
-static int make_pair(struct ring_end *ends[2], struct tine__ring_pair_shm *shared)
+static int make_pair(struct tine__end *const both[2], struct tine__ring_pair_shm *shared)
 {
-    struct tine__end *const both[2] = {&ends[0]->end, &ends[1]->end};
     int fds[2], rc = tine__end_hold_both(both, shared), second;
 
     if (rc == 0)
         rc = tine__transport_socket_fds(fds);
     if (rc < 0)
         return rc;
-    rc = join(ends[0], shared, fds[0]);
-    second = join(ends[1], shared, fds[1]);
+    rc = join(ring_of(&both[0]->base), shared, fds[0]);
+    second = join(ring_of(&both[1]->base), shared, fds[1]);
     return rc < 0 ? rc : second;
 }
 
 int tine__transport_ring_pair(struct tine__transport *ends[2], bool duplex, int32_t check,
                               uint64_t length_max)
 {
-    struct ring_end *made[2] = {make_end(0), make_end(1)};
+    struct tine__end *const made[2] = {make_end(0), make_end(1)};
     struct tine__ring_pair_shm *shared = NULL;
     int rc = made[0] == NULL || made[1] == NULL ? -ENOMEM
                                                 : make_shared(&shared, duplex, check, length_max);
 
     if (rc == 0)
         rc = make_pair(made, shared);
-    for (int i = 0; i < 2; i++)
-        if (rc == 0)
-            ends[i] = &made[i]->end.base;
-        else if (made[i] != NULL)
-            ring_close(&made[i]->end.base);
-    return rc;
+    return tine__end_pair(ends, made, rc);
 }
 
 bool tine__transport_ring_gave(const struct tine__handle_parts *parts)
@@ -313,20 +306,26 @@ bool tine__transport_ring_gave(const struct tine__handle_parts *parts)
     return parts->words[2] >> 1 == TINE__KEPT_RINGS;
 }
 
-static int take_parts(struct ring_end *end, const struct tine__handle_parts *parts)
+static int take_parts(struct ring_end *end, const struct tine__handle_parts *parts, bool readable,
+                      bool writable)
 {
     int fd, rc = tine__end_take(&end->end, parts);
 
     if (rc < 0)
         return rc;
     fd = tine__sys_dup(parts->fds[1]);
-    return fd < 0 ? fd : join(end, end->end.hold.object, fd);
+    rc = fd < 0 ? fd : join(end, end->end.hold.object, fd);
+    if (rc < 0)
+        return rc;
+    return (readable && end->in.shared == NULL) || (writable && end->out.shared == NULL)
+               ? TINE_EFORMAT
+               : 0;
 }
 
 int tine__transport_ring_take(const struct tine__handle_parts *parts, bool readable, bool writable,
                               struct tine__transport **end)
 {
-    struct ring_end *made;
+    struct tine__end *made;
     int rc;
 
     if (parts->fd_count != 2)
@@ -334,14 +333,11 @@ int tine__transport_ring_take(const struct tine__handle_parts *parts, bool reada
     made = make_end(parts->words[2] & 1);
     if (made == NULL)
         return -ENOMEM;
-    rc = take_parts(made, parts);
-    if (rc == 0 &&
-        ((readable && made->in.shared == NULL) || (writable && made->out.shared == NULL)))
-        rc = TINE_EFORMAT;
+    rc = take_parts(ring_of(&made->base), parts, readable, writable);
     if (rc < 0) {
-        ring_close(&made->end.base);
+        ring_close(&made->base);
         return rc;
     }
-    *end = &made->end.base;
+    *end = &made->base;
     return 0;
 }

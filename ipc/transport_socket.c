@@ -131,16 +131,15 @@ static const struct tine__end_kind end_kind = {
     .kept = &pair_kind,
 };
 
-static struct socket_end *make_end(uint32_t side)
+static struct tine__end *make_end(uint32_t side)
 {
     struct socket_end *end = calloc(1, sizeof *end);
 
     if (end == NULL)
         return NULL;
     tine__end_init(&end->end, &socket_ops, &end_kind, side);
-    end->end.base.descriptors = true;
     end->fd = -1;
-    return end;
+    return &end->end;
 }
 
 static void join(struct socket_end *end, struct tine__pair_shm *shared)
@@ -150,9 +149,9 @@ static void join(struct socket_end *end, struct tine__pair_shm *shared)
 }
 
 /* Ends and what they share; whatever has been made is closed by the caller, also on failure. */
-static int make_pair(struct socket_end *ends[2], int32_t check, uint64_t length_max)
+static int make_pair(struct tine__end *const both[2], int32_t check, uint64_t length_max)
 {
-    struct tine__end *const both[2] = {&ends[0]->end, &ends[1]->end};
+    struct socket_end *const ends[2] = {socket_of(&both[0]->base), socket_of(&both[1]->base)};
     struct tine__pair_shm *shared;
     int fds[2], rc = tine__transport_socket_fds(fds);
 
@@ -171,21 +170,16 @@ static int make_pair(struct socket_end *ends[2], int32_t check, uint64_t length_
 
 int tine__transport_socket_pair(struct tine__transport *ends[2], int32_t check, uint64_t length_max)
 {
-    struct socket_end *made[2] = {make_end(0), make_end(1)};
+    struct tine__end *const made[2] = {make_end(0), make_end(1)};
     int rc = made[0] == NULL || made[1] == NULL ? -ENOMEM : make_pair(made, check, length_max);
 
-    for (int i = 0; i < 2; i++)
-        if (rc == 0)
-            ends[i] = &made[i]->end.base;
-        else if (made[i] != NULL)
-            socket_close(&made[i]->end.base);
-    return rc;
+    return tine__end_pair(ends, made, rc);
 }
 
 int tine__transport_socket_take(const struct tine__handle_parts *parts,
                                 struct tine__transport **end)
 {
-    struct socket_end *made;
+    struct tine__end *made;
     int rc;
 
     if (parts->fd_count != 2)
@@ -193,30 +187,30 @@ int tine__transport_socket_take(const struct tine__handle_parts *parts,
     made = make_end(parts->words[2] & 1);
     if (made == NULL)
         return -ENOMEM;
-    rc = tine__end_take(&made->end, parts);
+    rc = tine__end_take(made, parts);
     if (rc == 0)
-        rc = made->fd = tine__sys_dup(parts->fds[1]);
+        rc = socket_of(&made->base)->fd = tine__sys_dup(parts->fds[1]);
     if (rc < 0) {
-        socket_close(&made->end.base);
+        socket_close(&made->base);
         return rc;
     }
-    join(made, made->end.hold.object);
-    *end = &made->end.base;
+    join(socket_of(&made->base), made->hold.object);
+    *end = &made->base;
     return 0;
 }
 
 int tine__transport_socket_beside(struct tine__transport **end, int fd, uint32_t side,
                                   struct tine__pair_shm *pair)
 {
-    struct socket_end *made = make_end(side);
+    struct tine__end *made = make_end(side);
 
     if (made == NULL) {
         close(fd);
         return -ENOMEM;
     }
-    made->fd = fd;
-    join(made, pair);
-    *end = &made->end.base;
+    socket_of(&made->base)->fd = fd;
+    join(socket_of(&made->base), pair);
+    *end = &made->base;
     return 0;
 }
 
