@@ -251,7 +251,7 @@ int tine__sys_reopen(int fd)
     do
         copy = open(path, O_RDONLY | O_CLOEXEC);
     while (copy < 0 && errno == EINTR);
-    return copy < 0 ? -errno : copy;
+    return above_standard(copy);
 }
 
 static int ofd_lock(int fd, int command, struct flock *lock)

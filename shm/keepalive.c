@@ -27,7 +27,6 @@
 #include "shm/keepalive.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <tine/error.h>
@@ -187,7 +186,7 @@ void tine__keepalive_sweep(void)
 
 /* ---- holds ----------------------------------------------------------------------------------- */
 
-/* An open file with a lock on that side: never one of the standard streams. */
+/* An open file with a lock on that side. */
 static int lock_side(const void *object, uint32_t side)
 {
     int file = tine__heap_file(), fd, rc;
@@ -195,13 +194,6 @@ static int lock_side(const void *object, uint32_t side)
     if (file < 0)
         return file;
     fd = tine__sys_reopen(file);
-    if (fd >= 0 && fd <= STDERR_FILENO) {
-        int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-
-        rc = higher < 0 ? -errno : higher;
-        close(fd);
-        fd = rc;
-    }
     if (fd < 0)
         return fd;
     rc = tine__sys_share_bytes(fd, tine__heap_offset(object) + side, 1);
