@@ -6,7 +6,7 @@
  * imap.chunk1: n tasks, each a message with one integer there and its square back, from a source, taken as they
  *     come. Counted is everything, packing to unpacking.
  */
-#include "bench/bench.h"
+#include "bench/stream.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -16,14 +16,6 @@
 
 #define BYTES_MAX     1024 /* of a future */
 #define CANCEL_MAX_MS 5
-
-static int square(tine_call *call)
-{
-    int64_t x;
-    int rc = tine_args(call, "q", &x);
-
-    return rc < 0 ? rc : tine_return(call, "q", x * x);
-}
 
 /* ---- futures.million -------------------------------------------------------------------------- */
 
@@ -47,7 +39,7 @@ static int submit_all(tine_pool *pool, tine_future **futures, size_t n)
     int rc = 0;
 
     for (size_t i = 0; i < n && rc == 0; i++)
-        rc = tine_pool_submit(&futures[i], pool, square, NULL, "q", (int64_t)i);
+        rc = tine_pool_submit(&futures[i], pool, stream_square, NULL, "q", (int64_t)i);
     return rc;
 }
 
@@ -151,7 +143,7 @@ static int cancel_once(tine_pool *pool, _Atomic int *begun, double *seconds)
     atomic_store(begun, 0);
     rc = tine_pool_submit(&running, pool, begin_and_stay, &options, "");
     if (rc == 0)
-        rc = tine_pool_submit(&next, pool, square, NULL, "q", INT64_C(3));
+        rc = tine_pool_submit(&next, pool, stream_square, NULL, "q", INT64_C(3));
     if (rc == 0)
         rc = await_begin(begun);
     if (rc == 0) {
@@ -200,11 +192,6 @@ static int cancel_goal(const struct bench_pass *pass, double *value)
 
 /* ---- imap.chunk1 ------------------------------------------------------------------------------ */
 
-struct stream {
-    tine_pool *pool;
-    int64_t n, next;
-};
-
 static int next_number(tine_buffer *args, void *user)
 {
     struct stream *stream = user;
@@ -224,7 +211,7 @@ static int run(void *arg)
     int rc;
 
     stream->next = 0;
-    rc = tine_pool_imap_unordered(&imap, stream->pool, square,
+    rc = tine_pool_imap_unordered(&imap, stream->pool, stream_square,
                                   &(tine_source){.next = next_number, .user = stream}, NULL);
     if (rc < 0)
         return rc;
@@ -239,16 +226,7 @@ static int run(void *arg)
 
 static int imap_chunk1(const struct bench_pass *pass, double *value)
 {
-    struct stream stream = {.n = (int64_t)pass->n};
-    double seconds = 0;
-    int rc = tine_pool_open(&stream.pool, &(tine_pool_options){.workers = BENCH_WORKERS});
-
-    if (rc < 0)
-        return rc;
-    rc = bench_seconds(pass, &(struct bench_work){.run = run, .arg = &stream}, &seconds);
-    *value = seconds / (double)pass->n * 1e6;
-    tine_pool_close(stream.pool);
-    return rc;
+    return stream_measure(pass, run, value);
 }
 
 static const struct bench_case cases[] = {

@@ -15,7 +15,7 @@ endif
 
 noinst_PROGRAMS += %D%/tine-bench
 %C%_tine_bench_SOURCES = \
-	%D%/bench.h %D%/dict.h %D%/line.h %D%/queue.h %D%/work.h \
+	%D%/bench.h %D%/dict.h %D%/line.h %D%/queue.h %D%/stream.h %D%/work.h \
 	%D%/barrier.c \
 	%D%/condition.c \
 	%D%/dict.c \

@@ -4,22 +4,9 @@
  * keeps 64 of them in flight and takes the results in order. Counted is everything, packing to
  * unpacking.
  */
-#include "bench/bench.h"
+#include "bench/stream.h"
 
 #define WINDOW 64
-
-struct stream {
-    tine_pool *pool;
-    int64_t n;
-};
-
-static int square(tine_call *call)
-{
-    int64_t x;
-    int rc = tine_args(call, "q", &x);
-
-    return rc < 0 ? rc : tine_return(call, "q", x * x);
-}
 
 /* Takes the result of task i out of its place in the window. */
 static int take(tine_future **place, int64_t i)
@@ -42,7 +29,7 @@ static int run(void *arg)
         if (window[i % WINDOW])
             rc = take(&window[i % WINDOW], i - WINDOW);
         if (rc == 0 && i < stream->n)
-            rc = tine_pool_submit(&window[i % WINDOW], stream->pool, square, NULL, "q", i);
+            rc = tine_pool_submit(&window[i % WINDOW], stream->pool, stream_square, NULL, "q", i);
     }
     for (int i = 0; i < WINDOW; i++)
         tine_future_close(window[i]);
@@ -51,16 +38,7 @@ static int run(void *arg)
 
 static int tine_side(const struct bench_pass *pass, double *value)
 {
-    struct stream stream = {.n = (int64_t)pass->n};
-    double seconds = 0;
-    int rc = tine_pool_open(&stream.pool, &(tine_pool_options){.workers = BENCH_WORKERS});
-
-    if (rc < 0)
-        return rc;
-    rc = bench_seconds(pass, &(struct bench_work){.run = run, .arg = &stream}, &seconds);
-    *value = seconds / (double)pass->n * 1e6;
-    tine_pool_close(stream.pool);
-    return rc;
+    return stream_measure(pass, run, value);
 }
 
 static const struct bench_case cases[] = {{
