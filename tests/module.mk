@@ -7,10 +7,11 @@ AM_TESTS_ENVIRONMENT = \
 	CC='$(CC)'; CXX='$(CXX)'; export CC CXX; $(SANITIZER_ENVIRONMENT)
 if SANITIZED
 # Memory that is not there is to be NULL under ASan too, as the tests of -ENOMEM want it.
+# A daemon has a thread, and may fork another daemon: TSan, if not told, ends that when it begins its own.
 SANITIZER_ENVIRONMENT = \
 	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5}; export CK_TIMEOUT_MULTIPLIER; \
 	ASAN_OPTIONS=allocator_may_return_null=1:$$ASAN_OPTIONS; export ASAN_OPTIONS; \
-	TSAN_OPTIONS=allocator_may_return_null=1:$$TSAN_OPTIONS; export TSAN_OPTIONS;
+	TSAN_OPTIONS=allocator_may_return_null=1:die_after_fork=0:$$TSAN_OPTIONS; export TSAN_OPTIONS;
 endif
 
 TEST_EXTENSIONS = .sh
@@ -25,6 +26,7 @@ libtinetest_la_SOURCES = \
 	%D%/support/children.c %D%/support/children.h \
 	%D%/support/failing.h \
 	%D%/support/files.c %D%/support/files.h \
+	%D%/support/heap_first.h \
 	%D%/support/hunt.c %D%/support/hunt.h \
 	%D%/support/leaks.c %D%/support/leaks.h \
 	%D%/support/loader.c %D%/support/loader.h \
@@ -38,7 +40,8 @@ libtinetest_la_SOURCES = \
 	%D%/support/trace.c %D%/support/trace.h \
 	%D%/support/verdict.c %D%/support/verdict.h \
 	%D%/support/wait.c %D%/support/wait.h \
-	%D%/support/watchdog.c %D%/support/watchdog.h
+	%D%/support/watchdog.c %D%/support/watchdog.h \
+	%D%/support/wrap.h
 
 include %D%/support/module.mk
 include %D%/lib/module.mk

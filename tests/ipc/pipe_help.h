@@ -13,16 +13,9 @@
 #include "shm/heap.h"
 #include "shm/keepalive.h"
 #include "tests/support/children.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
-
-/* The heap is made before the tests, which the runner forks: its descriptor is no leak of theirs. */
-#define HEAP_BEFORE_TESTS                                                                          \
-    __attribute__((constructor)) static void open_heap_first(void)                                 \
-    {                                                                                              \
-        if (tine__heap_open() < 0)                                                                 \
-            _exit(99);                                                                             \
-    }
 
 /* Blocks of the heap, which is sound. */
 static inline uint64_t heap_blocks(void)

@@ -10,14 +10,10 @@
 
 #include "ipc/queue_impl.h"
 #include "shm/heap.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/suite.h"
 
-/* The heap is made before the tests, which the runner forks: its descriptor is no leak of theirs. */
-__attribute__((constructor)) static void open_heap_first(void)
-{
-    if (tine__heap_open() < 0)
-        _exit(99);
-}
+HEAP_BEFORE_TESTS
 
 static inline uint64_t heap_blocks(void)
 {

@@ -12,15 +12,8 @@
 
 #include "ipc/ring.h"
 #include "shm/heap.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/suite.h"
-
-/* The heap is made before the tests, which the runner forks: its descriptor is no leak of theirs. */
-#define HEAP_BEFORE_TESTS                                                                          \
-    __attribute__((constructor)) static void open_heap_first(void)                                 \
-    {                                                                                              \
-        if (tine__heap_open() < 0)                                                                 \
-            _exit(99);                                                                             \
-    }
 
 static inline uint64_t heap_used(void)
 {
@@ -44,6 +37,8 @@ struct mark {
     uint32_t size;
     uint64_t number;
 };
+
+#define SMALL (&(struct tine__ring_options){.capacity = 1024, .record_max = 400})
 
 static inline struct tine__ring ring_new(const struct tine__ring_options *options)
 {
@@ -121,6 +116,11 @@ static inline uint64_t recv_number(struct tine__ring *ring)
 
     ck_assert_rc(recv_whole(ring, &number, sizeof number, TINE_FOREVER, &needed), sizeof number);
     return number;
+}
+
+static inline void recv_one(void *context)
+{
+    ck_assert_uint_eq(recv_number(context), 7);
 }
 
 #endif

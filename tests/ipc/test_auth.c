@@ -37,24 +37,25 @@ static bool python_of(int loop_index)
     return loop_index == 1;
 }
 
-TEST(both_sides_agree, .loop_end = 2)
+/* In pieces of so many bytes. */
+static void assert_agree(const char *key, bool python, size_t piece)
 {
-    struct talk talk;
+    static struct talk talk;
 
-    talk_begin(&talk, "secret", "secret", python_of(loop_index));
-    ck_assert_rc(talk_over(&talk, EVERYTHING), 0);
+    talk_begin(&talk, key, key, python);
+    ck_assert_rc(talk_over(&talk, piece), 0);
     ck_assert(tine__auth_over(&talk.listener) && tine__auth_over(&talk.dialler));
     talk_end(&talk);
 }
 
+TEST(both_sides_agree, .loop_end = 2)
+{
+    assert_agree("secret", python_of(loop_index), EVERYTHING);
+}
+
 TEST(bytes_may_come_one_by_one, .loop_end = 2)
 {
-    struct talk talk;
-
-    talk_begin(&talk, "secret", "secret", python_of(loop_index));
-    ck_assert_rc(talk_over(&talk, 1), 0);
-    ck_assert(tine__auth_over(&talk.listener) && tine__auth_over(&talk.dialler));
-    talk_end(&talk);
+    assert_agree("secret", python_of(loop_index), 1);
 }
 
 TEST(keys_may_have_any_length, .loop_end = 2)
@@ -62,15 +63,11 @@ TEST(keys_may_have_any_length, .loop_end = 2)
     static const size_t lengths[] = {0, 1, 32, 63, 64, 65, 200, 4000};
 
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        static struct talk talk;
         static char key[4001];
 
         memset(key, 'k', lengths[i]);
         key[lengths[i]] = '\0';
-        talk_begin(&talk, key, key, python_of(loop_index));
-        ck_assert_rc(talk_over(&talk, EVERYTHING), 0);
-        ck_assert(tine__auth_over(&talk.listener) && tine__auth_over(&talk.dialler));
-        talk_end(&talk);
+        assert_agree(key, python_of(loop_index), EVERYTHING);
     }
 }
 

@@ -18,51 +18,34 @@
 #include "lib/sys.h"
 #include "lib/sys_poll.h"
 #include "tests/ipc/meet.h"
+#include "tests/support/failing.h"
 #include "tests/support/files.h"
 #include "tests/support/suite.h"
 
-static _Thread_local int until_failure; /* 0: none fails */
-static _Thread_local int failed;
-
-static bool fails(void)
-{
-    if (until_failure == 0 || --until_failure > 0)
-        return false;
-    failed++;
-    return true;
-}
-
 static void fail_at(int call)
 {
-    until_failure = call;
-    failed = 0;
+    failing.until = call;
+    failing.failed = 0;
 }
 
-#define WRAP(type, name, failing, parameters, arguments)                                           \
-    type __real_##name parameters;                                                                 \
-    type __wrap_##name parameters;                                                                 \
-    type __wrap_##name parameters                                                                  \
-    {                                                                                              \
-        return fails() ? (failing) : __real_##name arguments;                                      \
-    }
-
-WRAP(void *, malloc, NULL, (size_t size), (size))
-WRAP(void *, calloc, NULL, (size_t count, size_t size), (count, size))
-WRAP(void *, realloc, NULL, (void *block, size_t size), (block, size))
-WRAP(char *, strdup, NULL, (const char *text), (text))
-WRAP(void *, mmap, (errno = ENOMEM, MAP_FAILED),
-     (void *address, size_t size, int prot, int flags, int fd, off_t offset),
-     (address, size, prot, flags, fd, offset))
-WRAP(int, tine__sys_socket, -EMFILE, (int domain, int type), (domain, type))
-WRAP(int, tine__sys_accept, -EMFILE, (int fd), (fd))
-WRAP(int, tine__sys_epoll, -EMFILE, (void), ())
-WRAP(int, tine__sys_epoll_add, -ENOMEM, (int epoll, int fd, uint64_t cookie), (epoll, fd, cookie))
-WRAP(int, tine__sys_timer, -EMFILE, (void), ())
-WRAP(int, tine__sys_open_directory, -ENFILE, (const char *path), (path))
-WRAP(int, tine__sys_poll_in, -ENOMEM, (int fd, int64_t timeout_ns), (fd, timeout_ns))
-WRAP(int, tine__sys_poll_out, -ENOMEM, (int fd, int64_t timeout_ns), (fd, timeout_ns))
-WRAP(int, tine__sys_poll, -ENOMEM, (struct pollfd * fds, size_t count, int64_t timeout_ns),
-     (fds, count, timeout_ns))
+FAILING(malloc, (size_t size), (size))
+FAILING(calloc, (size_t count, size_t size), (count, size))
+FAILING(realloc, (void *block, size_t size), (block, size))
+FAILING_AS(char *, strdup, NULL, (const char *text), (text))
+FAILING_AS(void *, mmap, (errno = ENOMEM, MAP_FAILED),
+           (void *address, size_t size, int prot, int flags, int fd, off_t offset),
+           (address, size, prot, flags, fd, offset))
+FAILING_AS(int, tine__sys_socket, -EMFILE, (int domain, int type), (domain, type))
+FAILING_AS(int, tine__sys_accept, -EMFILE, (int fd), (fd))
+FAILING_AS(int, tine__sys_epoll, -EMFILE, (void), ())
+FAILING_AS(int, tine__sys_epoll_add, -ENOMEM, (int epoll, int fd, uint64_t cookie),
+           (epoll, fd, cookie))
+FAILING_AS(int, tine__sys_timer, -EMFILE, (void), ())
+FAILING_AS(int, tine__sys_open_directory, -ENFILE, (const char *path), (path))
+FAILING_AS(int, tine__sys_poll_in, -ENOMEM, (int fd, int64_t timeout_ns), (fd, timeout_ns))
+FAILING_AS(int, tine__sys_poll_out, -ENOMEM, (int fd, int64_t timeout_ns), (fd, timeout_ns))
+FAILING_AS(int, tine__sys_poll, -ENOMEM, (struct pollfd * fds, size_t count, int64_t timeout_ns),
+           (fds, count, timeout_ns))
 
 #define KEY .key = "0123456789abcdef", .key_size = 16
 
@@ -128,7 +111,7 @@ TEST(a_dial_connects_or_leaves_nothing, .loop_end = PLACES)
 
         fail_at(call);
         rc = tine_dial(&connection, tine_listener_address(host.listener), &dial);
-        rc = rc == 0 && failed > 0 ? 1 : rc; /* not all calls matter */
+        rc = rc == 0 && failing.failed > 0 ? 1 : rc; /* not all calls matter */
         fail_at(0);
         ck_assert_msg(rc >= 0 || rc == -ENOMEM || rc == -EMFILE, "call %d: %d", call, rc);
         ck_assert((rc >= 0) == (connection != NULL));
@@ -157,7 +140,7 @@ TEST(accept_survives_what_fails, .loop_end = PLACES)
         dialling_start(&dialling, listener, &dial);
         fail_at(call);
         rc = tine_listener_accept(listener, TINE_MS(300), &connection);
-        done = rc == 0 && failed == 0;
+        done = rc == 0 && failing.failed == 0;
         fail_at(0);
         ck_assert_msg(rc == 0 || rc == -ENOMEM || rc == -ETIMEDOUT, "call %d: %d", call, rc);
         ck_assert((rc == 0) == (connection != NULL));
@@ -192,7 +175,7 @@ TEST(messages_wait_for_memory, .loop_end = PLACES)
         ck_assert_rc(tine_connection_send_bytes(a, bytes, sizeof bytes, TINE_FOREVER), 0);
         fail_at(call);
         rc = tine_connection_recv_view(b, TINE_FOREVER, &message);
-        done = rc == 0 && failed == 0;
+        done = rc == 0 && failing.failed == 0;
         fail_at(0);
         ck_assert_msg(rc == 0 || rc == -ENOMEM, "call %d: %d", call, rc);
         if (rc == -ENOMEM)

@@ -11,6 +11,7 @@
 #include "lib/record.h"
 #include "lib/sys.h"
 #include "tests/ipc/pipe_help.h"
+#include "tests/support/wrap.h"
 
 HEAP_BEFORE_TESTS
 
@@ -33,17 +34,10 @@ static void fail_at(int call, int code)
     failed = 0;
 }
 
-#define WRAP(type, name, is_memory, failing, parameters, arguments)                                \
-    type __real_##name parameters;                                                                 \
-    type __wrap_##name parameters;                                                                 \
-    type __wrap_##name parameters                                                                  \
-    {                                                                                              \
-        return fails(is_memory) ? (failing) : __real_##name arguments;                             \
-    }
-
-#define MEMORY(name, parameters, arguments) WRAP(void *, name, true, NULL, parameters, arguments)
+#define MEMORY(name, parameters, arguments)                                                        \
+    WRAP(fails(true), void *, name, NULL, parameters, arguments)
 #define CALL(type, name, parameters, arguments)                                                    \
-    WRAP(type, name, false, failure, parameters, arguments)
+    WRAP(fails(false), type, name, failure, parameters, arguments)
 
 MEMORY(malloc, (size_t size), (size))
 MEMORY(calloc, (size_t count, size_t size), (count, size))

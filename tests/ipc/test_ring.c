@@ -4,15 +4,13 @@
  * processes and threads; full, empty, ended; memory that is not there. The program is linked so that
  * allocations, membarrier and the judgement of lives come here first (ld --wrap).
  */
-#include "tests/ipc/ring_help.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
-#include "lib/sys.h"
+#include "tests/ipc/ring_help.h"
 #include "tests/support/children.h"
 #include "tests/support/proc.h"
 #include "tests/support/random.h"
@@ -62,8 +60,6 @@ bool __wrap_tine__lane_peek(struct tine__lane_shm *lane, struct tine__record *re
 }
 
 /* ---- one record ------------------------------------------------------------------------------ */
-
-#define SMALL (&(struct tine__ring_options){.capacity = 1024, .record_max = 400})
 
 TEST(a_record_comes_out_as_it_went_in)
 {
@@ -216,11 +212,6 @@ TEST(timeouts_are_kept)
     ck_assert_rc(tine__ring_poll_writable(&ring, until(TINE_MS(3))), -ETIMEDOUT);
     ck_assert_int_ge(tine__now_ns() - begun, TINE_MS(12));
     ring_free(&ring);
-}
-
-static void recv_one(void *context)
-{
-    ck_assert_uint_eq(recv_number(context), 7);
 }
 
 TEST(a_receiver_sleeps_until_there_is_something, .loop_end = 2)
@@ -621,147 +612,6 @@ TEST(a_thread_may_send_to_many_rings)
             ck_assert_uint_eq(recv_number(&rings[i]), i);
         ring_free(&rings[i]);
     }
-}
-
-/* ---- ends ------------------------------------------------------------------------------------ */
-
-TEST(after_the_writers_all_can_be_read)
-{
-    struct tine__ring ring = ring_new(NULL);
-    uint64_t number;
-    size_t needed;
-
-    ck_assert_rc(send_number(&ring, 1, 0), 0);
-    tine__ring_end(ring.shared, TINE__RING_WRITERS);
-    ck_assert(tine__ring_ended(ring.shared, TINE__RING_WRITERS));
-    ck_assert(!tine__ring_ended(ring.shared, TINE__RING_READERS));
-    ck_assert_rc(send_number(&ring, 2, 0), -EPIPE);
-    ck_assert_uint_eq(recv_number(&ring), 1);
-    ck_assert_rc(tine__ring_poll(&ring, 0), 0);
-    ck_assert_rc(recv_whole(&ring, &number, 8, TINE_FOREVER, &needed), TINE_EEOF);
-    ck_assert_rc(recv_whole(&ring, &number, 8, 0, &needed), TINE_EEOF);
-    ring_free(&ring);
-}
-
-TEST(without_readers_nothing_is_sent)
-{
-    struct tine__ring ring = ring_new(NULL);
-
-    tine__ring_end(ring.shared, TINE__RING_READERS);
-    ck_assert_rc(send_number(&ring, 1, TINE_FOREVER), -EPIPE);
-    ck_assert_rc(tine__ring_poll_writable(&ring, until(TINE_FOREVER)), 0);
-    ring_free(&ring);
-}
-
-static void recv_end(void *context)
-{
-    uint64_t number;
-    size_t needed;
-
-    ck_assert_rc(recv_whole(context, &number, 8, TINE_FOREVER, &needed), TINE_EEOF);
-}
-
-static void send_until_no_reader(void *context)
-{
-    int rc;
-
-    do
-        rc = send_number(context, 1, TINE_FOREVER);
-    while (rc == 0);
-    ck_assert_rc(rc, -EPIPE);
-}
-
-TEST(sleepers_hear_of_the_end, .loop_end = 2)
-{
-    struct tine__ring ring = ring_new(SMALL);
-    struct child children[2];
-
-    for (int i = 0; i < 2; i++)
-        children[i] = child_start(loop_index == 0 ? recv_end : send_until_no_reader, &ring);
-    for (int i = 0; i < 2; i++)
-        ck_assert_eventually(proc_asleep(children[i].pid));
-    tine__ring_end(ring.shared, loop_index == 0 ? TINE__RING_WRITERS : TINE__RING_READERS);
-    for (int i = 0; i < 2; i++)
-        child_join(&children[i]);
-    ring_free(&ring);
-}
-
-static bool is_alive(void *context, int side)
-{
-    const _Atomic bool *alive = context;
-
-    return alive[side];
-}
-
-struct lives {
-    struct tine__ring ring;
-    _Atomic bool alive[2];
-};
-
-static void recv_all(void *context)
-{
-    struct lives *lives = context;
-
-    recv_end(&lives->ring);
-}
-
-static void send_all(void *context)
-{
-    struct lives *lives = context;
-
-    send_until_no_reader(&lives->ring);
-}
-
-TEST(sleepers_look_whether_the_others_live, .loop_end = 2)
-{
-    struct lives *lives = shared_memory(sizeof *lives);
-    struct tine__ring ring = ring_new(SMALL);
-    struct child child;
-
-    lives->alive[0] = lives->alive[1] = true;
-    tine__ring_open(&lives->ring, ring.shared, is_alive, lives->alive);
-    child = child_start(loop_index == 0 ? recv_all : send_all, lives);
-    ck_assert_eventually(proc_asleep(child.pid));
-    lives->alive[loop_index == 0 ? TINE__RING_WRITERS : TINE__RING_READERS] = false;
-    child_join(&child);
-    ring_free(&ring);
-}
-
-TEST(who_never_sleeps_learns_it_too)
-{
-    struct lives *lives = shared_memory(sizeof *lives);
-    struct tine__ring ring = ring_new(SMALL);
-    uint64_t number;
-    size_t needed;
-
-    tine__ring_open(&lives->ring, ring.shared, is_alive, lives->alive);
-    ck_assert_eventually(recv_whole(&lives->ring, &number, 8, 0, &needed) == TINE_EEOF);
-    ring_free(&ring);
-}
-
-/* ---- waking ---------------------------------------------------------------------------------- */
-
-static void poll_once(void *context)
-{
-    ck_assert_rc(tine__ring_poll(context, until(TINE_FOREVER)), 0);
-}
-
-TEST(who_only_looks_wakes_the_next)
-{
-    struct tine__ring ring = ring_new(NULL);
-    struct child children[4];
-
-    for (int i = 0; i < 4; i++)
-        children[i] = child_start(i < 3 ? poll_once : recv_one, &ring);
-    for (int i = 0; i < 4; i++)
-        ck_assert_eventually(proc_asleep(children[i].pid));
-    ck_assert_rc(send_number(&ring, 7, 0), 0);
-    child_join(&children[3]);
-    /* Those who looked too late. */
-    ck_assert_rc(send_number(&ring, 7, 0), 0);
-    for (int i = 0; i < 3; i++)
-        child_join(&children[i]);
-    ring_free(&ring);
 }
 
 /* ---- no memory ------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@
 #include "tests/ipc/meet.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
+#include "tests/support/wrap.h"
 
 enum { MALLOC, CALLOC, REALLOC, STRDUP, EPOLL, EPOLL_ADD, EPOLL_CTL, TIMER, TIMER_SET, FUNCTIONS };
 
@@ -43,25 +44,17 @@ static int leave(int rc)
 
 #define TRY(call) leave((enter(), (call)))
 
-#define WRAP(function, type, name, failure, parameters, arguments)                                 \
-    type __real_##name parameters;                                                                 \
-    type __wrap_##name parameters;                                                                 \
-    type __wrap_##name parameters                                                                  \
-    {                                                                                              \
-        return fails(function) ? failure : __real_##name arguments;                                \
-    }
-
-WRAP(MALLOC, void *, malloc, NULL, (size_t size), (size))
-WRAP(CALLOC, void *, calloc, NULL, (size_t count, size_t size), (count, size))
-WRAP(REALLOC, void *, realloc, NULL, (void *memory, size_t size), (memory, size))
-WRAP(STRDUP, char *, strdup, NULL, (const char *text), (text))
-WRAP(EPOLL, int, tine__sys_epoll, -EMFILE, (void), ())
-WRAP(EPOLL_ADD, int, tine__sys_epoll_add, -ENOSPC, (int epoll, int fd, uint64_t cookie),
+WRAP(fails(MALLOC), void *, malloc, NULL, (size_t size), (size))
+WRAP(fails(CALLOC), void *, calloc, NULL, (size_t count, size_t size), (count, size))
+WRAP(fails(REALLOC), void *, realloc, NULL, (void *memory, size_t size), (memory, size))
+WRAP(fails(STRDUP), char *, strdup, NULL, (const char *text), (text))
+WRAP(fails(EPOLL), int, tine__sys_epoll, -EMFILE, (void), ())
+WRAP(fails(EPOLL_ADD), int, tine__sys_epoll_add, -ENOSPC, (int epoll, int fd, uint64_t cookie),
      (epoll, fd, cookie))
-WRAP(EPOLL_CTL, int, epoll_ctl, (errno = ENOSPC, -1),
+WRAP(fails(EPOLL_CTL), int, epoll_ctl, (errno = ENOSPC, -1),
      (int epoll, int what, int fd, struct epoll_event *event), (epoll, what, fd, event))
-WRAP(TIMER, int, tine__sys_timer, -ENFILE, (void), ())
-WRAP(TIMER_SET, int, tine__sys_timer_set, -EINVAL, (int fd, int64_t ns), (fd, ns))
+WRAP(fails(TIMER), int, tine__sys_timer, -ENFILE, (void), ())
+WRAP(fails(TIMER_SET), int, tine__sys_timer_set, -EINVAL, (int fd, int64_t ns), (fd, ns))
 
 struct scene {
     tine_listener *listener;

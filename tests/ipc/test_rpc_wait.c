@@ -12,6 +12,7 @@
 #include "lib/sys.h"
 #include "tests/ipc/meet.h"
 #include "tests/support/children.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/suite.h"
 
 #define CALLS 5
@@ -248,9 +249,6 @@ TEST(what_cannot_be_waited_for)
     scene_close(&scene);
 }
 
-__attribute__((constructor)) static void open_heap_first(void)
-{
-    tine_free(tine_alloc(1));
-}
+HEAP_BEFORE_TESTS
 
 SUITE("ipc/rpc_wait")

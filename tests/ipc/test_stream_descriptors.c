@@ -18,6 +18,7 @@
 #include "lib/rights.h"
 #include "lib/sys.h"
 #include "tests/ipc/meet.h"
+#include "tests/ipc/sent_files.h"
 #include "tests/support/children.h"
 #include "tests/support/suite.h"
 
@@ -103,25 +104,6 @@ static void ends_close(struct ends *ends)
         close(ends->peer);
 }
 
-static int a_file(const char *text)
-{
-    int fd = memfd_create("sent", MFD_CLOEXEC);
-
-    ck_assert_ok(fd);
-    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    return fd;
-}
-
-static void expect_file(int fd, const char *text)
-{
-    char room[64] = "";
-
-    ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
-    ck_assert_int_eq(pread(fd, room, sizeof room, 0), (ssize_t)strlen(text));
-    ck_assert_str_eq(room, text);
-    close(fd);
-}
-
 /* ---- who tells the truth --------------------------------------------------------------------- */
 
 TEST(they_arrive_with_their_messages, .loop_end = KINDS)
@@ -160,22 +142,8 @@ TEST(they_arrive_with_their_messages, .loop_end = KINDS)
 TEST(at_most_sixteen_go_with_a_message, .loop_end = KINDS)
 {
     struct ends ends = ends_open(loop_index);
-    int fd = a_file("x"), got[16];
 
-#define FOUR(x) x, x, x, x
-    ck_assert_rc(tine_connection_send(ends.a, 0, "FFFFFFFFFFFFFFFFF", FOUR(fd), FOUR(fd), FOUR(fd),
-                                      FOUR(fd), fd),
-                 -EMFILE);
-    ck_assert_rc(
-        tine_connection_send(ends.a, 0, "FFFFFFFFFFFFFFFF", FOUR(fd), FOUR(fd), FOUR(fd), FOUR(fd)),
-        0);
-    ck_assert_rc(tine_connection_recv(ends.b, 0, "FFFFFFFFFFFFFFFF", &got[0], &got[1], &got[2],
-                                      &got[3], &got[4], &got[5], &got[6], &got[7], &got[8], &got[9],
-                                      &got[10], &got[11], &got[12], &got[13], &got[14], &got[15]),
-                 0);
-    for (int i = 0; i < 16; i++)
-        expect_file(got[i], "x");
-    close(fd);
+    send_sixteen(ends.a, ends.b);
     ends_close(&ends);
 }
 

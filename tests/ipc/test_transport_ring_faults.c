@@ -7,39 +7,21 @@
 
 #include "lib/sys.h"
 #include "tests/ipc/pipe_help.h"
+#include "tests/support/failing.h"
 
 HEAP_BEFORE_TESTS
 
-static int until_failure; /* 0: none fails */
-static int failed;
-
-static bool fails(void)
-{
-    if (until_failure == 0 || --until_failure > 0)
-        return false;
-    failed++;
-    return true;
-}
-
-#define WRAP(type, name, failing, parameters, arguments)                                           \
-    type __real_##name parameters;                                                                 \
-    type __wrap_##name parameters;                                                                 \
-    type __wrap_##name parameters                                                                  \
-    {                                                                                              \
-        return fails() ? (failing) : __real_##name arguments;                                      \
-    }
-
-WRAP(void *, malloc, NULL, (size_t size), (size))
-WRAP(void *, calloc, NULL, (size_t count, size_t size), (count, size))
-WRAP(void *, tine_alloc, NULL, (size_t size), (size))
-WRAP(void *, tine_aligned_alloc, NULL, (size_t alignment, size_t size), (alignment, size))
-WRAP(int, tine__keepalive_make, -EMFILE,
-     (struct tine__keepalive * hold, void *object, const struct tine__kept_kind *kind),
-     (hold, object, kind))
-WRAP(int, tine__keepalive_share, -EMFILE,
-     (struct tine__keepalive * hold, const struct tine__keepalive *other, uint32_t side),
-     (hold, other, side))
-WRAP(int, tine__sys_socketpair, -EMFILE, (int fds[2]), (fds))
+FAILING(malloc, (size_t size), (size))
+FAILING(calloc, (size_t count, size_t size), (count, size))
+FAILING(tine_alloc, (size_t size), (size))
+FAILING(tine_aligned_alloc, (size_t alignment, size_t size), (alignment, size))
+FAILING_AS(int, tine__keepalive_make, -EMFILE,
+           (struct tine__keepalive * hold, void *object, const struct tine__kept_kind *kind),
+           (hold, object, kind))
+FAILING_AS(int, tine__keepalive_share, -EMFILE,
+           (struct tine__keepalive * hold, const struct tine__keepalive *other, uint32_t side),
+           (hold, other, side))
+FAILING_AS(int, tine__sys_socketpair, -EMFILE, (int fds[2]), (fds))
 
 static int make(tine_connection **a, tine_connection **b, uint32_t simplex)
 {
@@ -54,14 +36,14 @@ TEST(a_pipe_that_cannot_be_made_leaves_nothing, .loop_end = 2)
     int rc = -ENOMEM, k;
 
     for (k = 1; rc < 0; k++) {
-        until_failure = k;
-        failed = 0;
+        failing.until = k;
+        failing.failed = 0;
         rc = make(&a, &b, (uint32_t)loop_index);
-        until_failure = 0;
+        failing.until = 0;
         if (rc == 0)
             break;
         ck_assert(rc == -ENOMEM || rc == -EMFILE);
-        ck_assert_int_eq(failed, 1);
+        ck_assert_int_eq(failing.failed, 1);
         ck_assert(a == NULL && b == NULL);
         ck_assert_uint_eq(heap_blocks(), blocks);
     }
@@ -79,9 +61,9 @@ TEST(an_end_may_be_closed_without_descriptors)
     tine_message message;
 
     ck_assert_rc(tine_connection_send_bytes(ends.a, "last", 4, 0), 0);
-    until_failure = 1;
+    failing.until = 1;
     tine_connection_close(ends.a);
-    ck_assert_int_eq(failed, 1);
+    ck_assert_int_eq(failing.failed, 1);
     ends.a = NULL;
     ck_assert_rc(tine_connection_recv_view(ends.b, TINE_FOREVER, &message), 0);
     tine_message_release(&message);
@@ -100,17 +82,17 @@ TEST(without_memory_nothing_is_received_or_lost, .loop_end = 2)
     stamp_fill(bytes, size, (struct stamp){1, 1});
     ck_assert_rc(tine_connection_send_bytes(ends.a, "first", 5, 0), 0); /* which makes the lane */
     for (int k = 1;; k++) {
-        until_failure = k;
+        failing.until = k;
         rc = tine_connection_send_bytes(ends.a, bytes, size, 0);
-        until_failure = 0; /* the suite needs memory, too */
+        failing.until = 0; /* the suite needs memory, too */
         if (rc == 0)
             break;
         ck_assert_rc(rc, -ENOMEM);
     }
     for (int k = 1;; k++) {
-        until_failure = k;
+        failing.until = k;
         rc = tine_connection_recv_view(ends.b, 0, &message);
-        until_failure = 0;
+        failing.until = 0;
         if (rc == 0)
             break;
         ck_assert_rc(rc, -ENOMEM);
@@ -133,18 +115,18 @@ TEST(without_memory_no_descriptor_is_sent_or_lost, .loop_end = 2)
     int rc, fd = -1;
 
     for (int k = 1;; k++) {
-        until_failure = k;
+        failing.until = k;
         rc = tine_connection_send(ends.a, 0, "Fy", STDIN_FILENO, bytes, size);
-        until_failure = 0;
+        failing.until = 0;
         if (rc == 0)
             break;
         ck_assert_rc(rc, -ENOMEM);
     }
     ck_assert_rc(tine_connection_send(ends.a, 0, "q", INT64_C(2)), 0);
     for (int k = 1;; k++) {
-        until_failure = k;
+        failing.until = k;
         rc = tine_connection_recv(ends.b, 0, "Fy", &fd, NULL, NULL);
-        until_failure = 0;
+        failing.until = 0;
         if (rc == 0)
             break;
         ck_assert_rc(rc, -ENOMEM);

@@ -21,17 +21,14 @@
 #include "lib/sys_poll.h"
 #include "shm/heap.h"
 #include "tests/support/children.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
+#include "tests/support/wrap.h"
 
 #define ENTRIES 40 /* more than the stack has room for */
 
-/* Its descriptor is no leak of a test's. */
-__attribute__((constructor)) static void open_heap_first(void)
-{
-    if (tine__heap_open() < 0)
-        _exit(99);
-}
+HEAP_BEFORE_TESTS
 
 /* In the order in which they are called first, for what they have made stays for the next time. */
 enum { MALLOC, ALIGNED_ALLOC, BELL, EPOLL, TIMER, EPOLL_ADD, TIMER_SET, POLL, FUNCTIONS };
@@ -44,25 +41,18 @@ static bool fails(int function)
     return function == failing && until_failure > 0 && --until_failure == 0;
 }
 
-#define WRAP(function, type, name, failure, parameters, arguments)                                 \
-    type __real_##name parameters;                                                                 \
-    type __wrap_##name parameters;                                                                 \
-    type __wrap_##name parameters                                                                  \
-    {                                                                                              \
-        return fails(function) ? failure : __real_##name arguments;                                \
-    }
-
-WRAP(MALLOC, void *, malloc, NULL, (size_t size), (size))
-WRAP(ALIGNED_ALLOC, void *, tine_aligned_alloc, NULL, (size_t alignment, size_t size),
+WRAP(fails(MALLOC), void *, malloc, NULL, (size_t size), (size))
+WRAP(fails(ALIGNED_ALLOC), void *, tine_aligned_alloc, NULL, (size_t alignment, size_t size),
      (alignment, size))
-WRAP(BELL, int, tine__sys_bell, -EMFILE, (uint64_t number, uint64_t secret), (number, secret))
-WRAP(EPOLL, int, tine__sys_epoll, -EMFILE, (void), ())
-WRAP(TIMER, int, tine__sys_timer, -ENFILE, (void), ())
-WRAP(EPOLL_ADD, int, tine__sys_epoll_add, -ENOSPC, (int epoll, int fd, uint64_t cookie),
+WRAP(fails(BELL), int, tine__sys_bell, -EMFILE, (uint64_t number, uint64_t secret),
+     (number, secret))
+WRAP(fails(EPOLL), int, tine__sys_epoll, -EMFILE, (void), ())
+WRAP(fails(TIMER), int, tine__sys_timer, -ENFILE, (void), ())
+WRAP(fails(EPOLL_ADD), int, tine__sys_epoll_add, -ENOSPC, (int epoll, int fd, uint64_t cookie),
      (epoll, fd, cookie))
-WRAP(TIMER_SET, int, tine__sys_timer_set, -EINVAL, (int fd, int64_t ns), (fd, ns))
-WRAP(POLL, int, tine__sys_poll, -ENOMEM, (struct pollfd * fds, size_t count, int64_t timeout_ns),
-     (fds, count, timeout_ns))
+WRAP(fails(TIMER_SET), int, tine__sys_timer_set, -EINVAL, (int fd, int64_t ns), (fd, ns))
+WRAP(fails(POLL), int, tine__sys_poll, -ENOMEM,
+     (struct pollfd * fds, size_t count, int64_t timeout_ns), (fds, count, timeout_ns))
 
 struct scene {
     tine_event *events[ENTRIES];

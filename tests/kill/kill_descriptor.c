@@ -6,7 +6,6 @@
  */
 #include <tine.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -85,21 +84,6 @@ static void check(struct piped *piped, const struct hunt *hunt, int32_t retries,
     tine_future_close(piped->future);
 }
 
-static int open_files(pid_t pid)
-{
-    char path[32];
-    DIR *directory;
-    int count = 0;
-
-    snprintf(path, sizeof path, "/proc/%d/fd", pid);
-    directory = opendir(path);
-    ck_assert_ptr_nonnull(directory);
-    while (proc_next(directory) >= 0)
-        count++;
-    closedir(directory);
-    return count;
-}
-
 /* A start is counted when the nursery has done its part of it; the worker is alive before. */
 static void await_starts(tine_pool *pool)
 {
@@ -139,11 +123,11 @@ TEST(descriptors_follow_their_call_and_are_let_go_with_it, .kills = KILLS, .time
 
     hunt_begin(&hunt, getpid());
     await_starts(pool);
-    files = open_files(hunt.nursery);
+    files = proc_files(hunt.nursery);
     while (hunt.total < kills)
         run_round(pool, &hunt, retries);
     load_await_size(pool, hunt.total);
-    ck_assert_eventually(open_files(hunt.nursery) == files);
+    ck_assert_eventually(proc_files(hunt.nursery) == files);
     tine_pool_close(pool);
     load_heap_end(&heap, hunt.total);
 }

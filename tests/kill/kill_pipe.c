@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "tests/support/children.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/hunt.h"
 #include "tests/support/proc.h"
 #include "tests/support/random.h"
@@ -407,9 +408,6 @@ TEST(killed_ends_cost_no_more_than_their_own_descriptors, .loop_end = KINDS, .ki
     samples_end(&samples);
 }
 
-__attribute__((constructor)) static void open_heap_first(void)
-{
-    tine_free(tine_alloc(1));
-}
+HEAP_BEFORE_TESTS
 
 SUITE(PIPE_TRANSPORT == TINE_RING ? "kill/pipe_ring" : "kill/pipe")

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/support/children.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/hunt.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -221,11 +222,7 @@ static void run_round(const tine_queue_options *options, size_t size, size_t kil
     free(book->bytes);
 }
 
-/* The heap, made first, is no leak of the test's. */
-__attribute__((constructor)) static void open_heap_first(void)
-{
-    tine_free(tine_alloc(1));
-}
+HEAP_BEFORE_TESTS
 
 static const size_t sizes[] = {1, 100, 63 << 10, 64 << 10, 65 << 10, 1 << 20, 64 << 20};
 #define SIZES ((int)(sizeof sizes / sizeof sizes[0]))

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tests/support/children.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/hunt.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -22,11 +23,7 @@
 #define OTHERS  20 /* objects that are waited for in vain */
 #define WAITERS 4
 
-/* The heap's descriptor is no leak of a test's. */
-__attribute__((constructor)) static void open_heap_first(void)
-{
-    tine_free(tine_alloc(1));
-}
+HEAP_BEFORE_TESTS
 
 static tine_event *event_new(void)
 {

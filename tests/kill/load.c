@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/support/heap_first.h"
 #include "tests/support/random.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
@@ -17,11 +18,7 @@
 #define TURNS_MAX   60000 /* some 20 us */
 #define PAGE_OF_64K UINT64_C(65536)
 
-/* Opened before the runner forks the tests, so that its descriptor is no leak of theirs. */
-__attribute__((constructor)) static void open_heap(void)
-{
-    tine_free(tine_alloc(1));
-}
+HEAP_BEFORE_TESTS
 
 /* ---- what the workers do --------------------------------------------------------------------- */
 

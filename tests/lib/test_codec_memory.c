@@ -9,6 +9,7 @@
 #include "lib/fork.h"
 #include "tests/support/children.h"
 #include "tests/support/suite.h"
+#include "tests/support/wrap.h"
 
 /* The linker sends the library's calls here (--wrap). */
 static int calls_until_failure = -1; /* negative: none fails */
@@ -22,26 +23,15 @@ static int calls_until_failure = -1; /* negative: none fails */
         calls_until_failure = -1;                                                                  \
     } while (0)
 
-void *__real_malloc(size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
 static bool fails(void)
 {
     return calls_until_failure >= 0 && calls_until_failure-- == 0;
 }
 
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    /* a sanitizer's realloc ends the program where libc's refuses */
-    return fails() || size > PTRDIFF_MAX / 2 ? NULL : __real_realloc(block, size);
-}
+WRAP(fails(), void *, malloc, NULL, (size_t size), (size))
+/* a sanitizer's realloc ends the program where libc's refuses */
+WRAP(fails() || size > PTRDIFF_MAX / 2, void *, realloc, NULL, (void *block, size_t size),
+     (block, size))
 
 TEST(pack_fails_cleanly_at_every_growth)
 {

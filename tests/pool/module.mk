@@ -6,6 +6,7 @@ tests_pool = \
 	%D%/test_claim \
 	%D%/test_completed \
 	%D%/test_descriptor \
+	%D%/test_descriptor_limits \
 	%D%/test_faults \
 	%D%/test_future \
 	%D%/test_guest \
@@ -51,8 +52,11 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_claim_LDADD = libtinetest.la
 %C%_test_completed_SOURCES = %D%/test_completed.c $(tests_pool_shared)
 %C%_test_completed_LDADD = libtinetest.la
-%C%_test_descriptor_SOURCES = %D%/test_descriptor.c $(tests_pool_shared)
+%C%_test_descriptor_SOURCES = %D%/test_descriptor.c %D%/descriptors.h $(tests_pool_shared)
 %C%_test_descriptor_LDADD = libtinetest.la
+%C%_test_descriptor_limits_SOURCES = %D%/test_descriptor_limits.c %D%/descriptors.h \
+	$(tests_pool_shared)
+%C%_test_descriptor_limits_LDADD = libtinetest.la
 %C%_test_faults_SOURCES = %D%/test_faults.c $(tests_pool_shared)
 # Every call of these fails once, wherever the library makes it.
 %C%_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc,--wrap=realloc \

@@ -8,14 +8,10 @@
 #include <tine/heap.h>
 
 #include "shm/heap.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/suite.h"
 
-/* Made before the tests, which the runner forks, so that its descriptor is no leak of theirs. */
-__attribute__((constructor)) static void open_heap(void)
-{
-    if (tine__heap_open() < 0)
-        _exit(99);
-}
+HEAP_BEFORE_TESTS
 
 tine_pool *pool_of(int32_t workers)
 {

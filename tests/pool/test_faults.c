@@ -20,6 +20,7 @@
 #include "tests/pool/pools.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
+#include "tests/support/wrap.h"
 
 #define ITEMS 200
 
@@ -45,77 +46,18 @@ static bool must_fail(void)
     return before == 1;
 }
 
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__real_tine_alloc(size_t size);
-void *__real_tine_calloc(size_t count, size_t size);
-void *__real_tine_aligned_alloc(size_t alignment, size_t size);
-pid_t __real_fork(void);
-int __real_tine__sys_pidfd_open(pid_t pid);
-int __real_tine__sys_socketpair(int fds[2]);
-ssize_t __real_tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds,
-                                  int count, int flags);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-void *__wrap_tine_alloc(size_t size);
-void *__wrap_tine_calloc(size_t count, size_t size);
-void *__wrap_tine_aligned_alloc(size_t alignment, size_t size);
-pid_t __wrap_fork(void);
-int __wrap_tine__sys_pidfd_open(pid_t pid);
-int __wrap_tine__sys_socketpair(int fds[2]);
-ssize_t __wrap_tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds,
-                                  int count, int flags);
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return must_fail() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    return must_fail() ? NULL : __real_realloc(block, size);
-}
-
-void *__wrap_tine_alloc(size_t size)
-{
-    return must_fail() ? NULL : __real_tine_alloc(size);
-}
-
-void *__wrap_tine_calloc(size_t count, size_t size)
-{
-    return must_fail() ? NULL : __real_tine_calloc(count, size);
-}
-
-void *__wrap_tine_aligned_alloc(size_t alignment, size_t size)
-{
-    return must_fail() ? NULL : __real_tine_aligned_alloc(alignment, size);
-}
-
-pid_t __wrap_fork(void)
-{
-    if (must_fail()) {
-        errno = EAGAIN;
-        return -1;
-    }
-    return __real_fork();
-}
-
-int __wrap_tine__sys_pidfd_open(pid_t pid)
-{
-    return must_fail() ? -EMFILE : __real_tine__sys_pidfd_open(pid);
-}
-
-int __wrap_tine__sys_socketpair(int fds[2])
-{
-    return must_fail() ? -ENFILE : __real_tine__sys_socketpair(fds);
-}
-
-ssize_t __wrap_tine__sys_send_fds(int socket, const void *record, size_t size, const int *fds,
-                                  int count, int flags)
-{
-    return must_fail() ? -ETOOMANYREFS
-                       : __real_tine__sys_send_fds(socket, record, size, fds, count, flags);
-}
+WRAP(must_fail(), void *, calloc, NULL, (size_t count, size_t size), (count, size))
+WRAP(must_fail(), void *, realloc, NULL, (void *block, size_t size), (block, size))
+WRAP(must_fail(), void *, tine_alloc, NULL, (size_t size), (size))
+WRAP(must_fail(), void *, tine_calloc, NULL, (size_t count, size_t size), (count, size))
+WRAP(must_fail(), void *, tine_aligned_alloc, NULL, (size_t alignment, size_t size),
+     (alignment, size))
+WRAP(must_fail(), pid_t, fork, (errno = EAGAIN, -1), (void), ())
+WRAP(must_fail(), int, tine__sys_pidfd_open, -EMFILE, (pid_t pid), (pid))
+WRAP(must_fail(), int, tine__sys_socketpair, -ENFILE, (int fds[2]), (fds))
+WRAP(must_fail(), ssize_t, tine__sys_send_fds, -ETOOMANYREFS,
+     (int socket, const void *record, size_t size, const int *fds, int count, int flags),
+     (socket, record, size, fds, count, flags))
 
 /* ---- what is done ---------------------------------------------------------------------------- */
 

@@ -22,6 +22,7 @@
 #include "lib/sys.h"
 #include "tests/pool/processes.h"
 #include "tests/support/children.h"
+#include "tests/support/heap_first.h"
 #include "tests/support/hunt.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -53,11 +54,7 @@ static int await_gate(tine_call *call)
     return 0;
 }
 
-/* Made before the tests, so that its descriptor is no leak of theirs. */
-__attribute__((constructor)) static void open_heap(void)
-{
-    tine_free(tine_alloc(1));
-}
+HEAP_BEFORE_TESTS
 
 /* Its main does not begin with tine_init(). */
 TEST(a_program_that_cannot_be_executed_again_is_told)

@@ -5,16 +5,11 @@
 
 #include <tine/heap.h>
 
-#include "tests/support/suite.h"
+#include <unistd.h>
 
-/* The heap is made before the tests, which the runner forks: its descriptor is no leak of theirs.
- */
-#define HEAP_BEFORE_TESTS                                                                          \
-    __attribute__((constructor)) static void open_heap_first(void)                                 \
-    {                                                                                              \
-        if (tine__heap_open() < 0)                                                                 \
-            _exit(99);                                                                             \
-    }
+#include "shm/heap.h"
+#include "tests/support/heap_first.h"
+#include "tests/support/suite.h"
 
 static inline tine_heap_counts heap_counts(void)
 {

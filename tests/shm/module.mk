@@ -1,5 +1,6 @@
 # Tests of shm/: one program a source file, as in tests/lib/module.mk
-noinst_HEADERS += %D%/condition_help.h %D%/heap_help.h
+noinst_HEADERS += %D%/barrier_help.h %D%/condition_help.h %D%/dict_help.h %D%/heap_help.h \
+	%D%/lock_help.h %D%/once_help.h %D%/segment_help.h %D%/shareable_help.h
 if TESTS_WITH_CHECK
 tests_shm = \
 	%D%/test_array \
@@ -12,6 +13,7 @@ tests_shm = \
 	%D%/test_dict \
 	%D%/test_dict_death \
 	%D%/test_dict_faults \
+	%D%/test_dict_shared \
 	%D%/test_dict_step \
 	%D%/test_event \
 	%D%/test_fence \
@@ -38,12 +40,14 @@ tests_shm = \
 	%D%/test_rwlock \
 	%D%/test_rwlock_step \
 	%D%/test_segment \
+	%D%/test_segment_create \
 	%D%/test_segment_death \
 	%D%/test_segment_faults \
 	%D%/test_segment_python \
 	%D%/test_semaphore \
 	%D%/test_semaphore_step \
 	%D%/test_shareable_list \
+	%D%/test_shareable_list_python \
 	%D%/test_spin \
 	%D%/test_value \
 	%D%/test_waiters \
@@ -64,6 +68,7 @@ endif
 %C%_test_dict_faults_LDADD = libtinetest.la
 %C%_test_dict_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine_alloc -Wl,--wrap=tine_calloc \
 	-Wl,--wrap=tine_aligned_alloc -Wl,--wrap=realloc
+%C%_test_dict_shared_LDADD = libtinetest.la
 %C%_test_dict_step_LDADD = libtinetest.la
 %C%_test_event_LDADD = libtinetest.la
 %C%_test_fence_LDADD = libtinetest.la
@@ -96,6 +101,7 @@ endif
 %C%_test_rwlock_LDADD = libtinetest.la
 %C%_test_rwlock_step_LDADD = libtinetest.la
 %C%_test_segment_LDADD = libtinetest.la
+%C%_test_segment_create_LDADD = libtinetest.la
 %C%_test_segment_death_LDADD = libtinetest.la
 %C%_test_segment_faults_LDADD = libtinetest.la
 %C%_test_segment_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc \
@@ -108,6 +114,7 @@ endif
 %C%_test_semaphore_LDADD = libtinetest.la
 %C%_test_semaphore_step_LDADD = libtinetest.la
 %C%_test_shareable_list_LDADD = libtinetest.la
+%C%_test_shareable_list_python_LDADD = libtinetest.la
 %C%_test_spin_LDADD = libtinetest.la
 %C%_test_value_LDADD = libtinetest.la
 %C%_test_waiters_LDADD = libtinetest.la

@@ -13,38 +13,11 @@
 #include "lib/clock.h"
 #include "lib/sys.h"
 #include "shm/barrier.h"
+#include "tests/shm/barrier_help.h"
 #include "tests/support/children.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
-
-#define PARTIES 4
-
-struct field {
-    tine_barrier barrier;
-    struct gate *begun, *go;
-    int64_t timeout_ns;
-    int expected; /* of wait, unless an index is */
-    uint32_t rounds;
-    _Atomic uint32_t arrived, acted;
-    _Atomic uint64_t indices; /* one bit each */
-};
-
-static struct field *field_new(int parties, const tine_barrier_options *options)
-{
-    struct field *field = shared_memory(sizeof *field);
-
-    ck_assert_rc(tine_barrier_init(&field->barrier, parties, options), 0);
-    field->begun = gate_new();
-    field->go = gate_new();
-    field->timeout_ns = TINE_FOREVER;
-    return field;
-}
-
-static struct tine__barrier_shm *inside(struct field *field)
-{
-    return (struct tine__barrier_shm *)&field->barrier;
-}
 
 /* ---- parties --------------------------------------------------------------------------------- */
 
@@ -91,25 +64,6 @@ static void take_index(void *context)
     index = tine_barrier_wait(&field->barrier, field->timeout_ns);
     ck_assert_ok(index);
     atomic_fetch_or(&field->indices, UINT64_C(1) << index);
-}
-
-/* Starts them and waits until they sleep at the barrier. */
-static void start_parked(struct field *field, void (*body)(void *), struct child *children,
-                         int count)
-{
-    int already = tine_barrier_n_waiting(&field->barrier);
-
-    for (int i = 0; i < count; i++) {
-        children[i] = child_start(body, field);
-        ck_assert_eventually(tine_barrier_n_waiting(&field->barrier) == already + i + 1 &&
-                             proc_asleep(children[i].pid));
-    }
-}
-
-static void join_all(struct child *children, int count)
-{
-    for (int i = 0; i < count; i++)
-        child_join(&children[i]);
 }
 
 /* ---- rounds ---------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 
 #include "shm/barrier.h"
 #include "shm/owner.h"
+#include "tests/shm/barrier_help.h"
 #include "tests/support/children.h"
 #include "tests/support/hunt.h"
 #include "tests/support/proc.h"
@@ -16,33 +17,15 @@
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
-#define PARTIES 4
-#define KILLS   8
-#define BOUND   ((uint64_t)TINE_MS(100))
+#define KILLS 8
+#define BOUND ((uint64_t)TINE_MS(100))
 
-struct field {
-    tine_barrier barrier;
-    struct gate *begun, *go;
-    int64_t timeout_ns;
-    int expected;
-    _Atomic int64_t told_ns; /* when the last one learnt how its wait ended */
-};
-
-static struct field *field_new(int parties, const tine_barrier_options *options)
+static struct field *field_to_break(int parties)
 {
-    struct field *field = shared_memory(sizeof *field);
+    struct field *field = field_new(parties, NULL);
 
-    ck_assert_rc(tine_barrier_init(&field->barrier, parties, options), 0);
-    field->begun = gate_new();
-    field->go = gate_new();
-    field->timeout_ns = TINE_FOREVER;
     field->expected = TINE_EBROKEN;
     return field;
-}
-
-static struct tine__barrier_shm *inside(struct field *field)
-{
-    return (struct tine__barrier_shm *)&field->barrier;
 }
 
 /* ---- parties --------------------------------------------------------------------------------- */
@@ -93,18 +76,6 @@ static void act_and_stay(void *context)
     (void)!tine_barrier_wait_action(&field->barrier, stay, field, TINE_FOREVER);
 }
 
-static void start_parked(struct field *field, void (*body)(void *), struct child *children,
-                         int count)
-{
-    int already = tine_barrier_n_waiting(&field->barrier);
-
-    for (int i = 0; i < count; i++) {
-        children[i] = child_start(body, field);
-        ck_assert_eventually(tine_barrier_n_waiting(&field->barrier) == already + i + 1 &&
-                             proc_asleep(children[i].pid));
-    }
-}
-
 static struct child start_joined(struct field *field)
 {
     uint32_t raised = field->go->raised;
@@ -112,12 +83,6 @@ static struct child start_joined(struct field *field)
 
     gate_await(field->go, raised + 1);
     return child;
-}
-
-static void join_all(struct child *children, int count)
-{
-    for (int i = 0; i < count; i++)
-        child_join(&children[i]);
 }
 
 /* ---- what follows ---------------------------------------------------------------------------- */
@@ -154,7 +119,7 @@ TEST(a_parked_party_dies, .kills = KILLS)
     struct samples samples = {.name = "barrier.parked.killed", .bound_ns = BOUND};
 
     for (size_t i = kills_wanted(KILLS); i > 0; i--) {
-        struct field *field = field_new(PARTIES, NULL);
+        struct field *field = field_to_break(PARTIES);
         struct child children[PARTIES - 1];
         int64_t death_ns;
 
@@ -170,7 +135,7 @@ TEST(a_parked_party_dies, .kills = KILLS)
 
 TEST(a_party_that_has_not_arrived_dies)
 {
-    struct field *field = field_new(PARTIES, NULL);
+    struct field *field = field_to_break(PARTIES);
     struct child joined = start_joined(field), children[2];
 
     start_parked(field, expect, children, 2);
@@ -183,7 +148,7 @@ TEST(the_last_party_dies_in_its_action, .kills = KILLS)
     struct samples samples = {.name = "barrier.acting.killed", .bound_ns = BOUND};
 
     for (uint32_t i = 1; i <= kills_wanted(KILLS); i++) {
-        struct field *field = field_new(PARTIES, NULL);
+        struct field *field = field_to_break(PARTIES);
         struct child children[PARTIES - 1], actor;
         int64_t death_ns;
 
@@ -201,7 +166,7 @@ TEST(the_last_party_dies_in_its_action, .kills = KILLS)
 
 TEST(a_newcomer_learns_of_a_death_in_the_action)
 {
-    struct field *field = field_new(1, NULL);
+    struct field *field = field_to_break(1);
     struct child actor = child_start(act_and_stay, field), newcomer;
 
     gate_await(field->go, 1);
@@ -214,7 +179,7 @@ TEST(a_newcomer_learns_of_a_death_in_the_action)
 
 TEST(a_woken_party_dies)
 {
-    struct field *field = field_new(PARTIES, NULL);
+    struct field *field = field_to_break(PARTIES);
     struct child children[PARTIES - 1], next[2];
 
     field->expected = 0;
@@ -235,7 +200,7 @@ TEST(a_woken_party_dies)
 
 TEST(a_party_dies_after_its_wait)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     struct child child;
 
     start_parked(field, wait_and_stay, &child, 1);
@@ -247,7 +212,7 @@ TEST(a_party_dies_after_its_wait)
 
 TEST(nobody_takes_the_place_of_a_dead_party)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     struct child child;
 
     start_parked(field, expect, &child, 1);
@@ -270,7 +235,7 @@ static void join_leave(void *context)
 
 TEST(who_has_left_may_die)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     struct child child = child_start(join_leave, field);
 
     child_join(&child);
@@ -279,7 +244,7 @@ TEST(who_has_left_may_die)
 
 TEST(a_reset_forgets_the_dead)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     struct child child = start_joined(field);
 
     child_kill(&child);
@@ -291,7 +256,7 @@ TEST(a_reset_forgets_the_dead)
 TEST(a_reset_keeps_the_living, .loop_end = 2)
 {
     int resets = loop_index == 0 ? 1 : 3 * TINE__BARRIER_EPOCHS + 1;
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     struct child child = start_joined(field);
 
     for (int i = 0; i < resets; i++)
@@ -302,7 +267,7 @@ TEST(a_reset_keeps_the_living, .loop_end = 2)
 
 TEST(who_joins_a_broken_barrier_counts_after_the_reset)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     struct child child;
 
     ck_assert_rc(tine_barrier_abort(&field->barrier), 0);
@@ -332,7 +297,7 @@ TEST(no_more_processes_than_slots)
 /* A living process with that pid, but one that began at another time. */
 TEST(a_pid_used_again_deceives_nobody)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     uint64_t party = tine__owner_word() ^ UINT64_C(1) << 30;
 
     ck_assert_int_eq(tine__owner_word_pid(party), getpid());
@@ -342,7 +307,7 @@ TEST(a_pid_used_again_deceives_nobody)
 
 TEST(a_party_of_another_pid_namespace_is_never_found_dead)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
 
     inside(field)->party[5] = tine__owner_word() ^ UINT64_C(1) << 60 ^ UINT64_C(1) << 30;
     ck_assert_rc(tine_barrier_wait(&field->barrier, TINE_MS(120)), -ETIMEDOUT);
@@ -352,7 +317,7 @@ TEST(a_party_of_another_pid_namespace_is_never_found_dead)
 
 TEST(who_was_not_woken_sees_the_end_of_the_round)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     struct child child;
 
     field->expected = 0;
@@ -363,7 +328,7 @@ TEST(who_was_not_woken_sees_the_end_of_the_round)
 
 TEST(who_was_not_woken_sees_the_break)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     struct child child;
 
     start_parked(field, expect, &child, 1);
@@ -374,7 +339,7 @@ TEST(who_was_not_woken_sees_the_break)
 /* Killed after the living were listed for the next epoch: the next reset goes on. */
 TEST(a_reset_that_was_cut_short_is_done_by_the_next)
 {
-    struct field *field = field_new(2, NULL);
+    struct field *field = field_to_break(2);
     struct child children[2];
 
     for (int i = 0; i < 2; i++)

@@ -11,30 +11,15 @@
 #include "lib/clock.h"
 #include "shm/lock.h"
 #include "shm/owner.h"
+#include "tests/shm/lock_help.h"
 #include "tests/support/children.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
-struct scene {
-    tine_lock lock;
-    uint64_t count;
-    struct gate *held;
-    struct gate *waits;
-    struct gate *end;
-    _Atomic int result;
-};
-
 static struct scene *scene_new(void)
 {
-    struct scene *scene = shared_memory(sizeof *scene);
-
-    scene->held = gate_new();
-    scene->waits = gate_new();
-    scene->end = gate_new();
-    ck_assert_rc(tine_lock_init(&scene->lock, &(tine_lock_options){.flags = TINE_LOCK_HANDOVER}),
-                 0);
-    return scene;
+    return scene_with(&(tine_lock_options){.flags = TINE_LOCK_HANDOVER});
 }
 
 static struct tine__lock_shm *inside(struct scene *scene)
@@ -50,14 +35,6 @@ static void acquire_and_end(void *context)
     scene->result = rc;
     gate_raise(scene->held);
     gate_await(scene->end, 1);
-}
-
-static void acquire_and_report(void *context)
-{
-    struct scene *scene = context;
-
-    gate_raise(scene->waits);
-    scene->result = tine_lock_acquire(&scene->lock, TINE_SEC(60));
 }
 
 TEST(anybody_releases_it)

@@ -13,34 +13,16 @@
 #include "shm/heap.h"
 #include "tests/shm/heap_help.h"
 #include "tests/support/children.h"
+#include "tests/support/failing.h"
 
-static int until_failure; /* 0: none fails */
-static int failure;       /* what the failing call returns */
-static bool stays;        /* and all later ones, too */
-static int failed;        /* how many did */
+static int failure; /* what the failing call returns */
 
-static bool fails(void)
-{
-    if (until_failure == 0 || (--until_failure > 0 && !(stays && failed > 0)))
-        return false;
-    until_failure = stays ? 1 : 0;
-    failed++;
-    return true;
-}
-
-#define WRAP(name, parameters, arguments)                                                          \
-    int __real_##name parameters;                                                                  \
-    int __wrap_##name parameters;                                                                  \
-    int __wrap_##name parameters                                                                   \
-    {                                                                                              \
-        return fails() ? failure : __real_##name arguments;                                        \
-    }
-
-WRAP(tine__sys_memfd, (const char *name), (name))
-WRAP(tine__sys_resize, (int fd, size_t size), (fd, size))
-WRAP(tine__sys_map_at, (void *address, size_t size, int fd), (address, size, fd))
-WRAP(tine__sys_commit, (int fd, size_t from, size_t size), (fd, from, size))
-WRAP(tine__sys_punch, (int fd, size_t from, size_t size), (fd, from, size))
+FAILING_AS(int, tine__sys_memfd, failure, (const char *name), (name))
+FAILING_AS(int, tine__sys_resize, failure, (int fd, size_t size), (fd, size))
+FAILING_AS(int, tine__sys_map_at, failure, (void *address, size_t size, int fd),
+           (address, size, fd))
+FAILING_AS(int, tine__sys_commit, failure, (int fd, size_t from, size_t size), (fd, from, size))
+FAILING_AS(int, tine__sys_punch, failure, (int fd, size_t from, size_t size), (fd, from, size))
 
 /* Uses the heap in all ways that call the system; false: some call gave NULL. */
 static bool use(void)
@@ -69,11 +51,11 @@ static void fail_each(void *unused)
 
     (void)unused;
     for (int k = 1; k < 1000; k++) {
-        until_failure = k;
-        failed = 0;
+        failing.until = k;
+        failing.failed = 0;
         complete = use();
-        until_failure = 0;
-        if (failed == 0)
+        failing.until = 0;
+        if (failing.failed == 0)
             break;
         ck_assert_ok(tine_heap_check(&report));
         ck_assert_uint_eq(report.used_blocks, used);
@@ -89,7 +71,7 @@ static void fail_each_in_fresh_process(int code, bool lasting)
     struct child child;
 
     failure = code;
-    stays = lasting;
+    failing.stays = lasting;
     child = child_start(fail_each, NULL);
     child_join(&child);
 }
@@ -111,7 +93,7 @@ TEST(each_call_and_all_after_it_fail)
 
 static void open_without(void *context)
 {
-    until_failure = 1;
+    failing.until = 1;
     failure = *(int *)context;
     ck_assert_rc(tine__heap_open(), failure);
     ck_assert_ok(tine__heap_open());

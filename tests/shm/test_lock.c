@@ -12,30 +12,15 @@
 #include "lib/clock.h"
 #include "shm/held.h"
 #include "shm/lock.h"
+#include "tests/shm/lock_help.h"
 #include "tests/support/children.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
-struct scene {
-    tine_lock lock;
-    uint64_t count;
-    struct gate *held;
-    struct gate *waits;
-    struct gate *end;
-    _Atomic int result;
-    _Atomic int tid;
-};
-
 static struct scene *scene_new(void)
 {
-    struct scene *scene = shared_memory(sizeof *scene);
-
-    scene->held = gate_new();
-    scene->waits = gate_new();
-    scene->end = gate_new();
-    ck_assert_rc(tine_lock_init(&scene->lock, NULL), 0);
-    return scene;
+    return scene_with(NULL);
 }
 
 /* ---- arguments ------------------------------------------------------------------------------- */
@@ -430,14 +415,6 @@ TEST(a_death_before_recovery_is_heard_of_again)
     ck_assert_rc(tine_lock_release(&scene->lock), 0);
     ck_assert_rc(tine_lock_acquire(&scene->lock, 0), 0);
     ck_assert_rc(tine_lock_release(&scene->lock), 0);
-}
-
-static void acquire_and_report(void *context)
-{
-    struct scene *scene = context;
-
-    gate_raise(scene->waits);
-    scene->result = tine_lock_acquire(&scene->lock, TINE_SEC(60));
 }
 
 TEST(a_release_without_recovery_loses_the_lock_for_all)

@@ -16,20 +16,13 @@
 #include "shm/held.h"
 #include "shm/owner.h"
 #include "tests/shm/heap_help.h"
+#include "tests/shm/once_help.h"
 #include "tests/support/children.h"
 #include "tests/support/wait.h"
 
 HEAP_BEFORE_TESTS
 
 #define CALLERS 4
-
-/* Shared by all who call. */
-struct scene {
-    tine_once once;
-    _Atomic uint32_t calls;
-    _Atomic int32_t fail; /* so many calls fail */
-    struct gate *entered, *go, *asked;
-};
 
 static struct scene *scene_new(void)
 {
@@ -61,21 +54,6 @@ static int count_when_told(void *context)
     gate_raise(scene->entered);
     gate_await(scene->go, 1);
     return count(scene);
-}
-
-static int stay(void *context)
-{
-    gate_raise(((struct scene *)context)->entered);
-    for (;;)
-        pause();
-    return 0;
-}
-
-static void run_and_stay(void *context)
-{
-    struct scene *scene = context;
-
-    ck_abort_msg("returned %d", tine_once_run(&scene->once, stay, scene, TINE_FOREVER));
 }
 
 static void run_when_told(void *context)

@@ -7,19 +7,14 @@
 
 #include <tine/time.h>
 
+#include "tests/shm/once_help.h"
 #include "tests/support/children.h"
 #include "tests/support/step.h"
 #include "tests/support/wait.h"
 
 #define POINTS 40
 
-struct scene {
-    tine_once once;
-    _Atomic uint32_t calls;
-    bool fail;
-    struct child other;
-    struct gate *entered;
-};
+static struct child other;
 
 static int work(void *context)
 {
@@ -27,21 +22,6 @@ static int work(void *context)
 
     scene->calls++;
     return scene->fail ? -EIO : 0;
-}
-
-static int stay(void *context)
-{
-    gate_raise(((struct scene *)context)->entered);
-    for (;;)
-        pause();
-    return 0;
-}
-
-static void run_and_stay(void *context)
-{
-    struct scene *scene = context;
-
-    ck_abort_msg("returned %d", tine_once_run(&scene->once, stay, scene, TINE_FOREVER));
 }
 
 static void fresh(void *context)
@@ -72,7 +52,7 @@ static void check(long steps, pid_t victim, void *context)
     uint32_t before = scene->calls;
 
     (void)victim;
-    scene->fail = false;
+    scene->fail = 0;
     ck_assert_rc(tine_once_run(&scene->once, work, scene, 0), 0);
     ck_assert_msg(scene->calls >= 1 && scene->calls <= before + 1,
                   "after %ld instructions: %u calls", steps, scene->calls);
@@ -91,7 +71,7 @@ TEST(killed_in_a_run, .timeout_s = 300)
 static void fresh_failing(void *context)
 {
     fresh(context);
-    ((struct scene *)context)->fail = true;
+    ((struct scene *)context)->fail = 1;
 }
 
 TEST(killed_in_a_run_that_fails, .timeout_s = 300)
@@ -109,14 +89,14 @@ static void taken(void *context)
 
     fresh(scene);
     scene->entered = gate_new();
-    scene->other = child_start(run_and_stay, scene);
+    other = child_start(run_and_stay, scene);
     gate_await(scene->entered, 1);
 }
 
 static void orphaned(void *context)
 {
     taken(context);
-    child_kill(&((struct scene *)context)->other);
+    child_kill(&other);
 }
 
 TEST(killed_while_taking_over, .timeout_s = 300)
@@ -129,7 +109,7 @@ TEST(killed_while_taking_over, .timeout_s = 300)
 
 static void check_after_wait(long steps, pid_t victim, void *context)
 {
-    child_kill(&((struct scene *)context)->other);
+    child_kill(&other);
     check(steps, victim, context);
 }
 

@@ -18,42 +18,28 @@
 
 #include "lib/sys.h"
 #include "shm/memory_left.h"
+#include "tests/support/failing.h"
 #include "tests/support/leaks.h"
 #include "tests/support/suite.h"
 
-static int until_failure; /* 0: none fails */
-static bool failed;
 static bool nameless = true; /* the kernel has nameless files */
 static size_t left = SIZE_MAX;
 
-static bool fails(void)
-{
-    if (until_failure == 0 || --until_failure > 0)
-        return false;
-    failed = true;
-    return true;
-}
-
-#define WRAP(name, parameters, arguments)                                                          \
-    int __real_##name parameters;                                                                  \
-    int __wrap_##name parameters;                                                                  \
-    int __wrap_##name parameters                                                                   \
-    {                                                                                              \
-        return fails() ? -ENOMEM : __real_##name arguments;                                        \
-    }
-
-WRAP(tine__sys_create, (const char *path, uint32_t mode), (path, mode))
-WRAP(tine__sys_dup, (int fd), (fd))
-WRAP(tine__sys_extend, (int fd, size_t from, size_t size), (fd, from, size))
-WRAP(tine__sys_link, (int fd, const char *path), (fd, path))
-WRAP(tine__sys_map_over, (void *address, size_t size, int prot, int flags, int fd, size_t from),
-     (address, size, prot, flags, fd, from))
-WRAP(tine__sys_memfd, (const char *name), (name))
-WRAP(tine__sys_open, (const char *path, bool writable), (path, writable))
-WRAP(tine__sys_rename_new, (const char *path, const char *wanted), (path, wanted))
-WRAP(tine__sys_reserve, (size_t size, size_t alignment, void **address), (size, alignment, address))
-WRAP(tine__sys_resize, (int fd, size_t size), (fd, size))
-WRAP(tine__sys_seal, (int fd, int seals), (fd, seals))
+FAILING_AS(int, tine__sys_create, -ENOMEM, (const char *path, uint32_t mode), (path, mode))
+FAILING_AS(int, tine__sys_dup, -ENOMEM, (int fd), (fd))
+FAILING_AS(int, tine__sys_extend, -ENOMEM, (int fd, size_t from, size_t size), (fd, from, size))
+FAILING_AS(int, tine__sys_link, -ENOMEM, (int fd, const char *path), (fd, path))
+FAILING_AS(int, tine__sys_map_over, -ENOMEM,
+           (void *address, size_t size, int prot, int flags, int fd, size_t from),
+           (address, size, prot, flags, fd, from))
+FAILING_AS(int, tine__sys_memfd, -ENOMEM, (const char *name), (name))
+FAILING_AS(int, tine__sys_open, -ENOMEM, (const char *path, bool writable), (path, writable))
+FAILING_AS(int, tine__sys_rename_new, -ENOMEM, (const char *path, const char *wanted),
+           (path, wanted))
+FAILING_AS(int, tine__sys_reserve, -ENOMEM, (size_t size, size_t alignment, void **address),
+           (size, alignment, address))
+FAILING_AS(int, tine__sys_resize, -ENOMEM, (int fd, size_t size), (fd, size))
+FAILING_AS(int, tine__sys_seal, -ENOMEM, (int fd, int seals), (fd, seals))
 
 int __real_tine__sys_tmpfile(const char *directory, uint32_t mode);
 int __wrap_tine__sys_tmpfile(const char *directory, uint32_t mode);
@@ -61,7 +47,7 @@ int __wrap_tine__sys_tmpfile(const char *directory, uint32_t mode)
 {
     if (!nameless)
         return -ENOTSUP;
-    return fails() ? -ENOMEM : __real_tine__sys_tmpfile(directory, mode);
+    return failing_now() ? -ENOMEM : __real_tine__sys_tmpfile(directory, mode);
 }
 
 size_t __wrap_tine__memory_left(void);
@@ -70,12 +56,7 @@ size_t __wrap_tine__memory_left(void)
     return left;
 }
 
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
+FAILING(calloc, (size_t count, size_t size), (count, size))
 
 static const char *name(void)
 {
@@ -139,7 +120,7 @@ static int make_sparse_and_attach(void)
         ck_assert_rc(tine_shm_detach(b), 0);
     else
         ck_assert_ptr_null(b);
-    until_failure = 0;
+    failing.until = 0;
     ck_assert_rc(tine_shm_unlink(a), 0);
     ck_assert_rc(tine_shm_detach(a), 0);
     return rc;
@@ -179,7 +160,7 @@ static int make_list(void)
     rc = tine_shareable_list_attach(&b, name(), NULL);
     ck_assert_int_eq(rc == 0, b != NULL);
     ck_assert_rc(tine_shareable_list_detach(b), 0);
-    until_failure = 0;
+    failing.until = 0;
     ck_assert_rc(tine_shm_unlink(tine_shareable_list_shm(a)), 0);
     ck_assert_rc(tine_shareable_list_detach(a), 0);
     return rc;
@@ -191,11 +172,11 @@ static void fail_each(operation *run)
         int rc;
 
         ck_assert_int_lt(k, 100);
-        until_failure = k;
-        failed = false;
+        failing.until = k;
+        failing.failed = 0;
         rc = run();
-        until_failure = 0;
-        if (!failed) {
+        failing.until = 0;
+        if (!failing.failed) {
             ck_assert_rc(rc, 0);
             ck_assert_int_gt(k, 3);
             break;

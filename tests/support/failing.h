@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Allocations that fail, the k-th of a call for every k until all goes well. For one source file of a
- * program that is linked so that they come here first (ld --wrap=tine_alloc …):
+ * Calls that fail, the k-th that a thread makes for every k until all goes well. For one source file of
+ * a program that is linked so that they come here first (ld --wrap=tine_alloc …):
  *
  *     FAILING(tine_alloc, (size_t size), (size))
+ *     FAILING_AS(int, tine__sys_dup, -EMFILE, (int fd), (fd))
  *     …
  *     for (failing.until = 1; call() == -ENOMEM; failing.until = ++k)
  *         failing.failed = 0;
@@ -15,7 +16,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-static struct failing {
+#include "tests/support/wrap.h"
+
+static _Thread_local struct failing {
     int until;    /* which one from now on fails, 1 the next; 0: none */
     bool stays;   /* and all later ones, too */
     bool resting; /* the test is running, not the library: none fails, none is counted */
@@ -32,12 +35,8 @@ static inline bool failing_now(void)
     return true;
 }
 
-#define FAILING(name, parameters, arguments)                                                       \
-    void *__real_##name parameters;                                                                \
-    void *__wrap_##name parameters;                                                                \
-    void *__wrap_##name parameters                                                                 \
-    {                                                                                              \
-        return failing_now() ? NULL : __real_##name arguments;                                     \
-    }
+#define FAILING_AS(type, name, failure, parameters, arguments)                                     \
+    WRAP(failing_now(), type, name, failure, parameters, arguments)
+#define FAILING(name, parameters, arguments) FAILING_AS(void *, name, NULL, parameters, arguments)
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/support/proc.h"
+#include "tests/support/suite.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,6 +69,21 @@ int proc_threads(void)
 
     if (directory == NULL)
         return -1;
+    while (proc_next(directory) >= 0)
+        count++;
+    closedir(directory);
+    return count;
+}
+
+int proc_files(pid_t pid)
+{
+    char path[32];
+    DIR *directory;
+    int count = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    directory = opendir(path);
+    ck_assert_ptr_nonnull(directory);
     while (proc_next(directory) >= 0)
         count++;
     closedir(directory);

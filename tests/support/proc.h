@@ -19,6 +19,7 @@ bool proc_read(int tid, struct proc *proc); /* a process or any thread; false: t
 bool proc_asleep(int tid);                  /* waits in the kernel: it has reached its wait */
 uint64_t proc_delay_ns(int tid);            /* so long it has waited for a CPU; 0: unknown */
 int proc_next(DIR *directory);              /* next entry that is a number, -1 at the end */
+int proc_files(pid_t pid);                  /* its open descriptors */
 int proc_threads(void);                     /* threads of the caller's process */
 
 #endif
