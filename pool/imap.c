@@ -182,13 +182,9 @@ static void refill(tine_imap *imap)
 
 static int await_batch(tine_imap *imap, tine__deadline deadline)
 {
-    int rc;
-
-    if (imap->unordered)
-        rc = has_over(imap) ? 0 : tine__pool_await(imap->pool, has_over, imap, deadline);
-    else
-        rc = tine__future_await(imap->first->future, deadline);
-    return rc;
+    if (!imap->unordered)
+        return tine__future_await(imap->first->future, deadline);
+    return has_over(imap) ? 0 : tine__pool_await(imap->pool, has_over, imap, deadline);
 }
 
 /* It is over: takes it out of the list, and in what it left. */
@@ -255,8 +251,8 @@ static int give(tine_imap *imap)
     return rc < 0 ? rc : 1;
 }
 
-/* 1: there is a result; 0: the end. */
-static int next(tine_imap *imap, tine__deadline deadline)
+/* 1: there is a result; 0: the end; late: in time there was none. */
+static int next(tine_imap *imap, tine__deadline deadline, int late)
 {
     int rc;
 
@@ -270,9 +266,8 @@ static int next(tine_imap *imap, tine__deadline deadline)
         imap->index = imap->tuples;
         return rc;
     }
-    rc = await_batch(imap, deadline);
-    if (rc < 0)
-        return rc;
+    if (await_batch(imap, deadline) < 0)
+        return late;
     take_batch(imap);
     return give(imap);
 }
@@ -291,9 +286,7 @@ int tine_imap_next(tine_imap *imap, int64_t timeout_ns, const char *format, ...)
     int rc = check_imap(imap);
 
     if (rc == 0)
-        rc = next(imap, deadline);
-    if (rc == -ETIMEDOUT && timeout_ns == 0)
-        return -EAGAIN;
+        rc = next(imap, deadline, timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT);
     if (rc <= 0 || format == NULL)
         return rc;
     va_start(args, format);

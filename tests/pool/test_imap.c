@@ -276,6 +276,20 @@ TEST(the_error_of_the_source_is_told_behind_the_last_item, .loop_end = 4)
     tine_pool_close(pool);
 }
 
+/* Not as the end of the caller's patience, which has the same names. */
+TEST(the_source_may_fail_with_any_code, .loop_end = 2)
+{
+    static const int codes[] = {-ETIMEDOUT, -EAGAIN};
+    tine_pool *pool = pool_of(1);
+    struct numbers numbers = {.count = 0, .code = codes[loop_index]};
+    tine_imap *imap = imap_of(pool, &numbers, NULL, false);
+
+    ck_assert_rc(tine_imap_next(imap, 0, NULL), codes[loop_index]);
+    assert_end(imap, 0);
+    tine_imap_close(imap);
+    tine_pool_close(pool);
+}
+
 static int give_no_tuple(tine_buffer *args, void *user)
 {
     int *calls = user;
