@@ -97,10 +97,30 @@ static struct ward *make_room(struct keeper *keeper)
     return wards;
 }
 
+static void reap(const struct keeper *keeper, struct ward *ward, int flags)
+{
+    siginfo_t info = {.si_pid = 0};
+    uint32_t status;
+
+    while (waitid(P_PIDFD, (id_t)ward->pidfd, &info, WEXITED | flags) < 0)
+        if (errno != EINTR)
+            return;
+    if (info.si_pid == 0)
+        return;
+    status = info.si_code == CLD_EXITED ? (uint32_t)info.si_status << 8 : (uint32_t)info.si_status;
+    /* release: pairs with the acquire of who waits for it */
+    atomic_store_explicit(&ward->shared->told, TINE__TOLD | status, memory_order_release);
+    tine__sys_futex_wake(&ward->shared->told, INT32_MAX);
+    /* by hand: a process that has just been forked may still have copies of both */
+    (void)epoll_ctl(keeper->poll, EPOLL_CTL_DEL, ward->pidfd, NULL);
+    close(ward->pidfd);
+    ward->pid = 0;
+}
+
 static int start_process(struct keeper *keeper, int control, struct tine__process_shm *shared)
 {
     struct ward *ward = make_room(keeper);
-    int pidfd;
+    int pidfd, rc;
     pid_t pid;
 
     if (ward == NULL)
@@ -111,7 +131,12 @@ static int start_process(struct keeper *keeper, int control, struct tine__proces
     if (pid < 0)
         return pid;
     *ward = (struct ward){.pid = pid, .pidfd = pidfd, .shared = shared};
-    return watch(keeper, pidfd, (uint32_t)(ward - keeper->wards));
+    rc = watch(keeper, pidfd, (uint32_t)(ward - keeper->wards));
+    if (rc == 0)
+        return 0;
+    tine__sys_pidfd_kill(pidfd, SIGKILL); /* its end would never be seen */
+    reap(keeper, ward, 0);
+    return rc == -ENOSPC ? -EAGAIN : rc; /* of what can be watched there is a limit, too */
 }
 
 static void answer_request(struct keeper *keeper)
@@ -138,21 +163,6 @@ static void answer_request(struct keeper *keeper)
     close(control);
 }
 
-static void reap(struct ward *ward)
-{
-    siginfo_t info = {.si_pid = 0};
-    uint32_t status;
-
-    if (waitid(P_PIDFD, (id_t)ward->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
-        return;
-    status = info.si_code == CLD_EXITED ? (uint32_t)info.si_status << 8 : (uint32_t)info.si_status;
-    /* release: pairs with the acquire of who waits for it */
-    atomic_store_explicit(&ward->shared->told, TINE__TOLD | status, memory_order_release);
-    tine__sys_futex_wake(&ward->shared->told, INT32_MAX);
-    close(ward->pidfd);
-    ward->pid = 0;
-}
-
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static _Noreturn void serve(struct keeper *keeper)
@@ -170,7 +180,7 @@ static _Noreturn void serve(struct keeper *keeper)
             if (what == EVENT_SOCKET)
                 answer_request(keeper);
             else if (what < keeper->count && keeper->wards[what].pid != 0)
-                reap(&keeper->wards[what]);
+                reap(keeper, &keeper->wards[what], WNOHANG);
         }
     }
 }

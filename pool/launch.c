@@ -85,7 +85,7 @@ int tine__launch_send(int socket, uint32_t kind, struct tine__process_shm *share
         rc = tine__record_send(socket, &part, 1, luggage->fds + sent, now, MSG_DONTWAIT);
         sent += now;
     }
-    return rc == -EPIPE || rc == -ECONNRESET ? TINE_EBROKEN : rc;
+    return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
 }
 
 int tine__launch_await(int socket, tine__deadline deadline, pid_t *pid, int *pidfd)
@@ -98,6 +98,8 @@ int tine__launch_await(int socket, tine__deadline deadline, pid_t *pid, int *pid
     if (tine__sys_poll_in(socket, left) <= 0)
         return -ETIMEDOUT;
     size = tine__sys_recv_fds(socket, &answer, sizeof answer, &fd, &count, MSG_DONTWAIT);
+    if (size == -ECONNRESET) /* it has left before it had read all, and said why behind this error */
+        size = tine__sys_recv_fds(socket, &answer, sizeof answer, &fd, &count, MSG_DONTWAIT);
     if (size == -EPROTO)
         return -EMFILE; /* no room here for its pidfd */
     if (size != (ssize_t)sizeof answer || answer.magic != MAGIC ||
@@ -213,7 +215,7 @@ static int move_above(int *fd, int above)
         return 0;
     moved = fcntl(*fd, F_DUPFD_CLOEXEC, above + 1);
     if (moved < 0)
-        return -errno;
+        return errno == EINVAL ? -EMFILE : -errno; /* EINVAL: beyond the limit */
     close(*fd);
     *fd = moved;
     return 0;

@@ -31,7 +31,8 @@ struct tine__luggage {
 };
 
 /*
- * Has a process launched: 0, -EMFILE and the like, TINE_EBROKEN (nobody listens).
+ * Has a process launched: 0, -EMFILE and the like. 0 also where nobody listens any more: why, its
+ * answer may still tell.
  */
 int tine__launch_send(int socket, uint32_t kind, struct tine__process_shm *shared,
                       const struct tine__luggage *luggage);

@@ -73,13 +73,13 @@ static void drop(struct server *own)
 }
 
 /* Takes the socket over once the server has spoken. */
-static int await_hello(struct server *own, int socket)
+static int await_hello(struct server *own, int socket, tine__deadline deadline)
 {
     struct tine__hello_wire hello;
     int count = 0;
     ssize_t size = -ETIMEDOUT;
 
-    if (tine__sys_poll_in(socket, HELLO_NS) > 0)
+    if (tine__sys_poll_in(socket, tine__deadline_left(deadline)) > 0)
         size = tine__sys_recv_fds(socket, &hello, sizeof hello, NULL, &count, MSG_DONTWAIT);
     if (size != (ssize_t)sizeof hello || hello.magic != TINE__SERVER_MAGIC) {
         close(socket);
@@ -91,18 +91,18 @@ static int await_hello(struct server *own, int socket)
 }
 
 /* The step between: leaves at once, and is reaped here. */
-static void reap_step(int pidfd)
+static void reap_step(int pidfd, tine__deadline deadline)
 {
     siginfo_t info;
 
-    if (tine__sys_poll_in(pidfd, HELLO_NS) <= 0)
+    if (tine__sys_poll_in(pidfd, tine__deadline_left(deadline)) <= 0)
         tine__sys_pidfd_kill(pidfd, SIGKILL);
     while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR)
         continue;
     close(pidfd);
 }
 
-static int fork_step(int sockets[2], int program)
+static int fork_step(int sockets[2], int program, tine__deadline deadline)
 {
     int pidfd;
     pid_t pid = tine__sys_fork(&pidfd);
@@ -113,29 +113,29 @@ static int fork_step(int sockets[2], int program)
     }
     if (pid < 0)
         return pid;
-    reap_step(pidfd);
+    reap_step(pidfd, deadline);
     return 0;
 }
 
 /* In tine_init(). */
-static int begin(struct server *own, int program)
+static int begin(struct server *own, int program, tine__deadline deadline)
 {
     int sockets[2], rc = tine__sys_socketpair(sockets);
 
     if (rc < 0)
         return rc;
     tine__start_flush();
-    rc = fork_step(sockets, program);
+    rc = fork_step(sockets, program, deadline);
     close(sockets[1]);
     if (rc < 0) {
         close(sockets[0]);
         return rc;
     }
-    return await_hello(own, sockets[0]);
+    return await_hello(own, sockets[0], deadline);
 }
 
 /* Later: the program may have threads, and be large. */
-static int begin_anew(struct server *own, int program)
+static int begin_anew(struct server *own, int program, tine__deadline deadline)
 {
     struct tine__luggage luggage = {.count = 2, .fds = {tine__heap_file(), program}};
     int socket, pidfd, rc;
@@ -146,21 +146,23 @@ static int begin_anew(struct server *own, int program)
     if (rc < 0)
         return rc;
     rc = tine__launch_send(socket, TINE__LAUNCH_SERVER, NULL, &luggage);
-    reap_step(pidfd);
+    reap_step(pidfd, deadline);
     if (rc < 0) {
         close(socket);
         return rc;
     }
-    return await_hello(own, socket);
+    return await_hello(own, socket, deadline);
 }
 
-static int begin_by(struct server *own, int (*how)(struct server *, int))
+typedef int way(struct server *own, int program, tine__deadline deadline);
+
+static int begin_by(struct server *own, way *how, tine__deadline deadline)
 {
     int program = tine__sys_pidfd_open(getpid()), rc;
 
     if (program < 0)
         return program;
-    rc = how(own, program);
+    rc = how(own, program, deadline);
     close(program);
     return rc;
 }
@@ -173,7 +175,9 @@ int tine__forkserver_begin(void)
     if (rc < 0)
         return rc;
     own = own_server();
-    return own == NULL ? -ENOMEM : own->socket >= 0 ? 0 : begin_by(own, begin);
+    if (own == NULL || own->socket >= 0)
+        return own == NULL ? -ENOMEM : 0;
+    return begin_by(own, begin, tine__deadline_after(HELLO_NS));
 }
 
 void tine__forkserver_forget(void)
@@ -212,7 +216,7 @@ static int ask(struct server *own, const struct tine__process_shm *shared, int c
 
     for (int i = 0; i < ATTEMPTS && is_gone(rc); i++) {
         if (own->socket < 0) {
-            int begun = begin_by(own, begin_anew);
+            int begun = begin_by(own, begin_anew, deadline);
 
             if (begun == -EADDRINUSE || begun == TINE_EBROKEN)
                 continue;
@@ -267,11 +271,13 @@ static int attempt(struct tine_process *process, struct tine__birth *birth,
 
     if (rc < 0)
         return rc;
-    tine__futex_lock(&own->lock);
-    rc = ask(own, birth->shared, pair[1], deadline);
-    process->server = own->word;
-    process->pid = -1;
-    tine__futex_unlock(&own->lock);
+    rc = tine__futex_lock_until(&own->lock, deadline); /* another thread may have to make one */
+    if (rc == 0) {
+        rc = ask(own, birth->shared, pair[1], deadline);
+        process->server = own->word;
+        process->pid = -1;
+        tine__futex_unlock(&own->lock);
+    }
     close(pair[1]);
     if (rc == 0) {
         rc = await_process(process, birth, pair[0], luggage, deadline);

@@ -37,7 +37,7 @@ static int execute(const char *mark, int socket, pid_t *pid)
     return -rc;
 }
 
-static void end(pid_t pid, int pidfd)
+static void end(int pidfd)
 {
     siginfo_t info;
 
@@ -45,7 +45,6 @@ static void end(pid_t pid, int pidfd)
     while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR)
         continue;
     close(pidfd);
-    (void)pid;
 }
 
 int tine__spawn_program(const char *mark, int *socket, int *pidfd)
@@ -94,7 +93,7 @@ static int attempt(struct tine_process *process, const struct tine__birth *birth
         close(told);
     close(socket);
     if (rc < 0 && tine__launch_cancel(birth->shared)) {
-        end(pid, pidfd);
+        end(pidfd);
         atomic_store_explicit(&birth->shared->gate, TINE__GATE_SHUT, memory_order_relaxed);
         return rc;
     }

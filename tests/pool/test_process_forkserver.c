@@ -25,6 +25,8 @@
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
+#define SLOW "TINE_TEST_GATE" /* what a preload waits for */
+
 static int preloaded;
 
 static const tine_process_options served = {.start = TINE_FORKSERVER};
@@ -247,6 +249,36 @@ TEST(a_start_that_a_stopped_server_delays_is_given_up_for_good)
     child_join(&child);
 }
 
+/* Its successor, executed anew, does not become ready. */
+static void wait_for_nobody(void *context)
+{
+    tine_process_options hasty = {.start = TINE_FORKSERVER, .start_timeout_ns = TINE_MS(20)};
+    struct gate *gate = context;
+    tine_process *late = NULL;
+    char where[32];
+
+    snprintf(where, sizeof where, "%p", (void *)gate);
+    ck_assert_int_eq(setenv(SLOW, where, 1), 0);
+    for (int i = 0; i < 3; i++) {
+        forkserver_anew();
+        ck_assert_rc(tine_process_start(&late, exit_six, &hasty, ""), -ETIMEDOUT);
+        ck_assert_ptr_null(late);
+    }
+    ck_assert_int_eq(unsetenv(SLOW), 0);
+    gate_raise(gate);
+    ck_assert_rc(tine_process_start(&late, exit_six, &served, ""), 0);
+    ck_assert_int_eq(process_end(late), 6);
+    tine__forkserver_forget();
+}
+
+TEST(a_start_waits_for_a_new_server_no_longer_than_asked)
+{
+    struct gate *gate = heap_gate();
+    struct child child = child_start(wait_for_nobody, gate);
+
+    child_join(&child); /* the gate stays: one of the servers may still be at it */
+}
+
 struct den {
     struct gate gate;
     _Atomic pid_t server;
@@ -350,7 +382,11 @@ TEST(forks_of_the_program_may_ask_it)
 
 static void preload(void *context)
 {
+    const char *gate = getenv(SLOW);
+
     ++*(int *)context;
+    if (gate != NULL)
+        gate_await((struct gate *)strtoull(gate, NULL, 16), 1);
 }
 
 int main(int argc, char **argv)

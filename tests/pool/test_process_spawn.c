@@ -182,6 +182,23 @@ TEST(many_descriptors_may_be_listed, .loop_end = CLEAN)
     ck_assert_rc(tine_process_start(&process, do_nothing, &options, ""), -EINVAL);
 }
 
+/* In the new process there is no number above it, to which the others could be moved. */
+TEST(the_last_descriptor_of_all_is_too_many)
+{
+    struct rlimit before, few;
+    tine_process_options options = {.start = TINE_SPAWN, .fds = (int[]){63}, .fd_count = 1};
+    tine_process *process = NULL;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){.rlim_cur = 64, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(dup2(STDERR_FILENO, 63), 63);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    ck_assert_rc(tine_process_start(&process, do_nothing, &options, ""), -EMFILE);
+    ck_assert_ptr_null(process);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    close(63);
+}
+
 /* ---- plugins --------------------------------------------------------------------------------- */
 
 #define PLUGIN "tests/pool/.libs/plugin.so"
