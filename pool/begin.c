@@ -38,7 +38,7 @@ TINE__EARLY static void flush(FILE *stream)
         fflush(stream);
 }
 
-TINE__EARLY static void leave(int status, void *unused)
+TINE__EARLY static _Noreturn void leave(int status, void *unused)
 {
     (void)unused;
     flush(stdout);
@@ -81,6 +81,13 @@ TINE__EARLY static int run(const struct tine__birth *birth)
     return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Before the function has begun: what runs at exit is not there yet, or the program's. */
+static _Noreturn void give_up(int code, const char *message)
+{
+    say_failure(code, message);
+    leave(EXIT_FAILURE, NULL);
+}
+
 TINE__EARLY _Noreturn void tine__begin(const struct tine__birth *birth)
 {
     int rc = 0;
@@ -88,16 +95,15 @@ TINE__EARLY _Noreturn void tine__begin(const struct tine__birth *birth)
     shared = birth->shared;
     generation = tine__fork_generation();
     tine__current_become(shared, birth->parent);
-    on_exit(leave, NULL);
+    if (on_exit(leave, NULL) != 0)
+        give_up(-ENOMEM, "no memory for a handler of its exit");
     if (shared->named)
         prctl(PR_SET_NAME, shared->name);
     if ((shared->flags & TINE_PROCESS_NO_STDIN) != 0)
         tine__start_without_stdin();
     if (shared->daemon)
         rc = tine__daemon_begin(birth->parent, shared->parent);
-    if (rc < 0) {
-        say_failure(rc, "no thread can be had to watch the parent");
-        exit(EXIT_FAILURE);
-    }
+    if (rc < 0)
+        give_up(rc, "no thread can be had to watch the parent");
     exit(run(birth));
 }

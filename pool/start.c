@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/sys.h"
 
 /* Where nothing is pending the stream is not touched: after a fork each page that is written to costs
    as much as 20 system calls. */
@@ -45,11 +46,10 @@ void tine__start_warn_of_threads(const char *who)
 
 void tine__start_without_stdin(void)
 {
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int null = tine__sys_above_standard(open("/dev/null", O_RDONLY | O_CLOEXEC));
 
-    if (null < 0)
-        return;
-    dup2(null, STDIN_FILENO);
-    if (null != STDIN_FILENO)
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+        close(STDIN_FILENO);
+    if (null >= 0)
         close(null);
 }

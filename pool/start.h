@@ -12,7 +12,8 @@
 bool tine__start_flush(void);
 /* Another thread may hold a lock of some library at this moment; the child's copy stays locked. */
 void tine__start_warn_of_threads(const char *who);
-/* Standard input is the program's alone to read. */
+/* Standard input is the program's alone to read: here it is /dev/null, or closed if that is not to
+   be had. */
 void tine__start_without_stdin(void);
 
 /*

@@ -5,17 +5,23 @@
  */
 #include <tine/process.h>
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <tine/heap.h>
 
 #include "lib/sys.h"
 #include "tests/pool/processes.h"
+#include "tests/support/proc.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
+#include "tests/support/wrap.h"
 
 static pid_t program;
 static int left; /* calls in the program until the one that fails; 0: none */
@@ -25,64 +31,29 @@ static bool must_fail(void)
     return left > 0 && getpid() == program && --left == 0;
 }
 
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__real_tine_calloc(size_t count, size_t size);
-pid_t __real_fork(void);
-int __real_tine__sys_pidfd_open(pid_t pid);
-int __real_tine__sys_dup(int fd);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
-                          void *(*body)(void *), void *argument);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-void *__wrap_tine_calloc(size_t count, size_t size);
-pid_t __wrap_fork(void);
-int __wrap_tine__sys_pidfd_open(pid_t pid);
-int __wrap_tine__sys_dup(int fd);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
-                          void *(*body)(void *), void *argument);
+static bool threads_fail, exit_fails, dup_fails;
+static _Atomic bool *watching_fails; /* once, in the forkserver */
 
-void *__wrap_calloc(size_t count, size_t size)
+__attribute__((constructor)) static void share_with_forkserver(void)
 {
-    return must_fail() ? NULL : __real_calloc(count, size);
+    watching_fails = shared_memory(sizeof *watching_fails);
 }
 
-void *__wrap_realloc(void *block, size_t size)
-{
-    return must_fail() ? NULL : __real_realloc(block, size);
-}
-
-void *__wrap_tine_calloc(size_t count, size_t size)
-{
-    return must_fail() ? NULL : __real_tine_calloc(count, size);
-}
-
-pid_t __wrap_fork(void)
-{
-    if (must_fail()) {
-        errno = EAGAIN;
-        return -1;
-    }
-    return __real_fork();
-}
-
-int __wrap_tine__sys_pidfd_open(pid_t pid)
-{
-    return must_fail() ? -EMFILE : __real_tine__sys_pidfd_open(pid);
-}
-
-int __wrap_tine__sys_dup(int fd)
-{
-    return must_fail() ? -EMFILE : __real_tine__sys_dup(fd);
-}
-
-static bool threads_fail;
-
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
-                          void *(*body)(void *), void *argument)
-{
-    return threads_fail ? EAGAIN : __real_pthread_create(thread, attributes, body, argument);
-}
+WRAP(must_fail(), void *, calloc, NULL, (size_t count, size_t size), (count, size))
+WRAP(must_fail(), void *, realloc, NULL, (void *block, size_t size), (block, size))
+WRAP(must_fail(), void *, tine_calloc, NULL, (size_t count, size_t size), (count, size))
+WRAP(must_fail(), pid_t, fork, (errno = EAGAIN, -1), (void), ())
+WRAP(must_fail(), int, tine__sys_pidfd_open, -EMFILE, (pid_t pid), (pid))
+WRAP(must_fail(), int, tine__sys_dup, -EMFILE, (int fd), (fd))
+WRAP(threads_fail, int, pthread_create, EAGAIN,
+     (pthread_t * thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument),
+     (thread, attributes, body, argument))
+WRAP(exit_fails, int, on_exit, -1, (void (*handler)(int, void *), void *argument),
+     (handler, argument))
+WRAP(dup_fails, int, dup2, (errno = EMFILE, -1), (int from, int to), (from, to))
+WRAP(what == EPOLL_CTL_ADD && atomic_exchange(watching_fails, false), int, epoll_ctl,
+     (errno = ENOSPC, -1), (int epoll, int what, int fd, struct epoll_event *event),
+     (epoll, what, fd, event))
 
 static int raise_gate(tine_call *call)
 {
@@ -143,6 +114,97 @@ TEST(a_daemon_without_its_thread_does_not_begin)
     ck_assert_int_eq(failure.error, -EAGAIN);
     tine_process_close(process);
     threads_fail = false;
+}
+
+static void leave_a_mark(void)
+{
+    if (getpid() != program)
+        _exit(77);
+}
+
+TEST(a_process_that_cannot_leave_as_it_should_does_not_begin)
+{
+    tine_process_options options = {.start = TINE_FORK};
+    tine_process *process;
+    tine_failure failure;
+
+    program = getpid();
+    ck_assert_int_eq(atexit(leave_a_mark), 0); /* the program's: not to run in the process */
+    exit_fails = true;
+    ck_assert_rc(tine_process_start(&process, never_run, &options, ""), 0);
+    ck_assert_rc(tine_process_join(process, TINE_FOREVER), 0);
+    ck_assert_rc(tine_process_failure(process, &failure), 1);
+    ck_assert_int_eq(failure.error, -ENOMEM);
+    tine_process_close(process);
+    exit_fails = false;
+}
+
+static int look_at_stdin(tine_call *call)
+{
+    (void)call;
+    return fcntl(STDIN_FILENO, F_GETFD) < 0 ? -errno : 0;
+}
+
+TEST(standard_input_is_never_read_instead_of_dev_null)
+{
+    tine_process_options options = {.start = TINE_FORK, .flags = TINE_PROCESS_NO_STDIN};
+    tine_process *process;
+    tine_failure failure;
+
+    dup_fails = true;
+    ck_assert_rc(tine_process_start(&process, look_at_stdin, &options, ""), 0);
+    ck_assert_rc(tine_process_join(process, TINE_FOREVER), 0);
+    ck_assert_rc(tine_process_failure(process, &failure), 1);
+    ck_assert_int_eq(failure.error, -EBADF);
+    tine_process_close(process);
+    dup_fails = false;
+}
+
+static int say_parent(tine_call *call)
+{
+    _Atomic pid_t *server;
+
+    ck_assert_rc(tine_args(call, "p", &server), 0);
+    atomic_store(server, getppid());
+    return 0;
+}
+
+static bool has_children(pid_t pid)
+{
+    struct proc proc;
+    DIR *directory = opendir("/proc");
+    bool found = false;
+    pid_t next;
+
+    ck_assert_ptr_nonnull(directory);
+    while ((next = proc_next(directory)) >= 0)
+        found = found || (proc_read(next, &proc) && proc.parent == pid);
+    closedir(directory);
+    return found;
+}
+
+TEST(a_forkserver_keeps_no_process_that_it_cannot_watch)
+{
+    tine_process_options options = {.start = TINE_FORKSERVER};
+    _Atomic pid_t *server = tine_calloc(1, sizeof *server);
+    uint64_t blocks = heap_blocks();
+    tine_process *process;
+
+    ck_assert_rc(tine_process_start(&process, say_parent, &options, "p", server), 0);
+    ck_assert_int_eq(process_end(process), 0);
+    atomic_store(watching_fails, true);
+    for (int ended = 0, rc = 0; rc == 0 && ended == 0;) {
+        rc = tine_process_start(&process, say_parent, &options, "p", server);
+        ck_assert_msg(rc == 0 || rc == -EAGAIN, "%s", tine_errname(rc));
+        if (rc == 0) /* it was quicker than its end */
+            ended = process_end(process);
+    }
+    ck_assert(!atomic_load(watching_fails));
+    ck_assert(!has_children(atomic_load(server)));
+    ck_assert_uint_le(heap_blocks(), blocks);
+    ck_assert_rc(tine_process_start(&process, say_parent, &options, "p", server), 0);
+    ck_assert_int_eq(process_end(process), 0);
+    tine_free(server);
 }
 
 SUITE_WITH_INIT("pool/process_faults")
