@@ -21,8 +21,6 @@
 
 #define VAIN_MOST 4 /* wake-ups in vain until a nap is as long as it gets */
 
-#define PATIENT       64 /* of queue->patient; below it, how often a spin has not been */
-#define PATIENCE_NS   1000
 #define PATIENCE_PAYS 4 /* items */
 
 static int take_next(tine_queue *queue, uint32_t party, tine__deadline deadline, uint32_t *index,
@@ -118,48 +116,35 @@ static int try_get(struct getting *get)
     return tine__queue_take(get->queue, get->party, get->deadline, &get->index, &get->word);
 }
 
-/*
- * A consumer that is as fast as its producer meets it at each item, and each look takes from it the lines
- * of the cache that it writes next: both together are half as fast as the producer alone. So a consumer
- * that has found several items after a longer wait lets them gather again the next time. Who finds only the one
- * that it has waited for goes on looking all the time, and tries patience now and then.
- */
-static bool is_patient(tine_queue *queue)
-{
-    uint32_t patient = atomic_load_explicit(&queue->patient, memory_order_relaxed);
-
-    if ((patient & PATIENT) == 0)
-        atomic_store_explicit(&queue->patient, (patient + 1) % PATIENT, memory_order_relaxed);
-    return (patient & PATIENT) != 0 || patient == 0;
-}
-
 /* Nothing gathers where the producer has waited for room meanwhile. */
 static void judge_patience(tine_queue *queue)
 {
-    const struct tine__queue_shm *shm = queue->shm;
-    uint64_t count = tine__queue_count(queue->shm);
-    bool paid = count >= PATIENCE_PAYS && (shm->maxsize == 0 || count <= shm->maxsize / 2);
+    uint64_t count = tine__queue_count(queue->shm), maxsize = queue->shm->maxsize;
 
-    atomic_store_explicit(&queue->patient, paid ? PATIENT : 1, memory_order_relaxed);
+    tine__patience_end(&queue->patience,
+                       count >= PATIENCE_PAYS && (maxsize == 0 || count <= maxsize / 2));
 }
 
 static bool spin_get(struct getting *get, int *rc)
 {
+    tine_queue *queue = get->queue;
     struct tine__spinning spinning;
-    bool patient = is_patient(get->queue);
+    bool patient;
 
-    for (tine__spin_begin(&get->queue->spin_get, &spinning, 0); tine__spin_on(&spinning);) {
-        if (patient && spinning.now_ns - spinning.begun_ns < PATIENCE_NS)
+    tine__spin_begin(&queue->spin_get, &spinning, 0);
+    patient = tine__patience_begin(&queue->patience, &spinning);
+    while (tine__spin_on(&spinning)) {
+        if (patient && tine__spin_too_soon(&spinning))
             continue;
         *rc = try_get(get);
         if (*rc == -EAGAIN)
             continue;
-        tine__spin_hit(&get->queue->spin_get, &spinning);
+        tine__spin_hit(&queue->spin_get, &spinning);
         if (patient)
-            judge_patience(get->queue);
+            judge_patience(queue);
         return true;
     }
-    tine__spin_missed(&get->queue->spin_get, &spinning);
+    tine__spin_missed(&queue->spin_get, &spinning);
     return false;
 }
 

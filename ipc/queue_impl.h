@@ -92,9 +92,9 @@ struct tine_queue {
     struct tine__slots_hand hand;
     struct tine__fifo_view view;
     struct tine__spin spin_put, spin_get;
-    _Atomic uint64_t charge_seen; /* for tine__charge_recount() */
-    _Atomic uint32_t gets;        /* about how many; relaxed */
-    _Atomic uint32_t patient;     /* relaxed; see ipc/queue_get.c */
+    struct tine__patience patience; /* of gets */
+    _Atomic uint64_t charge_seen;   /* for tine__charge_recount() */
+    _Atomic uint32_t gets;          /* about how many; relaxed */
     struct tine__leases leases;
     tine_buffer *_Atomic scratch; /* a buffer that nobody is packing into just now */
 };

@@ -45,7 +45,8 @@ struct tine__ring {
     tine__ring_alive *alive;
     void *context;
     struct tine__spin reading, writing;
-    _Atomic uint32_t sender_cpu; /* of the record taken last */
+    struct tine__patience patience; /* of reading */
+    _Atomic uint32_t sender_cpu;    /* of the record taken last */
 };
 
 struct tine__ring_options {

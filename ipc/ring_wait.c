@@ -3,7 +3,8 @@
  * Waiting for a ring: a call spins, then sleeps, and attempts what it is for in between.
  *
  * Each look at what the other side writes takes that cache line away from it. A consumer looks at
- * the place of the next record, which its producer writes once. A producer looks at the head, which
+ * the place of the next record, which its producer writes once, and at many messages a second it
+ * lets some of them gather (shm/spin.h). A producer looks at the head, which
  * changes with each record that is taken: where it is the faster side, both would meet there at
  * every record, and the consumer's CAS would wait for the line each time. So it looks seldom, and
  * goes on when there is room for many records. Nobody waits for it meanwhile, since its lane is
@@ -22,7 +23,11 @@
 
 #include "shm/fence.h"
 
-enum { POLL_TURNS = 8 }; /* of a producer's spinning, between two looks at the head */
+enum {
+    POLL_TURNS = 8, /* of a producer's spinning, between two looks at the head */
+    GATHERED_BYTES = 1024,
+    GATHERED_PART = 16, /* of a lane */
+};
 
 void tine__ring_arm(struct tine__ring_shm *shared)
 {
@@ -39,21 +44,42 @@ void tine__ring_look(struct tine__ring *ring, int peer)
         tine__ring_end(ring->shared, peer);
 }
 
+/* Not where a few large records gather. */
+static void judge_patience(struct tine__ring *ring)
+{
+    uint64_t used = tine__ring_used(ring->shared);
+
+    tine__patience_end(&ring->patience,
+                       used >= GATHERED_BYTES && used <= ring->shared->capacity / GATHERED_PART);
+}
+
+static bool is_patient(struct tine__ring_call *call, const struct tine__spinning *spinning)
+{
+    return call->peer == TINE__RING_WRITERS &&
+           tine__patience_begin(&call->ring->patience, spinning);
+}
+
 static ssize_t spin(struct tine__ring_call *call)
 {
     struct tine__spinning spinning;
+    bool patient;
 
     call->roomy = true;
     tine__spin_begin(call->spin, &spinning, call->peer_cpu);
+    patient = is_patient(call, &spinning);
     while (tine__spin_on(&spinning)) {
         ssize_t rc;
 
         if (call->peer == TINE__RING_READERS && spinning.turns % POLL_TURNS != 0)
             continue;
+        if (patient && tine__spin_too_soon(&spinning))
+            continue;
         rc = call->attempt(call);
         if (rc == -EAGAIN)
             continue;
         tine__spin_hit(call->spin, &spinning);
+        if (patient)
+            judge_patience(call->ring);
         return rc;
     }
     tine__spin_missed(call->spin, &spinning);

@@ -83,6 +83,24 @@ void tine__spin_missed(struct tine__spin *spin, const struct tine__spinning *spi
         atomic_store_explicit(&spin->budget_ns, budget - budget / 4, memory_order_relaxed);
 }
 
+/* Who spins for little longer than that would only look less often. */
+bool tine__patience_begin(struct tine__patience *patience, const struct tine__spinning *spinning)
+{
+    uint32_t spins = atomic_load_explicit(&patience->spins, memory_order_relaxed);
+
+    if (spinning->until_ns - spinning->begun_ns < (int64_t)2 * TINE__PATIENCE_NS)
+        return false;
+    if (spins == TINE__PATIENT)
+        return true;
+    atomic_store_explicit(&patience->spins, (spins + 1) % TINE__PATIENT, memory_order_relaxed);
+    return spins == 0;
+}
+
+void tine__patience_end(struct tine__patience *patience, bool paid)
+{
+    atomic_store_explicit(&patience->spins, paid ? TINE__PATIENT : 1, memory_order_relaxed);
+}
+
 void tine__spin_away(int64_t ns)
 {
     int64_t end = tine__now_ns() + ns;

@@ -49,6 +49,32 @@ bool tine__spin_clock(struct tine__spinning *spinning);
 void tine__spin_hit(struct tine__spin *spin, const struct tine__spinning *spinning);
 void tine__spin_missed(struct tine__spin *spin, const struct tine__spinning *spinning);
 
+/*
+ * For a consumer's spinning. If it is as fast as its producer it meets it at each item, and each look takes
+ * the lines of the cache that the producer writes next away from it: that is half as fast as the producer
+ * alone. So a consumer that has found several items after a longer wait lets them gather again the next
+ * time. Who finds only the one that it has waited for goes on looking all the time, and tries patience at every 256th
+ * spin. Private to a handle, as tine__spin. 0 at first.
+ *
+ *     bool patient = tine__patience_begin(&patience, &spinning);     // after tine__spin_begin
+ *
+ *     if (patient && tine__spin_too_soon(&spinning)) continue;       // instead of a look
+ *     if (patient) tine__patience_end(&patience, several);           // at a hit
+ */
+struct tine__patience {
+    _Atomic uint32_t spins; /* since it was tried, or TINE__PATIENT */
+};
+
+enum { TINE__PATIENCE_NS = 1000, TINE__PATIENT = 256 };
+
+bool tine__patience_begin(struct tine__patience *patience, const struct tine__spinning *spinning);
+void tine__patience_end(struct tine__patience *patience, bool paid);
+
+static inline bool tine__spin_too_soon(const struct tine__spinning *spinning)
+{
+    return spinning->now_ns - spinning->begun_ns < TINE__PATIENCE_NS;
+}
+
 /* The clock costs as much as two turns: it is read every eighth. */
 static inline bool tine__spin_on(struct tine__spinning *spinning)
 {

@@ -67,4 +67,46 @@ TEST(who_has_lost_stays_away_for_so_long)
     ck_assert_int_ge(tine__now_ns() - begun, 100000);
 }
 
+static bool was_patient(struct tine__patience *patience, struct tine__spin *spin, bool pays)
+{
+    struct tine__spinning spinning;
+    bool patient;
+
+    tine__spin_begin(spin, &spinning, 0);
+    patient = tine__patience_begin(patience, &spinning);
+    ck_assert(tine__spin_on(&spinning));
+    ck_assert(tine__spin_too_soon(&spinning));
+    tine__spin_hit(spin, &spinning);
+    if (patient)
+        tine__patience_end(patience, pays);
+    return patient;
+}
+
+TEST(patience_is_kept_while_it_pays_and_tried_now_and_then)
+{
+    struct tine__patience patience = {0};
+    struct tine__spin spin = {0};
+    uint32_t patient = 0;
+
+    for (int i = 0; i < 4 * TINE__PATIENT; i++)
+        patient += was_patient(&patience, &spin, false);
+    ck_assert_uint_ge(patient, 4);
+    ck_assert_uint_le(patient, 5);
+    while (!was_patient(&patience, &spin, true))
+        continue;
+    for (int i = 0; i < 1000; i++)
+        ck_assert(was_patient(&patience, &spin, true));
+    ck_assert(was_patient(&patience, &spin, false));
+    ck_assert(!was_patient(&patience, &spin, false));
+}
+
+TEST(who_spins_for_a_moment_only_has_no_patience)
+{
+    struct tine__patience patience = {0};
+    struct tine__spin spin = {.tries = 1, .budget_ns = TINE__PATIENCE_NS};
+
+    ck_assert(!was_patient(&patience, &spin, true));
+    ck_assert_uint_eq(atomic_load(&patience.spins), 0);
+}
+
 SUITE("shm/spin")
