@@ -264,6 +264,7 @@ static void leave_list(struct tine_future *future)
     struct tine_pool *pool = future->pool;
 
     pthread_mutex_lock(&pool->mutex);
+    tine__account_collect(future);
     if (tine__job_done(future->job) || tine__future_status(future) >= TINE__ENDED) {
         tine__future_unlink(future);
     } else {

@@ -9,6 +9,7 @@
  * pool.state         program; nursery ENDING,   everyone            a late look at the end
  *                    when it breaks the pool
  * pool.failure       nursery, before `broken`   program             (cannot be: published by it)
+ * pool.cpu_ns …      nursery                    program             —
  * pool.exits         nursery pushes; program    program             a late callback
  *                    takes all
  * pool.spin_ns       program                    everyone            a spin too short
@@ -33,6 +34,8 @@
  * worker line 3      see pool/limit.c
  * pool.watch_at      nursery                    workers             a needless nudge
  * job, constant part program before publishing  workers, nursery    (cannot be: published by tail)
+ * job's account      workers that have a part   program             — (complete once DONE)
+ *                    of it; nursery
  * job.state          anyone, by RMW; DONE once  everyone            a late wake-up (50 ms look)
  * pool.told          who ends a job             program             a late wake-up (40 ms look)
  * job.failure        anyone, by CAS to lower    program after DONE  —
@@ -183,12 +186,20 @@ struct tine__limits_shm {
     uint64_t retry_limited; /* 1: what a limit has ended counts among .retries */
 };
 
+/* When a job began and ended, and what it cost; see pool/account.c. */
+struct tine__account_shm {
+    int64_t queued_ns; /* CLOCK_MONOTONIC, all three */
+    _Atomic uint64_t started_ns, ended_ns;
+    _Atomic uint64_t cpu_ns, peak_rss_bytes;
+};
+
 struct tine__job_shm {
     alignas(TINE__LINE) _Atomic uint32_t state; /* futex: TINE__JOB_… */
     _Atomic uint32_t stop;                      /* 1: start nothing more of this job */
     _Atomic uint32_t had_death;                 /* 1: the redo table may hold parts of it */
     uint16_t kind;             /* TINE__JOB_FOR … */
-    uint16_t limited;          /* 1: has limits; see pool/limit.h */
+    uint8_t limited;           /* 1: has limits; see pool/limit.h */
+    uint8_t accounted;         /* 1: has an account; see pool/account.h */
     uint64_t serial;           /* unique in the pool, from 1 */
     _Atomic uint64_t failure;  /* newest tine__failure_shm */
     _Atomic int32_t bare_code; /* failure for whose record there was no memory */
@@ -198,8 +209,10 @@ struct tine__job_shm {
     uint64_t task; /* tine__task_shm */
     uint64_t context, context_size;
     uint64_t result_bytes_max;
-    uint64_t limits; /* tine__limits_shm, or 0 */
-    _Atomic uint64_t deaths;
+    uint64_t limits;           /* tine__limits_shm, or 0 */
+    uint64_t account;          /* tine__account_shm, or 0 */
+    _Atomic uint32_t deaths;
+    _Atomic uint32_t retried;  /* items that ran again */
     /* loops */
     uint64_t n, units;
     uint64_t chunk;                      /* 0: the boundaries stand in `bounds` */
@@ -239,6 +252,10 @@ struct tine__pool_shm {
     uint32_t unused;
     _Atomic int64_t watch_at; /* when the nursery looks at the alarms next; INT64_MAX: not at all */
     _Atomic uint64_t started, died;
+    _Atomic uint64_t retried;                /* items that ran again, of all jobs */
+    _Atomic uint64_t cpu_ns, peak_rss_bytes; /* of workers that have ended: sum, and largest */
+    uint32_t accounts;                       /* 1: jobs have accounts */
+    uint32_t unused1;
     struct tine__waiters_shm told; /* who waits for one of many jobs: TINE__JOB_TOLD */
     _Atomic uint32_t settlements; /* begun and ended ones together: odd while one goes on */
     alignas(TINE__LINE) _Atomic uint64_t tail; /* tickets published */

@@ -1,5 +1,6 @@
 # Processes and work.
 libtinecore_la_SOURCES += \
+	%D%/account.c %D%/account.h \
 	%D%/begin.c %D%/begin.h \
 	%D%/callback.c \
 	%D%/cancel.c \

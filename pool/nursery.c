@@ -40,6 +40,7 @@
 #include "lib/log.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
+#include "pool/account.h"
 #include "pool/descriptor.h"
 #include "pool/exit.h"
 #include "pool/initialize.h"
@@ -246,11 +247,6 @@ static struct tine__death read_death(const siginfo_t *info)
                                 .exit_status = exited ? info->si_status : -1};
 }
 
-static int64_t time_ns(const struct timeval *time)
-{
-    return TINE_SEC((int64_t)time->tv_sec) + TINE_US((int64_t)time->tv_usec);
-}
-
 static void tell_exit(const struct keeper *keeper, uint32_t index, const struct tine__death *death,
                       const struct rusage *usage)
 {
@@ -263,7 +259,7 @@ static void tell_exit(const struct keeper *keeper, uint32_t index, const struct 
                             .signal = death->signal,
                             .exit_status = death->exit_status,
                             .asked = asked,
-                            .cpu_ns = time_ns(&usage->ru_utime) + time_ns(&usage->ru_stime),
+                            .cpu_ns = tine__account_cpu_ns(usage),
                             .peak_rss_bytes = (uint64_t)usage->ru_maxrss * 1024});
 }
 
@@ -308,6 +304,7 @@ static void reap(struct keeper *keeper, uint32_t index)
     keeper->alive--;
     atomic_store_explicit(&tine__worker_at(keeper->pool, index)->pid, 0, memory_order_relaxed);
     tine__heap_sweep_process(death.pid);
+    tine__account_worker(keeper->pool, &usage);
     tell_exit(keeper, index, &death, &usage);
     /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to them. */
     if (is_in(keeper, TINE__POOL_ENDING))

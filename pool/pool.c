@@ -75,7 +75,7 @@ static int check_options(const tine_pool_options *options)
     if (options->reserved0 != 0)
         return -E2BIG;
     if (options->workers < 0 || options->workers > TINE_WORKERS_MAX ||
-        (options->flags & ~(uint32_t)TINE_POOL_NO_SPIN) != 0)
+        (options->flags & ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING)) != 0)
         return -EINVAL;
     return tine__limit_check_pool(options);
 }
@@ -155,6 +155,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     tine__tasks_init(&pool->tasks);
     rc = make_shared(pool, (uint32_t)workers, spin ? SPIN_CROWDED_NS : 0);
     if (rc == 0) {
+        pool->shared->accounts = (options->flags & TINE_POOL_ACCOUNTING) != 0;
         want_exits(pool, options);
         rc = tine__initialize_make(pool->shared, &pool->tasks, options);
     }
@@ -449,6 +450,7 @@ int tine_pool_stats(tine_pool *pool, tine_pool_counts *counts)
     pthread_mutex_lock(&pool->mutex);
     counts->submitted = pool->submitted;
     counts->done = pool->done;
+    tine__account_count(pool, counts);
     pthread_mutex_unlock(&pool->mutex);
     return 0;
 }

@@ -30,6 +30,11 @@ enum tine__pool_status {
     TINE__TERMINATED, /* killed */
 };
 
+struct tine__totals {
+    uint64_t bytes_in, bytes_out;
+    int64_t waited_ns, ran_ns;
+};
+
 /*
  * Handles are never given back to malloc but kept for the next pools (pool/spares.h).
  */
@@ -60,6 +65,7 @@ struct tine_pool {
     _Atomic int64_t next_look; /* when to look after nursery and work again (pool/future.c) */
     bool quiet_end;            /* all processes are known to be gone: blocks may be freed */
     bool exits_running;        /* a thread calls on_exit */
+    struct tine__totals totals; /* of jobs whose end was seen, with TINE_POOL_ACCOUNTING */
     tine_worker_exit_cb *on_exit;
     void *on_exit_user;
     struct tine_pool *next; /* among the spares */
@@ -257,6 +263,13 @@ typedef bool tine__test(void *context);
 int tine__pool_await(tine_pool *pool, tine__test *test, void *context, tine__deadline deadline);
 /* A future that has become over out of turn is found at once. Under the mutex. */
 void tine__callbacks_prefer(struct tine_future *future);
+
+/* ---- account.c ------------------------------------------------------------------------------- */
+
+/* Adds a job whose results have been taken in to its pool's totals. Under the mutex. */
+void tine__account_collect(struct tine_future *future);
+/* Fills in what the pool's workers have used. Under the mutex. */
+void tine__account_count(const struct tine_pool *pool, tine_pool_counts *counts);
 
 /* ---- exit.c ---------------------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@
 #include <tine/error.h>
 #include <tine/pool.h>
 
+#include "pool/account.h"
 #include "pool/claim.h"
 #include "pool/descriptor.h"
 #include "pool/job.h"
@@ -94,7 +95,7 @@ static void blame(const struct account *account, struct tine__job_shm *job, uint
 }
 
 /* An item took its worker down: may it run again? */
-static bool may_retry(const struct account *account, const struct tine__job_shm *job,
+static bool may_retry(const struct account *account, struct tine__job_shm *job,
                       struct tine__rest *rest)
 {
     if (job->retries >= 0 && rest->attempts >= (uint64_t)job->retries)
@@ -103,6 +104,8 @@ static bool may_retry(const struct account *account, const struct tine__job_shm 
         TINE__AT(const struct tine__limits_shm, job->limits)->retry_limited == 0)
         return false;
     rest->attempts++;
+    atomic_fetch_add_explicit(&job->retried, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&account->pool->retried, 1, memory_order_relaxed);
     return true;
 }
 
@@ -167,6 +170,7 @@ static void settle_loop(const struct account *account, struct tine__job_shm *job
     bool held = tine__claim_held(claims, account->worker, &unit);
 
     excuse(account, job);
+    tine__account_settle(job);
     if (held) {
         rest = (struct tine__rest){
             .begin = tine__unit_begin(job, unit), .end = tine__unit_end(job, unit), .unit = unit};
@@ -186,6 +190,7 @@ static void settle_rest(const struct account *account, struct tine__redo_shm *re
         .begin = redo->begin, .end = redo->end, .unit = redo->unit, .attempts = redo->attempts};
 
     excuse(account, job);
+    tine__account_settle(job);
     cut_finished(account, job, &rest);
     if (needs_help(job, &rest))
         tine__redo_again(account->pool, redo, &rest);
@@ -211,6 +216,8 @@ static void settle_call(const struct account *account, struct tine__job_shm *job
     struct tine__numbers numbers;
 
     tine__numbers_of(job, &numbers);
+    if (!tine__job_done(job))
+        tine__account_settle(job);
     if (tine__job_done(job)) {
         again = false;
     } else if (running) {

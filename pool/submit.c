@@ -14,6 +14,7 @@
 
 #include "lib/checked.h"
 #include "lib/fork.h"
+#include "pool/account.h"
 #include "pool/failure.h"
 #include "pool/limit.h"
 
@@ -70,17 +71,18 @@ static void set_limits(struct tine__job_shm *job, uint64_t place,
     *TINE__AT(struct tine__limits_shm, place) = *limits;
 }
 
-/* The job, then `extra` bytes, then its limits where it has any, then the context, in one block. */
+/* The job, then `extra` bytes, its limits and its account where it has any, the context, in one block. */
 static int make_job(struct tine_future *future, const struct tine__plan *plan)
 {
     const tine_job_options *options = plan->options;
     struct tine__limits_shm limits;
     bool limited = tine__limit_choose(future->pool->shared, options, &limits);
+    bool accounted = future->pool->shared->accounts != 0;
     struct tine__job_shm *job;
     size_t extra, size;
 
     if (!tine__round_up(plan->extra, TINE__LINE, &extra) ||
-        !tine__add_size(sizeof *job + extra, limited ? TINE__LINE : 0, &size) ||
+        !tine__add_size(sizeof *job + extra, TINE__LINE * (size_t)(limited + accounted), &size) ||
         !tine__add_size(size, options->context_size, &size))
         return -EOVERFLOW;
     job = tine__future_alloc(future, size);
@@ -95,6 +97,10 @@ static int make_job(struct tine_future *future, const struct tine__plan *plan)
     job->workers = future->pool->shared->workers;
     if (limited) {
         set_limits(job, TINE__ADDRESS(job + 1) + extra, &limits);
+        extra += TINE__LINE;
+    }
+    if (accounted) {
+        tine__account_open(job, TINE__ADDRESS(job + 1) + extra);
         extra += TINE__LINE;
     }
     if (options->context_size > 0) {

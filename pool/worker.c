@@ -26,6 +26,7 @@
 #include "lib/clock.h"
 #include "lib/fork.h"
 #include "lib/sys.h"
+#include "pool/account.h"
 #include "pool/claim.h"
 #include "pool/job.h"
 #include "pool/limit.h"
@@ -255,7 +256,10 @@ static void run_tuples(struct self *self, struct tine__job_shm *job, const struc
 static void run_unit(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
 {
     struct tine__slot_shm *slot = &tine__job_claims(job)->slots[self->index];
+    int64_t cpu_ns = 0;
 
+    if (job->accounted)
+        tine__account_begin(job, &cpu_ns);
     at_item(self, range->begin, false);
     if (!has_task(self, job))
         fail(self, job, -ENOENT, range, not_loaded);
@@ -265,6 +269,8 @@ static void run_unit(struct self *self, struct tine__job_shm *job, const struct 
         run_tuples(self, job, range);
     else
         run_range(self, job, range);
+    if (job->accounted)
+        tine__account_end(job, cpu_ns);
     self->items += range->end - range->begin;
     atomic_store_explicit(&slot->items, self->items, memory_order_relaxed);
     count_finished(self);
@@ -332,12 +338,15 @@ static void end_call(struct self *self, struct tine__job_shm *job)
 static void run_call(struct self *self, struct tine__job_shm *job)
 {
     static const struct tine__rest whole = {.begin = 0, .end = 1};
+    int64_t cpu_ns = 0;
     int rc;
 
     if (!tine__job_begin(job) || tine__job_stopped(job)) {
         end_call(self, job);
         return;
     }
+    if (job->accounted)
+        tine__account_begin(job, &cpu_ns);
     at_item(self, 0, false);
     if (!has_task(self, job)) {
         fail(self, job, -ENOENT, &whole, not_loaded);
@@ -353,6 +362,8 @@ static void run_call(struct self *self, struct tine__job_shm *job)
         if (rc < 0)
             fail(self, job, rc, &whole, self->call.message);
     }
+    if (job->accounted)
+        tine__account_end(job, cpu_ns);
     end_call(self, job);
     count_finished(self);
 }

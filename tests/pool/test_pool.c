@@ -71,7 +71,7 @@ static const struct bad_options {
     {{.workers = INT32_MIN}, -EINVAL},
     {{.workers = TINE_WORKERS_MAX + 1}, -EINVAL},
     {{.workers = INT32_MAX}, -EINVAL},
-    {{.flags = 2}, -EINVAL},
+    {{.flags = UINT32_C(1) << 31}, -EINVAL},
     {{.flags = UINT32_MAX}, -EINVAL},
     {{.reserved = {1}}, -E2BIG},
     {{.reserved = {[7] = 1}}, -E2BIG},

@@ -43,6 +43,22 @@ enum {
     TINE_FIRST_EXCEPTION = 2, /* one has failed, and was not just cancelled; or all are done */
 };
 
+/* What a job moved and cost. Times are of CLOCK_MONOTONIC; 0: not yet, or not taken. */
+typedef struct tine_accounting {
+    uint64_t bytes_in;  /* packed arguments or input arrays, and the context */
+    uint64_t bytes_out; /* packed results or output arrays; 0 until the job has ended */
+    uint64_t deaths;    /* workers that died with a part of it */
+    uint64_t retries;   /* items that ran again after that */
+    /* only in a pool with TINE_POOL_ACCOUNTING: */
+    int64_t queued_ns;  /* submitted */
+    int64_t started_ns; /* a worker began with it */
+    int64_t ended_ns;   /* its last part ended */
+    int64_t cpu_ns;     /* CPU time that its parts took in their workers, all threads of these; of parts whose
+                           worker died nothing */
+    uint64_t peak_rss_bytes; /* most memory that one of these workers has ever had */
+    uint64_t reserved[8];
+} tine_accounting;
+
 #define TINE_CANCEL_RUNNING 1u /* for tine_future_cancel() */
 
 /**
@@ -252,6 +268,24 @@ TINE_API TINE_CHECKED int tine_future_add_done_callback(tine_future *future, tin
  * Since:   0.1
  */
 TINE_API tine_waitable tine_future_waitable(tine_future *future);
+
+/**
+ * tine_future_accounting - what a job moved and cost
+ *
+ * In:      future      a future that is not closed
+ * Out:     accounting  what is known by now; complete once the job has ended
+ * Shape:   of a job without items all is 0
+ * Units:   nanoseconds, bytes and counts, as the fields say
+ * Returns: 0, or a negative code
+ * Handle:  none
+ * Give up: -EINVAL, TINE_EFORKED
+ * Blocks:  no; of a starmap it goes through all results
+ * Safety:  thread any | process owner | fork child must not | signal no
+ * Death:   a part that died with its worker counts in deaths and in the time of the end, not in cpu_ns
+ * Source:  pool/account.c; tine's own
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_future_accounting(tine_future *future, tine_accounting *accounting);
 
 /**
  * tine_future_close - let go of a future

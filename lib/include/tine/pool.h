@@ -70,6 +70,7 @@ typedef struct tine_pool_options {
 
 enum {
     TINE_POOL_NO_SPIN = 1, /* idle workers and waiting callers sleep at once */
+    TINE_POOL_ACCOUNTING = 2, /* times and costs of jobs are taken: about a microsecond a call or chunk */
 };
 
 enum {
@@ -133,6 +134,14 @@ typedef struct tine_pool_counts {
     uint64_t deaths;    /* workers that died without being asked to leave */
     uint64_t submitted; /* jobs accepted */
     uint64_t done;      /* jobs ended, however */
+    uint64_t retries;   /* items that ran again, their worker having died */
+    int64_t cpu_ns;     /* CPU time of all workers, those that have ended included */
+    uint64_t peak_rss_bytes; /* most memory that a worker had which has ended */
+    /* with TINE_POOL_ACCOUNTING, over the jobs whose end the program has seen: */
+    uint64_t bytes_in;  /* arguments, arrays and contexts */
+    uint64_t bytes_out; /* results */
+    int64_t waited_ns;  /* from submission to the first start, summed up */
+    int64_t ran_ns;     /* from there to the end */
     uint64_t reserved[8];
 } tine_pool_counts;
 
