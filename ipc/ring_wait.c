@@ -53,7 +53,7 @@ static void judge_patience(struct tine__ring *ring)
                        used >= GATHERED_BYTES && used <= ring->shared->capacity / GATHERED_PART);
 }
 
-static bool is_patient(struct tine__ring_call *call, const struct tine__spinning *spinning)
+static bool is_patient(struct tine__ring_call *call, struct tine__spinning *spinning)
 {
     return call->peer == TINE__RING_WRITERS &&
            tine__patience_begin(&call->ring->patience, spinning);

@@ -83,17 +83,21 @@ void tine__spin_missed(struct tine__spin *spin, const struct tine__spinning *spi
         atomic_store_explicit(&spin->budget_ns, budget - budget / 4, memory_order_relaxed);
 }
 
-/* Who spins for little longer than that would only look less often. */
-bool tine__patience_begin(struct tine__patience *patience, const struct tine__spinning *spinning)
+/* A spin that has been short of late is long enough for it this time. */
+bool tine__patience_begin(struct tine__patience *patience, struct tine__spinning *spinning)
 {
     uint32_t spins = atomic_load_explicit(&patience->spins, memory_order_relaxed);
+    int64_t enough_ns = spinning->begun_ns + (int64_t)2 * TINE__PATIENCE_NS;
 
-    if (spinning->until_ns - spinning->begun_ns < (int64_t)2 * TINE__PATIENCE_NS)
+    if (spinning->until_ns == 0)
         return false;
-    if (spins == TINE__PATIENT)
-        return true;
-    atomic_store_explicit(&patience->spins, (spins + 1) % TINE__PATIENT, memory_order_relaxed);
-    return spins == 0;
+    if (spins != TINE__PATIENT)
+        atomic_store_explicit(&patience->spins, (spins + 1) % TINE__PATIENT, memory_order_relaxed);
+    if (spins != TINE__PATIENT && spins != 0)
+        return false;
+    if (spinning->until_ns < enough_ns)
+        spinning->until_ns = enough_ns;
+    return true;
 }
 
 void tine__patience_end(struct tine__patience *patience, bool paid)

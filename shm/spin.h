@@ -67,7 +67,7 @@ struct tine__patience {
 
 enum { TINE__PATIENCE_NS = 1000, TINE__PATIENT = 256 };
 
-bool tine__patience_begin(struct tine__patience *patience, const struct tine__spinning *spinning);
+bool tine__patience_begin(struct tine__patience *patience, struct tine__spinning *spinning);
 void tine__patience_end(struct tine__patience *patience, bool paid);
 
 static inline bool tine__spin_too_soon(const struct tine__spinning *spinning)

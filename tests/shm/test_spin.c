@@ -100,12 +100,15 @@ TEST(patience_is_kept_while_it_pays_and_tried_now_and_then)
     ck_assert(!was_patient(&patience, &spin, false));
 }
 
-TEST(who_spins_for_a_moment_only_has_no_patience)
+TEST(who_does_not_spin_has_no_patience)
 {
     struct tine__patience patience = {0};
-    struct tine__spin spin = {.tries = 1, .budget_ns = TINE__PATIENCE_NS};
+    struct tine__spin spin = {.tries = 1};
+    struct tine__spinning spinning;
 
-    ck_assert(!was_patient(&patience, &spin, true));
+    tine__spin_begin(&spin, &spinning, 0);
+    ck_assert(!tine__patience_begin(&patience, &spinning));
+    ck_assert(!tine__spin_on(&spinning));
     ck_assert_uint_eq(atomic_load(&patience.spins), 0);
 }
 
