@@ -134,9 +134,11 @@ bool tine__claims_exhausted(const struct tine__claims_shm *claims, uint64_t limi
     return (cursor & CLOSED) != 0 || count_of(cursor) >= limit;
 }
 
-bool tine__claims_settled(const struct tine__claims_shm *claims, uint32_t workers, uint64_t limit)
+bool tine__claims_settled(const struct tine__claims_shm *claims, const _Atomic uint32_t *workers,
+                          uint64_t limit)
 {
     uint64_t cursor, claimer;
+    uint32_t slots;
 
     /*
      * Of several workers that finish at once, each has stored "done" and now reads the others: with
@@ -147,7 +149,9 @@ bool tine__claims_settled(const struct tine__claims_shm *claims, uint32_t worker
     if ((cursor & CLOSED) == 0 && count_of(cursor) < limit)
         return false;
     claimer = cursor & CLAIMER_MASK;
-    for (uint32_t i = 0; i < workers; i++) {
+    /* of all claimers: born before they claimed (acquire, above) */
+    slots = atomic_load_explicit(workers, memory_order_relaxed);
+    for (uint32_t i = 0; i < slots; i++) {
         uint64_t entry = atomic_load_explicit(&claims->slots[i].ledger, memory_order_acquire);
 
         if ((entry & HELD) != 0 || (i + 1 == claimer && entry >> 1 < count_of(cursor)))

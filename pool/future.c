@@ -25,6 +25,7 @@
 #include "lib/sys.h"
 #include "lib/waitable.h"
 #include "pool/failure.h"
+#include "pool/resize.h"
 #include "shm/pollable.h"
 #include "shm/watch.h"
 
@@ -107,8 +108,11 @@ static void wake_for_rest(struct tine_pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
     if (atomic_load_explicit(&pool->status, memory_order_relaxed) <= TINE__SHUT &&
-        tine__stream_has_unclaimed(pool->shared))
+        tine__stream_has_unclaimed(pool->shared)) {
+        if (tine__resize_has_room(pool->shared))
+            tine__resize_demand(pool);
         tine__stream_wake_all(pool->shared);
+    }
     pthread_mutex_unlock(&pool->mutex);
 }
 

@@ -344,7 +344,8 @@ static int copy_job(tine_imap *imap, const tine_job_options *job)
 
 static int make_room(tine_imap *imap, uint64_t window)
 {
-    uint64_t batches = (uint64_t)BATCHES_A_WORKER * imap->pool->shared->workers;
+    uint64_t batches = BATCHES_A_WORKER * (uint64_t)atomic_load_explicit(&imap->pool->shared->size,
+                                                                         memory_order_relaxed);
 
     if (batches < BATCHES_MIN)
         batches = BATCHES_MIN;

@@ -59,7 +59,7 @@ void tine__job_complete(struct tine__pool_shm *pool, struct tine__job_shm *job)
 
 void tine__job_check(struct tine__pool_shm *pool, struct tine__job_shm *job)
 {
-    if (!tine__claims_settled(tine__job_claims(job), job->workers, job->units))
+    if (!tine__claims_settled(tine__job_claims(job), &pool->born, job->units))
         return;
     if (atomic_load_explicit(&job->had_death, memory_order_acquire) != 0 &&
         tine__redo_has(pool, job))

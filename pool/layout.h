@@ -13,6 +13,11 @@
  * pool.exits         nursery pushes; program    program             a late callback
  *                    takes all
  * pool.spin_ns       program                    everyone            a spin too short
+ * pool.size          program (its pool mutex)   everyone            a worker too many for a moment
+ * pool.wanted        nursery, where idle ones   everyone            likewise; a needless nudge
+ *                    leave; else program
+ * pool.born          nursery, only ever up      everyone            see tine__born
+ * pool.demand        program 1, nursery 0       both                (exchanged)
  * pool.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
  * pool.settlements   nursery                    program             a job is freed a little later
  * pool.kept          program, where 0; anyone   nursery             a descriptor is closed a little
@@ -26,6 +31,7 @@
  *                    can take the entry
  * worker line 1      worker w; `job` is also    nursery once w is   nothing: death orders it
  *                    condemned by the program   dead; program       (progress: an old count)
+ * worker.leave       nursery, worker w; by CAS  both                the worker leaves an item later
  * worker line 2      anyone (doorbell), nursery worker w, nursery   a needless look for work
  *                    (pid); stage: nursery 0,
  *                    then worker w
@@ -93,6 +99,7 @@ struct tine__worker_shm {
     _Atomic uint64_t at;
     /* Units done, for the nursery: does this worker get anything done? */
     _Atomic uint64_t finished;
+    _Atomic uint32_t leave; /* TINE__STAYS … */
     alignas(TINE__LINE) _Atomic uint32_t doorbell; /* futex: bumped to wake the worker */
     _Atomic uint32_t pid;                          /* 0: none at present */
     _Atomic uint32_t stage;                        /* TINE__STAGE_…, of the present process */
@@ -120,6 +127,17 @@ struct tine__initialize_shm {
 struct tine__exit_shm {
     uint64_t older; /* address of the one that ended before */
     tine_worker_exit exit;
+};
+
+/*
+ * worker.leave: is the worker to leave its place? Only the nursery dismisses and takes that back, only the worker
+ * idles and leaves; a new one starts as one that stays. What leaves is as good as gone: nothing calls it back.
+ */
+enum {
+    TINE__STAYS,
+    TINE__IDLES,     /* has had nothing to do for pool.idle_ns */
+    TINE__DISMISSED, /* is to leave when it has no unit in hand */
+    TINE__LEAVES,    /* exits now; its end is no death */
 };
 
 /* A unit, or a rest of one, that a dead worker left; taken before new work. */
@@ -236,12 +254,18 @@ struct tine__job_shm {
 struct tine__pool_shm {
     alignas(TINE__LINE) _Atomic uint32_t state; /* enum tine__pool_state */
     _Atomic uint32_t redo_sequence;             /* bumped when an entry becomes READY */
-    uint32_t workers;
+    uint32_t workers; /* places: there can never be more workers */
     _Atomic uint32_t spin_ns;
     uint64_t stream; /* tine__claims_shm whose units are tickets */
     uint64_t redos;  /* tine__redo_shm[redo_count] */
     uint64_t redo_count;
     uint64_t slots; /* tine__worker_shm[workers + 1]; the last one is the nursery's */
+    /* How many workers there may be at present; there are to be: as many, or fewer where idle ones leave. */
+    _Atomic uint32_t size, wanted;
+    _Atomic uint32_t born;   /* places that have ever had a worker: those below this */
+    _Atomic uint32_t demand; /* 1: the nursery has been asked for more workers */
+    int64_t idle_ns;         /* after which an idle worker leaves; 0: never */
+    uint32_t least;          /* workers that never leave so */
     uint64_t initialize;     /* tine__initialize_shm, or 0 */
     _Atomic uint64_t exits;  /* newest tine__exit_shm that the program has not taken */
     uint32_t tells_exits;    /* 1: somebody wants to know of them */
@@ -274,6 +298,15 @@ enum tine__pool_state {
 /* A heap address as a pointer. */
 #define TINE__AT(type, address) ((type *)(uintptr_t)(address))
 #define TINE__ADDRESS(pointer)  ((uint64_t)(uintptr_t)(pointer))
+
+/*
+ * Places from here on have never had a worker. Who has seen what a worker did (acquire) sees its birth here; and who
+ * publishes something before reading this (both seq_cst) is seen by a worker that is not counted yet.
+ */
+static inline uint32_t tine__born(const struct tine__pool_shm *pool)
+{
+    return atomic_load_explicit(&pool->born, memory_order_seq_cst);
+}
 
 static inline struct tine__worker_shm *tine__worker_at(const struct tine__pool_shm *pool,
                                                        uint32_t index)

@@ -58,6 +58,11 @@ struct cut {
     uint64_t n, chunk, units, workers;
 };
 
+static uint32_t size_of(const struct tine_pool *pool)
+{
+    return atomic_load_explicit(&pool->shared->size, memory_order_relaxed);
+}
+
 static int cut_loop(struct cut *cut, uint64_t n, uint64_t chunk, uint64_t workers)
 {
     if (n > INDICES_MAX)
@@ -67,9 +72,11 @@ static int cut_loop(struct cut *cut, uint64_t n, uint64_t chunk, uint64_t worker
     return cut->units <= TINE__UNITS_MAX ? 0 : -EOVERFLOW;
 }
 
-static uint64_t claims_bytes(const struct cut *cut)
+/* A slot for each worker that may ever come. */
+static uint64_t claims_bytes(const struct tine_pool *pool)
 {
-    return (tine__claims_size(cut->workers) + TINE__LINE - 1) & ~(uint64_t)(TINE__LINE - 1);
+    return (tine__claims_size(pool->shared->workers) + TINE__LINE - 1) &
+           ~(uint64_t)(TINE__LINE - 1);
 }
 
 static uint64_t bounds_bytes(const struct cut *cut)
@@ -84,7 +91,7 @@ static int open_loop(struct tine_future **future, tine_pool *pool, struct tine__
     struct tine__job_shm *job;
     int rc;
 
-    plan->extra = claims_bytes(cut) + bounds_bytes(cut);
+    plan->extra = claims_bytes(pool) + bounds_bytes(cut);
     rc = tine__future_open(future, pool, plan);
     if (rc < 0)
         return rc;
@@ -95,7 +102,7 @@ static int open_loop(struct tine_future **future, tine_pool *pool, struct tine__
     job->claims = TINE__ADDRESS(job + 1);
     tine__claims_init(tine__job_claims(job), job->workers);
     if (cut->chunk == 0) {
-        job->bounds = job->claims + claims_bytes(cut);
+        job->bounds = job->claims + claims_bytes(pool);
         fill_guided(TINE__AT(uint64_t, job->bounds), cut->n, cut->workers);
     }
     return 0;
@@ -104,10 +111,10 @@ static int open_loop(struct tine_future **future, tine_pool *pool, struct tine__
 /* As many tickets as workers can find a unit. */
 int tine__loop_publish(struct tine_future *future, struct tine_future **made)
 {
-    const struct tine__job_shm *job = future->job;
+    uint64_t units = future->job->units;
+    uint32_t size = size_of(future->pool);
 
-    return tine__future_publish(
-        future, job->units < job->workers ? (uint32_t)job->units : job->workers, made);
+    return tine__future_publish(future, units < size ? (uint32_t)units : size, made);
 }
 
 int tine__loop_open(struct tine_future **future, tine_pool *pool, struct tine__plan *plan,
@@ -117,7 +124,7 @@ int tine__loop_open(struct tine_future **future, tine_pool *pool, struct tine__p
     int rc = tine__pool_admits(pool, plan->options);
 
     if (rc == 0)
-        rc = cut_loop(&cut, n, plan->options->chunk, pool->shared->workers);
+        rc = cut_loop(&cut, n, plan->options->chunk, size_of(pool));
     return rc < 0 ? rc : open_loop(future, pool, plan, &cut);
 }
 
@@ -218,11 +225,10 @@ static int start_reduce(struct tine_future **future, tine_pool *pool,
         return tine__future_open_empty(future, pool, plan);
     if (!tine__round_up(reduction->size, TINE__LINE, &stride))
         return -EOVERFLOW;
-    rc =
-        cut_loop(&cut, reduction->n,
-                 plan->options->chunk != 0 ? plan->options->chunk
-                                           : reduce_chunk(reduction, stride, pool->shared->workers),
-                 pool->shared->workers);
+    rc = cut_loop(&cut, reduction->n,
+                  plan->options->chunk != 0 ? plan->options->chunk
+                                            : reduce_chunk(reduction, stride, size_of(pool)),
+                  size_of(pool));
     if (rc == 0)
         rc = open_loop(&made, pool, plan, &cut);
     if (rc < 0)

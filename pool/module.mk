@@ -31,6 +31,7 @@ libtinecore_la_SOURCES += \
 	%D%/reap.c \
 	%D%/redo.c %D%/redo.h \
 	%D%/release.c \
+	%D%/resize.c %D%/resize.h \
 	%D%/results.c \
 	%D%/settle.c %D%/settle.h \
 	%D%/spares.c %D%/spares.h \

@@ -46,6 +46,7 @@
 #include "pool/initialize.h"
 #include "pool/limit.h"
 #include "pool/orphans.h"
+#include "pool/resize.h"
 #include "pool/settle.h"
 #include "pool/start.h"
 #include "pool/worker.h"
@@ -174,6 +175,7 @@ static int start_worker(struct keeper *keeper, uint32_t index)
     if (rc < 0)
         return rc;
     atomic_store_explicit(&shared->stage, TINE__STAGE_BORN, memory_order_relaxed);
+    tine__resize_birth(keeper->pool, index);
     pid = tine__sys_fork(&pidfd);
     if (pid == 0) {
         close(sockets[0]);
@@ -218,14 +220,19 @@ static void pause_after_first(struct keeper *keeper, int64_t begun)
 static void start_missing(struct keeper *keeper)
 {
     int64_t now = tine__now_ns();
+    uint32_t missing;
 
     if (!is_in(keeper, TINE__POOL_RUNNING))
         return;
-    for (uint32_t i = 0; i < keeper->pool->workers && now >= keeper->next_start; i++) {
+    tine__resize_settle(keeper->pool);
+    missing = tine__resize_missing(keeper->pool);
+    for (uint32_t i = 0; i < keeper->pool->workers && missing > 0 && now >= keeper->next_start;
+         i++) {
         int rc;
 
         if (keeper->wards[i].pid != 0)
             continue;
+        missing--;
         rc = start_worker(keeper, i);
         if (rc < 0) {
             tine__log_warning("pool: cannot start worker %u: error %d", i, -rc);
@@ -309,7 +316,8 @@ static void reap(struct keeper *keeper, uint32_t index)
     /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to them. */
     if (is_in(keeper, TINE__POOL_ENDING))
         return;
-    unasked = !is_in(keeper, TINE__POOL_LEAVING) || death.signal != 0;
+    unasked = death.signal != 0 ||
+              !(is_in(keeper, TINE__POOL_LEAVING) || tine__resize_left(keeper->pool, index));
     if (unasked) /* before its job ends: whoever sees the failure finds the death counted */
         /* release: who reads the count finds the dead no longer alive (tine_pool_stats) */
         atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_release);
@@ -360,10 +368,12 @@ static void signal_worker(void *context, uint32_t index, int signal)
 /* The nursery's timer: until when nothing has to be done unasked. */
 static tine__deadline next_due(struct keeper *keeper)
 {
-    bool missing = keeper->alive < keeper->pool->workers && is_in(keeper, TINE__POOL_RUNNING);
-    tine__deadline due = tine__limit_enforce(keeper->pool, signal_worker, keeper);
+    tine__deadline limit = tine__limit_enforce(keeper->pool, signal_worker, keeper), size;
 
-    return missing && keeper->next_start < due ? keeper->next_start : due;
+    if (!is_in(keeper, TINE__POOL_RUNNING))
+        return limit;
+    size = tine__resize_due(keeper->pool, keeper->next_start);
+    return size < limit ? size : limit;
 }
 
 static void wait_for_events(struct keeper *keeper)

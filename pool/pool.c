@@ -35,6 +35,7 @@
 #define SPIN_CROWDED_NS 2000 /* program and workers outnumber the CPUs */
 #define TERMINATE_NS    TINE_MS(400)
 #define LEAVE_NS        TINE_SEC(1) /* idle workers take well under a millisecond */
+#define PLACES_MIN      8
 
 static _Atomic uint64_t last_id;
 
@@ -67,6 +68,16 @@ int tine__pool_check(tine_pool *pool)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+static bool sizes_are_right(const tine_pool_options *options)
+{
+    int32_t most = options->workers_max != 0 ? options->workers_max : TINE_WORKERS_MAX;
+
+    if (options->workers < 0 || options->workers_min < 0 || options->idle_timeout_ns < 0)
+        return false;
+    return most > 0 && most <= TINE_WORKERS_MAX && options->workers <= most &&
+           options->workers_min <= (options->workers != 0 ? options->workers : most);
+}
+
 static int check_options(const tine_pool_options *options)
 {
     for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
@@ -74,19 +85,25 @@ static int check_options(const tine_pool_options *options)
             return -E2BIG;
     if (options->reserved0 != 0)
         return -E2BIG;
-    if (options->workers < 0 || options->workers > TINE_WORKERS_MAX ||
-        (options->flags & ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING)) != 0)
+    if ((options->flags & ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING)) != 0 ||
+        !sizes_are_right(options))
         return -EINVAL;
     return tine__limit_check_pool(options);
 }
 
 /* Counting CPUs reads a dozen files, so it is done while the nursery comes up. */
-static void lengthen_spin(struct tine__pool_shm *shared, int cpus)
+void tine__pool_tune(tine_pool *pool)
 {
-    if (cpus == 0)
-        cpus = tine_cpu_count();
-    if ((int)shared->workers + 1 <= cpus)
-        atomic_store_explicit(&shared->spin_ns, SPIN_NS, memory_order_relaxed);
+    struct tine__pool_shm *shared = pool->shared;
+    uint32_t spin_ns = SPIN_CROWDED_NS;
+
+    if (pool->no_spin)
+        return;
+    if (pool->cpus == 0)
+        pool->cpus = tine_cpu_count();
+    if ((int32_t)atomic_load_explicit(&shared->size, memory_order_relaxed) < pool->cpus)
+        spin_ns = SPIN_NS;
+    atomic_store_explicit(&shared->spin_ns, spin_ns, memory_order_relaxed);
 }
 
 static void *zeroed(size_t size)
@@ -98,20 +115,55 @@ static void *zeroed(size_t size)
     return memory == NULL ? NULL : memset(memory, 0, size);
 }
 
-static int make_shared(struct tine_pool *pool, uint32_t workers, uint32_t spin_ns)
+/* How many workers the pool has, and places for how many: twice as many, and a few at least. */
+struct sizes {
+    uint32_t workers, places;
+};
+
+static struct sizes choose_sizes(struct tine_pool *pool, const tine_pool_options *options)
+{
+    int32_t workers = options->workers, places = options->workers_max;
+
+    if (workers == 0) {
+        workers = pool->cpus = tine_cpu_count();
+        if (workers < options->workers_min)
+            workers = options->workers_min;
+    }
+    if (places == 0)
+        places = workers * 2 > PLACES_MIN ? workers * 2 : PLACES_MIN;
+    if (places > TINE_WORKERS_MAX)
+        places = TINE_WORKERS_MAX;
+    return (struct sizes){.workers = (uint32_t)(workers < places ? workers : places),
+                          .places = (uint32_t)places};
+}
+
+static void set_sizes(struct tine__pool_shm *shared, const struct sizes *sizes,
+                      const tine_pool_options *options)
+{
+    bool grows = options->idle_timeout_ns > 0 && options->workers_max > 0;
+
+    shared->workers = sizes->places;
+    shared->idle_ns = options->idle_timeout_ns;
+    shared->least = options->workers_min > 0 ? (uint32_t)options->workers_min : 1;
+    atomic_init(&shared->wanted, sizes->workers);
+    atomic_init(&shared->size, grows ? sizes->places : sizes->workers);
+}
+
+static int make_shared(struct tine_pool *pool, const tine_pool_options *options)
 {
     struct tine__pool_shm *shared = zeroed(sizeof *shared);
+    struct sizes sizes = choose_sizes(pool, options);
 
     if (shared == NULL)
         return -ENOMEM;
     pool->shared = shared;
     pool->stream.pool = shared;
-    shared->workers = workers;
-    atomic_init(&shared->spin_ns, spin_ns);
-    shared->redo_count = (uint64_t)workers * TINE__REDOS_A_WORKER;
-    shared->stream = TINE__ADDRESS(zeroed(tine__claims_size(workers)));
+    set_sizes(shared, &sizes, options);
+    atomic_init(&shared->spin_ns, pool->no_spin ? 0 : SPIN_CROWDED_NS);
+    shared->redo_count = (uint64_t)sizes.places * TINE__REDOS_A_WORKER;
+    shared->stream = TINE__ADDRESS(zeroed(tine__claims_size(sizes.places)));
     shared->redos = TINE__ADDRESS(zeroed(shared->redo_count * sizeof(struct tine__redo_shm)));
-    shared->slots = TINE__ADDRESS(zeroed((workers + 1) * sizeof(struct tine__worker_shm)));
+    shared->slots = TINE__ADDRESS(zeroed((sizes.places + 1) * sizeof(struct tine__worker_shm)));
     return shared->stream == 0 || shared->redos == 0 || shared->slots == 0 ? -ENOMEM : 0;
 }
 
@@ -142,18 +194,14 @@ static void want_exits(struct tine_pool *pool, const tine_pool_options *options)
 
 static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
 {
-    int cpus = options->workers != 0 ? 0 : tine_cpu_count();
-    int workers = options->workers != 0 ? options->workers : cpus;
-    bool spin = (options->flags & TINE_POOL_NO_SPIN) == 0;
     int rc;
 
-    if (workers > TINE_WORKERS_MAX)
-        workers = TINE_WORKERS_MAX;
+    pool->no_spin = (options->flags & TINE_POOL_NO_SPIN) != 0;
     pool->generation = tine__fork_generation();
     if (pool->generation == 0)
         return -ENOMEM;
     tine__tasks_init(&pool->tasks);
-    rc = make_shared(pool, (uint32_t)workers, spin ? SPIN_CROWDED_NS : 0);
+    rc = make_shared(pool, options);
     if (rc == 0) {
         pool->shared->accounts = (options->flags & TINE_POOL_ACCOUNTING) != 0;
         want_exits(pool, options);
@@ -166,8 +214,8 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     if (rc < 0) {
         free_shared(pool);
         tine__tasks_fini(&pool->tasks);
-    } else if (spin) {
-        lengthen_spin(pool->shared, cpus);
+    } else {
+        tine__pool_tune(pool);
     }
     return rc;
 }
@@ -441,7 +489,7 @@ int tine_pool_stats(tine_pool *pool, tine_pool_counts *counts)
     if (counts == NULL)
         return -EINVAL;
     *counts = (tine_pool_counts){
-        .workers = (int32_t)pool->shared->workers,
+        .workers = (int32_t)atomic_load_explicit(&pool->shared->wanted, memory_order_relaxed),
         .started = atomic_load_explicit(&pool->shared->started, memory_order_relaxed),
         .deaths = atomic_load_explicit(&pool->shared->died, memory_order_acquire)};
     for (uint32_t i = 0; i < pool->shared->workers && status_of(pool) <= TINE__SHUT; i++)

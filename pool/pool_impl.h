@@ -63,6 +63,8 @@ struct tine_pool {
     uint64_t next_sweep;  /* value of `submitted` at which to look for closed ones that are done */
     uint64_t heard;       /* workers started when the nursery was last listened to */
     _Atomic int64_t next_look; /* when to look after nursery and work again (pool/future.c) */
+    int32_t cpus;              /* counted once; 0: not yet */
+    bool no_spin;              /* as asked for */
     bool quiet_end;            /* all processes are known to be gone: blocks may be freed */
     bool exits_running;        /* a thread calls on_exit */
     struct tine__totals totals; /* of jobs whose end was seen, with TINE_POOL_ACCOUNTING */
@@ -102,6 +104,8 @@ struct tine_future {
     int32_t code; /* the job's, from TINE__COLLECTED on; before: why it was cancelled, or 0 */
     uint64_t first_ticket;
     uint32_t tickets;
+    /* more of them, since the pool grew (pool/resize.c) */
+    struct tine__invitation *invitations;
     bool closed;     /* the handle is gone; freed when the job is done */
     bool linked;     /* in pool->jobs */
     bool counted;    /* in pool->done */
@@ -138,6 +142,8 @@ int tine__pool_check_handle(tine_pool *pool);
 void tine__pool_shut(tine_pool *pool);
 /* Looks whether the nursery lives; if not, the pool is broken from here on. */
 bool tine__pool_is_broken(tine_pool *pool);
+/* Spins as long as fits the pool's size. Under the mutex. */
+void tine__pool_tune(tine_pool *pool);
 /* Kills the workers that are in this job. */
 void tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job);
 

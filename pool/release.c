@@ -21,6 +21,7 @@
 #include "pool/descriptor.h"
 #include "pool/outcome.h"
 #include "pool/redo.h"
+#include "pool/resize.h"
 
 /* Whoever completed the job has done so already, unless it died just then. */
 static void release_descriptors(const struct tine_future *future)
@@ -39,6 +40,7 @@ void tine__future_unlink(struct tine_future *future)
 
     release_descriptors(future);
     tine__stream_retire(&pool->stream, future->first_ticket, future->tickets);
+    tine__resize_retire(future);
     if (future->newer != NULL)
         future->newer->older = future->older;
     else
@@ -63,12 +65,13 @@ static bool in_use(const struct tine_pool *pool, const struct tine__job_shm *job
     /* acquire: pairs with the ends of tine__settle; odd: one is going on */
     uint32_t settled = atomic_load_explicit(&shared->settlements, memory_order_acquire);
     bool had_death = atomic_load_explicit(&job->had_death, memory_order_acquire) != 0;
-    uint32_t first = job->kind == TINE__JOB_CALL && !had_death ? shared->workers : 0;
+    uint32_t looked_at;
 
     if ((settled & 1) != 0 || (had_death && tine__redo_has(shared, job)))
         return true;
     /* A call's one worker is through with it once it is done. */
-    for (uint32_t i = first; i < shared->workers; i++)
+    looked_at = job->kind == TINE__JOB_CALL && !had_death ? 0 : tine__born(shared);
+    for (uint32_t i = 0; i < looked_at; i++)
         if ((atomic_load_explicit(&tine__worker_at(shared, i)->job, memory_order_acquire) &
              ~UINT64_C(1)) == TINE__ADDRESS(job))
             return true;
@@ -95,6 +98,7 @@ void tine__future_free(struct tine_future *future, bool with_blocks)
 {
     if (future->job != NULL && with_blocks)
         free_blocks(future);
+    tine__resize_forget(future);
     tine__results_fini(&future->results);
     free(future);
 }

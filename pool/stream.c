@@ -232,7 +232,7 @@ bool tine__stream_wants_help(const struct tine__pool_shm *pool, uint64_t ticket,
     return ticket + 2 < tail;
 }
 
-static void ring(struct tine__worker_shm *worker)
+void tine__stream_ring(struct tine__worker_shm *worker)
 {
     atomic_fetch_add_explicit(&worker->doorbell, 1, memory_order_release);
     tine__sys_futex_wake(&worker->doorbell, 1);
@@ -263,7 +263,8 @@ void tine__stream_wake(struct tine__pool_shm *pool, uint32_t count)
              */
             if ((atomic_fetch_and_explicit(&pool->sleeping[word], ~bit, memory_order_acq_rel) &
                  bit) != 0) {
-                ring(tine__worker_at(pool, word * 64 + (uint32_t)__builtin_ctzll(bit)));
+                tine__stream_ring(
+                    tine__worker_at(pool, word * 64 + (uint32_t)__builtin_ctzll(bit)));
                 count--;
             }
             bits &= ~bit;
@@ -273,6 +274,6 @@ void tine__stream_wake(struct tine__pool_shm *pool, uint32_t count)
 
 void tine__stream_wake_all(struct tine__pool_shm *pool)
 {
-    for (uint32_t i = 0; i < pool->workers; i++)
-        ring(tine__worker_at(pool, i));
+    for (uint32_t i = 0; i < tine__born(pool); i++)
+        tine__stream_ring(tine__worker_at(pool, i));
 }

@@ -60,6 +60,8 @@ static inline bool tine__stream_has_unclaimed(const struct tine__pool_shm *pool)
 bool tine__stream_wants_help(const struct tine__pool_shm *pool, uint64_t ticket, uint64_t tail);
 /* Wakes up to `count` sleeping workers; those that spin see new work by themselves. */
 void tine__stream_wake(struct tine__pool_shm *pool, uint32_t count);
+/* Wakes this worker, asleep or about to be. */
+void tine__stream_ring(struct tine__worker_shm *worker);
 /* Wakes every worker, asleep or about to be. */
 void tine__stream_wake_all(struct tine__pool_shm *pool);
 

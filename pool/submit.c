@@ -17,6 +17,7 @@
 #include "pool/account.h"
 #include "pool/failure.h"
 #include "pool/limit.h"
+#include "pool/resize.h"
 
 #define RESULT_BYTES_MAX (UINT64_C(1) << 30)
 #define WAKES            2  /* by the program; woken workers wake the others */
@@ -231,6 +232,8 @@ int tine__future_publish(struct tine_future *future, uint32_t tickets, struct ti
     }
     future->wake_later = future->blocking && tickets > 1 &&
                          atomic_load_explicit(&pool->shared->spin_ns, memory_order_relaxed) > 0;
+    if (tine__resize_has_room(pool->shared))
+        tine__resize_demand(pool);
     tine__stream_wake(pool->shared, tickets == 1 || future->wake_later ? 1 : WAKES);
     *made = future;
     return 0;

@@ -32,6 +32,7 @@
 #include "pool/limit.h"
 #include "pool/outcome.h"
 #include "pool/redo.h"
+#include "pool/resize.h"
 #include "pool/stream.h"
 #include "pool/task.h"
 #include "pool/tuples.h"
@@ -47,6 +48,7 @@ struct self {
     uint32_t redo_seen;
     int64_t spin_ns; /* the present budget */
     uint32_t sleeps;
+    bool idles;                                                 /* and has said so */
     const struct tine__task_shm *present[TASKS_KNOWN], *absent; /* of the last tasks */
     uint64_t generation;                                        /* of this process, and */
     const _Atomic uint64_t *fork_word; /* where it stands, unless this is valgrind */
@@ -55,7 +57,7 @@ struct self {
 };
 
 static int worker_index = -1;
-static int worker_count;
+static const struct tine__pool_shm *worker_pool;
 
 int tine_worker_index(void)
 {
@@ -64,7 +66,9 @@ int tine_worker_index(void)
 
 int tine_worker_count(void)
 {
-    return worker_count;
+    if (worker_pool == NULL)
+        return 0;
+    return (int)atomic_load_explicit(&worker_pool->wanted, memory_order_relaxed);
 }
 
 /* ---- where we are ---------------------------------------------------------------------------- */
@@ -285,14 +289,18 @@ static void count_on(struct self *self, const struct tine__job_shm *job)
     self->items = atomic_load_explicit(&slot->items, memory_order_relaxed);
 }
 
-/* Claims and runs units until none is left, then says so if it was the last to notice. */
-static void work_on_loop(struct self *self, struct tine__job_shm *job)
+/*
+ * Claims and runs units until none is left, then says so if it was the last to notice. True: this worker leaves, and
+ * units are left. Then it keeps what led it here, so that the nursery, settling its account, finds the job.
+ */
+static bool work_on_loop(struct self *self, struct tine__job_shm *job)
 {
     struct tine__claims_shm *claims = tine__job_claims(job);
     uint64_t unit;
 
     count_on(self, job);
-    while (!tine__job_stopped(job) && tine__claim(claims, self->index, job->units, &unit)) {
+    while (!tine__job_stopped(job) && !tine__resize_leaves(self->shared) &&
+           tine__claim(claims, self->index, job->units, &unit)) {
         run_unit(self, job,
                  &(struct tine__rest){.begin = tine__unit_begin(job, unit),
                                       .end = tine__unit_end(job, unit),
@@ -301,6 +309,7 @@ static void work_on_loop(struct self *self, struct tine__job_shm *job)
         at_nothing(self);
     }
     tine__job_check(self->pool, job);
+    return tine__resize_leaves(self->shared) && !tine__claims_exhausted(claims, job->units);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -370,6 +379,15 @@ static void run_call(struct self *self, struct tine__job_shm *job)
 
 /* ---- taking work ----------------------------------------------------------------------------- */
 
+/* Before it is run: the nursery lets those go who idle. */
+static inline void be_busy(struct self *self)
+{
+    if (!self->idles)
+        return;
+    self->idles = false;
+    (void)tine__resize_change(self->shared, TINE__IDLES, TINE__STAYS);
+}
+
 static bool work_on_rest(struct self *self)
 {
     struct tine__redo_shm *redo = tine__redo_take(self->pool, self->index, &self->redo_seen);
@@ -377,6 +395,7 @@ static bool work_on_rest(struct self *self)
 
     if (redo == NULL)
         return false;
+    be_busy(self);
     job = tine__redo_job(redo); /* not complete while the entry is taken */
     tine__stream_announce(self->shared, job);
     if (job->kind == TINE__JOB_CALL) {
@@ -389,7 +408,8 @@ static bool work_on_rest(struct self *self)
                  &(struct tine__rest){.begin = redo->begin, .end = redo->end, .unit = redo->unit});
         tine__redo_free(redo);
         at_nothing(self);
-        work_on_loop(self, job);
+        if (work_on_loop(self, job))
+            return true;
     }
     tine__stream_leave(self->shared);
     return true;
@@ -406,6 +426,7 @@ static bool work_on_ticket(struct self *self)
 
     if (!tine__claim(stream, self->index, tail, &ticket))
         return false;
+    be_busy(self);
     if (tine__stream_wants_help(pool, ticket, tail)) /* wake-ups spread from worker to worker */
         tine__stream_wake(pool, 1);
     job = tine__stream_enter(pool, self->shared, ticket);
@@ -413,8 +434,8 @@ static bool work_on_ticket(struct self *self)
         if (job->kind == TINE__JOB_CALL) {
             run_call(self, job);
             at_nothing(self);
-        } else {
-            work_on_loop(self, job);
+        } else if (work_on_loop(self, job)) {
+            return true;
         }
         tine__stream_leave(self->shared);
     }
@@ -424,11 +445,13 @@ static bool work_on_ticket(struct self *self)
 
 /* ---- waiting for work ------------------------------------------------------------------------ */
 
+/* Work, or a reason to leave. */
 static bool sees_work(const struct self *self)
 {
     const struct tine__pool_shm *pool = self->pool;
 
     return tine__stream_has_unclaimed(pool) ||
+           atomic_load_explicit(&self->shared->leave, memory_order_relaxed) >= TINE__DISMISSED ||
            atomic_load_explicit(&pool->redo_sequence, memory_order_seq_cst) != self->redo_seen ||
            atomic_load_explicit(&pool->state, memory_order_seq_cst) != TINE__POOL_RUNNING;
 }
@@ -455,6 +478,19 @@ static bool spin(struct self *self)
     return seen;
 }
 
+/* How long to sleep before the nursery is told. */
+static int64_t patience(const struct self *self)
+{
+    return self->pool->idle_ns == 0 || self->idles ? -1 : self->pool->idle_ns;
+}
+
+static void say_idle(struct self *self)
+{
+    self->idles = true;
+    if (tine__resize_change(self->shared, TINE__STAYS, TINE__IDLES))
+        send(self->call.fetched.control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void sleep_once(struct self *self)
 {
     _Atomic uint64_t *word = &self->pool->sleeping[self->index / 64];
@@ -464,8 +500,9 @@ static void sleep_once(struct self *self)
     /* seq_cst: the bit is set before the last look; a publisher publishes before it reads the bits
      */
     atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
-    if (!sees_work(self))
-        tine__sys_futex_wait(&self->shared->doorbell, bell, -1);
+    if (!sees_work(self) &&
+        tine__sys_futex_wait(&self->shared->doorbell, bell, patience(self)) == -ETIMEDOUT)
+        say_idle(self);
     atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
 }
 
@@ -498,9 +535,9 @@ void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index, int control)
     /* before anything is announced: see tine__pool_kill_job */
     atomic_store_explicit(&self.shared->pid, (uint32_t)getpid(), memory_order_release);
     worker_index = (int)index;
-    worker_count = (int)pool->workers;
+    worker_pool = pool;
     tine__limit_worker(self.shared);
-    for (;;) {
+    while (!tine__resize_leaves(self.shared)) {
         if (work_on_rest(&self) || work_on_ticket(&self))
             continue;
         if (atomic_load_explicit(&pool->state, memory_order_acquire) != TINE__POOL_RUNNING)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Everything at once, in random order: several threads submit, wait, cancel, add callbacks, let go, kill
- * workers, and shut down or terminate the pool in the end. No call hangs, no future is lost, what each says
+ * workers, resize, and shut down or terminate the pool in the end. No call hangs, no future is lost, what each says
  * fits, every callback runs once, and all memory comes back.
  */
 #include <tine.h>
@@ -199,6 +199,18 @@ static void kill_worker(struct actor *actor, struct held *held)
     pthread_mutex_unlock(&world->hunting);
 }
 
+static void resize(struct actor *actor, struct held *held)
+{
+    struct world *world = actor->world;
+    int rc;
+
+    (void)held;
+    if (random_below(4) != 0)
+        return;
+    rc = tine_pool_resize(world->pool, 1 + (int32_t)random_below(2 * WORKERS));
+    ck_assert(rc == 0 || is_refusal(world, rc));
+}
+
 static void end_pool(struct actor *actor, struct held *held)
 {
     struct world *world = actor->world;
@@ -215,8 +227,8 @@ static void end_pool(struct actor *actor, struct held *held)
 }
 
 static void (*const acts[])(struct actor *actor, struct held *held) = {
-    submit, submit,       submit,        submit,        read_result, finish,   cancel,
-    let_go, add_callback, wait_for_some, run_callbacks, kill_worker, end_pool,
+    submit, submit,       submit,        submit,        read_result, finish, cancel,
+    let_go, add_callback, wait_for_some, run_callbacks, kill_worker, resize, end_pool,
 };
 
 #define ACTS (sizeof acts / sizeof acts[0])
@@ -261,7 +273,7 @@ static uint64_t live(uint64_t seed)
     tine_pool_close(world.pool);
     ck_assert_uint_eq(world.called, world.added);
     pthread_mutex_destroy(&world.hunting);
-    return counts.deaths + WORKERS; /* those that were alive may have been killed in the end */
+    return counts.deaths + 2 * WORKERS; /* those alive may have been killed in the end */
 }
 
 TEST(everything_in_random_order, .kills = 50, .timeout_s = 60)

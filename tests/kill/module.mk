@@ -19,6 +19,7 @@ tests_kill = \
 	%D%/kill_process \
 	%D%/kill_program \
 	%D%/kill_queue \
+	%D%/kill_resize \
 	%D%/kill_rpc \
 	%D%/kill_rwlock \
 	%D%/kill_schedule \
@@ -64,6 +65,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_process_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_queue_LDADD = $(kill_libs)
+%C%_kill_resize_SOURCES = %D%/kill_resize.c $(kill_load)
+%C%_kill_resize_LDADD = $(kill_libs)
 %C%_kill_rpc_LDADD = $(kill_libs)
 %C%_kill_rwlock_LDADD = $(kill_libs)
 %C%_kill_schedule_SOURCES = %D%/kill_schedule.c $(kill_load)

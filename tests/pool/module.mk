@@ -31,6 +31,7 @@ tests_pool = \
 	%D%/test_progress \
 	%D%/test_redo \
 	%D%/test_reduce \
+	%D%/test_resize \
 	%D%/test_starmap \
 	%D%/test_stream \
 	%D%/test_task \
@@ -113,6 +114,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_redo_LDADD = libtinetest.la
 %C%_test_reduce_SOURCES = %D%/test_reduce.c $(tests_pool_shared)
 %C%_test_reduce_LDADD = libtinetest.la
+%C%_test_resize_SOURCES = %D%/test_resize.c $(tests_pool_shared)
+%C%_test_resize_LDADD = libtinetest.la
 %C%_test_starmap_SOURCES = %D%/test_starmap.c $(tests_pool_shared)
 %C%_test_starmap_LDADD = libtinetest.la
 %C%_test_stream_SOURCES = %D%/test_stream.c $(tests_pool_shared)

@@ -52,8 +52,14 @@ typedef struct tine_buffer tine_buffer; /* tine/codec.h */
 
 /* Options of a pool; zero in a field means its default. */
 typedef struct tine_pool_options {
-    int32_t workers;               /* 1 … TINE_WORKERS_MAX; default: tine_cpu_count() */
-    uint32_t flags;                /* TINE_POOL_… */
+    int32_t workers;     /* 1 … TINE_WORKERS_MAX; default: tine_cpu_count() */
+    uint32_t flags;      /* TINE_POOL_… */
+    int32_t workers_min; /* with .idle_timeout_ns: so many stay, idle or not; default 1 */
+    int32_t workers_max; /* places, up to TINE_WORKERS_MAX: tine_pool_resize() goes no further;
+                            default: twice .workers, and 8 at least */
+    /* An idle worker leaves after this, and is started again when there is work for it. With
+       .workers_max the pool also grows that far beyond .workers while jobs wait. Default: all stay. */
+    int64_t idle_timeout_ns;
     tine_initializer *initializer; /* run by each worker first; if it fails, the pool is broken */
     tine_finalizer *finalizer;     /* run by each worker that leaves in order */
     const void *context;           /* copied by value; passed to both */
@@ -128,7 +134,7 @@ typedef struct tine_map {
 
 /* What tine_pool_stats() reports. */
 typedef struct tine_pool_counts {
-    int32_t workers;    /* the pool's size */
+    int32_t workers;    /* the pool's size now */
     int32_t alive;      /* workers that run at this moment */
     uint64_t started;   /* workers started so far */
     uint64_t deaths;    /* workers that died without being asked to leave */
@@ -522,6 +528,27 @@ TINE_API int tine_pool_terminate(tine_pool *pool);
  * Since:   0.1
  */
 TINE_API void tine_pool_close(tine_pool *pool);
+
+/**
+ * tine_pool_resize - change how many workers a pool has
+ *
+ * In:      pool     open pool
+ *          workers  from now on, 1 … options.workers_max of tine_pool_open(); with .idle_timeout_ns at most that many
+ * Out:     none
+ * Shape:   none
+ * Units:   workers processes
+ * Returns: 0, or a negative code
+ * Handle:  -ESHUTDOWN
+ * Give up: -EINVAL (workers < 1 or more than there are places for), -EBADF, TINE_EBROKEN, TINE_EFORKED
+ * Blocks:  no; new workers come up behind the call, and help with loops that run; those too many leave when they
+ *          have ended the item (chunk) that they run, first of all those that have none
+ * Safety:  thread any, also in a callback | process owner | fork child must not | signal no
+ * Death:   no work is lost by it; a worker that dies before it has left is not replaced
+ * Source:  pool/resize.c; follows loky's resize and billiard's grow and shrink; differs: never waits for
+ *          the pool to be idle, and never refuses because all are busy
+ * Since:   0.1
+ */
+TINE_API TINE_CHECKED int tine_pool_resize(tine_pool *pool, int32_t workers);
 
 /**
  * tine_pool_stats - counts of a pool

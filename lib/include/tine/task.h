@@ -219,7 +219,8 @@ TINE_API bool tine_should_stop(void);
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: 0 … workers-1 inside a task; -1 outside of one
+ * Returns: 0 … workers-1 inside a task; -1 outside of one. In a pool whose size changes: below .workers_max,
+ *          for those who leave are those who have nothing to do
  * Handle:  none
  * Give up: none
  * Blocks:  no
@@ -237,13 +238,13 @@ TINE_API int tine_worker_index(void);
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: the pool's size inside a task; 0 outside of one
+ * Returns: the pool's size at present inside a task; 0 outside of one
  * Handle:  none
  * Give up: none
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal yes
  * Death:   dead workers that are being replaced count
- * Source:  pool/worker.c; as omp_get_num_threads
+ * Source:  pool/worker.c; as omp_get_num_threads; differs: tine_pool_resize() changes it at any time
  * Since:   0.1
  */
 TINE_API int tine_worker_count(void);

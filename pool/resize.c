@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How many workers a pool has: asked for by tine_pool_resize(), or between two bounds by what there is to do.
+ *
+ * A pool has places for its most workers from the start; tables have a slot for each. pool.size says how many
+ * there may be, pool.wanted how many there are to be: the same, unless idle workers leave (.idle_timeout_ns).
+ * The nursery, which has one thread, starts workers in free places and dismisses those too many: a word in the
+ * worker's own line, set and taken back by compare-and-swap, until the worker takes it at its word. That
+ * it does only with no unit in hand, so leaving is a death that has nothing to lose: its account is settled as a
+ * dead one's is, and a loop that it leaves in the middle is put up for others. Whom to dismiss is
+ * found anew each time, from what is: those that idle, those that sleep, those dismissed before, the others. A choice that
+ * the worker has overtaken costs a start or a departure too many, and no work.
+ *
+ * More workers than are wanted now are asked for by whoever submits work that nobody is free for; one word keeps
+ * a burst of submissions from making more than one system call.
+ */
+#include "pool/resize.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <tine/error.h>
+
+#include "pool/job.h"
+#include "pool/pool_impl.h"
+#include "pool/stream.h"
+
+#define DISMISSED_LOOK_NS TINE_MS(50) /* perhaps another can leave sooner */
+
+/* Tickets that were added to a loop when the pool grew. */
+struct tine__invitation {
+    struct tine__invitation *next;
+    uint64_t first;
+    uint32_t count;
+};
+
+static uint32_t least(uint64_t a, uint64_t b)
+{
+    return (uint32_t)(a < b ? a : b);
+}
+
+static uint32_t read(const _Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+/* ---- a worker's side ------------------------------------------------------------------------- */
+
+/* Nothing else is read by it: relaxed. */
+bool tine__resize_change(struct tine__worker_shm *worker, uint32_t from, uint32_t to)
+{
+    return atomic_compare_exchange_strong_explicit(&worker->leave, &from, to, memory_order_relaxed,
+                                                   memory_order_relaxed);
+}
+
+bool tine__resize_quit(struct tine__worker_shm *self)
+{
+    return tine__resize_change(self, TINE__DISMISSED, TINE__LEAVES) ||
+           read(&self->leave) == TINE__LEAVES;
+}
+
+/* ---- what there is to do --------------------------------------------------------------------- */
+
+static uint32_t count_bits(const _Atomic uint64_t *words, uint32_t places)
+{
+    uint32_t count = 0;
+
+    for (uint32_t word = 0; word * 64 < places; word++)
+        count += (uint32_t)__builtin_popcountll(
+            atomic_load_explicit(&words[word], memory_order_relaxed));
+    return count;
+}
+
+/* Tickets beyond those that workers are free for. */
+static uint64_t count_waiting(const struct tine__pool_shm *pool)
+{
+    uint64_t claimed = tine__claims_count(tine__stream_claims(pool));
+    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_seq_cst);
+    uint64_t free_workers = (uint64_t)count_bits(pool->sleeping, pool->workers) +
+                            count_bits(pool->spinning, pool->workers);
+
+    return tail > claimed + free_workers ? tail - claimed - free_workers : 0;
+}
+
+/* ---- the nursery's side ---------------------------------------------------------------------- */
+
+/* Is there a worker in that place that is not leaving for good? (The pid is the nursery's own note.) */
+static bool is_present(const struct tine__worker_shm *worker)
+{
+    return read(&worker->pid) != 0 && read(&worker->leave) != TINE__LEAVES;
+}
+
+static uint32_t count_in(const struct tine__pool_shm *pool, uint32_t first_state,
+                         uint32_t last_state)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < tine__born(pool); i++) {
+        const struct tine__worker_shm *worker = tine__worker_at(pool, i);
+        uint32_t state = read(&worker->leave);
+
+        count += is_present(worker) && state >= first_state && state <= last_state;
+    }
+    return count;
+}
+
+static uint32_t count_present(const struct tine__pool_shm *pool)
+{
+    return count_in(pool, TINE__STAYS, TINE__DISMISSED);
+}
+
+/* Where idle workers leave: one for each waiting ticket is added, and those that idle are left out. */
+static uint32_t find_wanted(struct tine__pool_shm *pool)
+{
+    uint32_t size = read(&pool->size), wanted = read(&pool->wanted), idle;
+    uint64_t waiting;
+
+    if (pool->idle_ns == 0)
+        return size;
+    /* before the look: who finds it set then has published before that (tine__resize_demand) */
+    atomic_exchange_explicit(&pool->demand, 0, memory_order_seq_cst);
+    waiting = count_waiting(pool);
+    idle = count_in(pool, TINE__IDLES, TINE__IDLES);
+    if (waiting > 0 && wanted < count_present(pool) + waiting)
+        wanted = least(count_present(pool) + waiting, size);
+    else if (waiting == 0)
+        wanted = wanted > pool->least + idle ? wanted - idle : least(wanted, pool->least);
+    return least(wanted, size);
+}
+
+/* Who leaves before whom. */
+enum { IDLING, RESTING, CHOSEN, BUSY, RANKS };
+
+static int rank_of(const struct tine__pool_shm *pool, uint32_t index)
+{
+    uint64_t rest = atomic_load_explicit(&pool->sleeping[index / 64], memory_order_relaxed) |
+                    atomic_load_explicit(&pool->spinning[index / 64], memory_order_relaxed);
+    uint32_t state = read(&tine__worker_at(pool, index)->leave);
+
+    if (state == TINE__IDLES)
+        return IDLING;
+    if ((rest >> index % 64 & 1) != 0)
+        return RESTING;
+    return state == TINE__DISMISSED ? CHOSEN : BUSY;
+}
+
+/* False: it has changed its state meanwhile. */
+static bool dismiss(struct tine__pool_shm *pool, uint32_t index)
+{
+    struct tine__worker_shm *worker = tine__worker_at(pool, index);
+    uint32_t state = read(&worker->leave);
+
+    if (state == TINE__DISMISSED || state == TINE__LEAVES)
+        return true;
+    if (!tine__resize_change(worker, state, TINE__DISMISSED))
+        return false;
+    tine__stream_ring(worker);
+    return true;
+}
+
+void tine__resize_settle(struct tine__pool_shm *pool)
+{
+    uint32_t wanted = find_wanted(pool), present = count_present(pool), born = tine__born(pool);
+    uint32_t excess = present > wanted ? present - wanted : 0;
+    uint8_t ranks[TINE_WORKERS_MAX];
+
+    if (pool->idle_ns != 0)
+        atomic_store_explicit(&pool->wanted, wanted, memory_order_relaxed);
+    for (uint32_t i = 0; i < born; i++)
+        ranks[i] = (uint8_t)(is_present(tine__worker_at(pool, i)) ? rank_of(pool, i) : (int)RANKS);
+    for (int rank = IDLING; rank < RANKS; rank++)
+        for (uint32_t i = born; i-- > 0;) {
+            if (ranks[i] != rank)
+                continue;
+            if (excess == 0)
+                (void)tine__resize_change(tine__worker_at(pool, i), TINE__DISMISSED, TINE__STAYS);
+            else
+                excess -= dismiss(pool, i);
+        }
+}
+
+uint32_t tine__resize_missing(const struct tine__pool_shm *pool)
+{
+    uint32_t present = count_present(pool), wanted = read(&pool->wanted);
+
+    return wanted > present ? wanted - present : 0;
+}
+
+static bool has_place(const struct tine__pool_shm *pool)
+{
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (read(&tine__worker_at(pool, i)->pid) == 0)
+            return true;
+    return false;
+}
+
+tine__deadline tine__resize_due(const struct tine__pool_shm *pool, tine__deadline next_start)
+{
+    tine__deadline look = tine__deadline_after(DISMISSED_LOOK_NS);
+
+    if (tine__resize_missing(pool) > 0 && has_place(pool))
+        return next_start;
+    return count_in(pool, TINE__DISMISSED, TINE__DISMISSED) > 0 ? look : TINE__NEVER;
+}
+
+void tine__resize_birth(struct tine__pool_shm *pool, uint32_t index)
+{
+    atomic_store_explicit(&tine__worker_at(pool, index)->leave, TINE__STAYS, memory_order_relaxed);
+    if (index >= tine__born(pool))
+        atomic_store_explicit(&pool->born, index + 1, memory_order_seq_cst);
+}
+
+bool tine__resize_left(const struct tine__pool_shm *pool, uint32_t index)
+{
+    return read(&tine__worker_at(pool, index)->leave) == TINE__LEAVES;
+}
+
+/* ---- the program's side ---------------------------------------------------------------------- */
+
+void tine__resize_demand(struct tine_pool *pool)
+{
+    struct tine__pool_shm *shared = pool->shared;
+
+    /* seq_cst: the work was published before; pairs with the exchange in find_wanted */
+    if (count_waiting(shared) > 0 &&
+        atomic_exchange_explicit(&shared->demand, 1, memory_order_seq_cst) == 0)
+        tine__nursery_nudge(&pool->nursery);
+}
+
+/* Tickets for workers that come while the loop runs. If there can be none, it goes on without them. */
+static void invite(struct tine_future *future, uint32_t grown)
+{
+    struct tine__stream *stream = &future->pool->stream;
+    const struct tine__job_shm *job = future->job;
+    struct tine__invitation *invitation;
+    uint64_t claimed;
+
+    if (job->kind == TINE__JOB_CALL || tine__job_over(job) || tine__job_stopped(job))
+        return;
+    claimed = tine__claims_count(tine__job_claims(job));
+    grown = least(grown, job->units - claimed);
+    invitation = grown == 0 ? NULL : malloc(sizeof *invitation);
+    if (invitation == NULL)
+        return;
+    if (tine__stream_reserve(stream, grown) < 0) {
+        free(invitation);
+        return;
+    }
+    *invitation = (struct tine__invitation){.next = future->invitations, .count = grown};
+    future->invitations = invitation;
+    invitation->first = tine__stream_publish(stream, future->job, grown);
+}
+
+void tine__resize_retire(struct tine_future *future)
+{
+    for (struct tine__invitation *invitation = future->invitations; invitation != NULL;
+         invitation = invitation->next)
+        tine__stream_retire(&future->pool->stream, invitation->first, invitation->count);
+    tine__resize_forget(future);
+}
+
+void tine__resize_forget(struct tine_future *future)
+{
+    while (future->invitations != NULL) {
+        struct tine__invitation *next = future->invitations->next;
+
+        free(future->invitations);
+        future->invitations = next;
+    }
+}
+
+/* Under the mutex. */
+static void set_size(struct tine_pool *pool, uint32_t size)
+{
+    struct tine__pool_shm *shared = pool->shared;
+    uint32_t before = read(&shared->size);
+
+    atomic_store_explicit(&shared->size, size, memory_order_relaxed);
+    if (shared->idle_ns == 0)
+        atomic_store_explicit(&shared->wanted, size, memory_order_relaxed);
+    for (struct tine_future *future = pool->jobs; size > before && future != NULL;
+         future = future->older)
+        invite(future, size - before);
+    tine__pool_tune(pool);
+}
+
+int tine_pool_resize(tine_pool *pool, int32_t workers)
+{
+    int rc = tine__pool_check(pool);
+
+    if (rc < 0)
+        return rc;
+    if (workers < 1 || (uint32_t)workers > pool->shared->workers)
+        return -EINVAL;
+    if (tine__pool_is_broken(pool))
+        return TINE_EBROKEN;
+    pthread_mutex_lock(&pool->mutex);
+    rc = tine__pool_check(pool);
+    if (rc == 0)
+        set_size(pool, (uint32_t)workers);
+    pthread_mutex_unlock(&pool->mutex);
+    if (rc == 0)
+        tine__nursery_nudge(&pool->nursery);
+    return rc;
+}
