@@ -19,12 +19,12 @@
 #define PASSES_MAX     99
 
 static const struct bench_group *const groups[] = {
-    &bench_for,       &bench_reduce, &bench_job,       &bench_submit,   &bench_futures,
-    &bench_starmap,   &bench_map,    &bench_primes,    &bench_open,     &bench_heap,
-    &bench_limit,     &bench_lock,   &bench_semaphore, &bench_rwlock,   &bench_barrier,
-    &bench_condition, &bench_dict,   &bench_value,     &bench_pack,     &bench_wait,
-    &bench_queue,     &bench_pipe,   &bench_ring,      &bench_listener, &bench_rpc,
-    &bench_process,
+    &bench_for,       &bench_reduce,  &bench_job,       &bench_submit,   &bench_futures,
+    &bench_starmap,   &bench_map,     &bench_primes,    &bench_open,     &bench_heap,
+    &bench_limit,     &bench_lock,    &bench_semaphore, &bench_rwlock,   &bench_barrier,
+    &bench_condition, &bench_dict,    &bench_value,     &bench_pack,     &bench_wait,
+    &bench_queue,     &bench_pipe,    &bench_ring,      &bench_listener, &bench_rpc,
+    &bench_process,   &bench_replace,
 };
 #define GROUP_COUNT (sizeof groups / sizeof groups[0])
 
@@ -187,9 +187,10 @@ static int run_chosen(const struct bench_case *const *chosen, const struct optio
 /* Only for the cases that need it: it starts a process. */
 static bool wants_init(int argc, char **argv)
 {
-    return argc > 1 && (strncmp(argv[1], "--tine-", 7) == 0 ||
-                        (strcmp(argv[1], "--pass=tine") == 0 && argc > 2 &&
-                         strncmp(argv[2], "process.", 8) == 0));
+    return argc > 1 &&
+           (strncmp(argv[1], "--tine-", 7) == 0 ||
+            (strcmp(argv[1], "--pass=tine") == 0 && argc > 2 &&
+             (strncmp(argv[2], "process.", 8) == 0 || strncmp(argv[2], "pool.replace.", 13) == 0)));
 }
 
 int main(int argc, char **argv)

@@ -41,6 +41,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/python.c \
 	%D%/queue.c \
 	%D%/reduce.c \
+	%D%/replace.c \
 	%D%/ring.c \
 	%D%/rpc.c \
 	%D%/rwlock.c \

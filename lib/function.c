@@ -2,8 +2,11 @@
 /* Functions as values; lib/objects.c knows the objects. No state. */
 #include "lib/function.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <tine/error.h>
@@ -63,5 +66,28 @@ int tine__function_resolve(const void *bytes, size_t size, tine_any_function **f
     rc = tine__object_with(&wire.id, wire.base, wire.offset, &object);
     if (rc == 0)
         *function = (tine_any_function *)(uintptr_t)(object.base + wire.offset);
+    return rc;
+}
+
+int tine__function_path(tine_any_function *function, char **path)
+{
+    struct link_map *map = NULL;
+    Dl_info info;
+
+    *path = NULL;
+    if (dladdr1((const void *)(uintptr_t)function, &info, (void **)&map, RTLD_DL_LINKMAP) == 0 ||
+        map == NULL || map->l_name[0] == '\0')
+        return 0;
+    *path = realpath(map->l_name, NULL);
+    return *path == NULL && errno == ENOMEM ? -ENOMEM : 0;
+}
+
+int tine__function_load(const struct tine__function_wire *wire, const char *path,
+                        tine_any_function **function)
+{
+    int rc = tine__function_resolve(wire, sizeof *wire, function);
+
+    if (rc == -ENOENT && path[0] != '\0' && dlopen(path, RTLD_NOW | RTLD_GLOBAL) != NULL)
+        rc = tine__function_resolve(wire, sizeof *wire, function);
     return rc;
 }

@@ -33,4 +33,13 @@ int tine__function_describe(tine_any_function *function, struct tine__function_w
  */
 int tine__function_resolve(const void *bytes, size_t size, tine_any_function **function);
 
+/*
+ * Where a process that does not have the function's object finds it: *path is the caller's to free;
+ * NULL: it is the program itself, or its file is gone. 0, -ENOMEM.
+ */
+int tine__function_path(tine_any_function *function, char **path);
+/* tine__function_resolve(), for which an object that is missing is loaded from its path ("": none). */
+int tine__function_load(const struct tine__function_wire *wire, const char *path,
+                        tine_any_function **function);
+
 #endif

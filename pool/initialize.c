@@ -110,14 +110,16 @@ int tine_worker_fail(int code, const char *format, ...)
 static int initialize(struct tine__initialize_shm *made, uint32_t index)
 {
     const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, made->initializer);
-    uint64_t generation = tine__fork_generation();
-    int rc;
+    uint64_t generation = tine__fork_generation(), function;
+    int rc = -ENOENT; /* its object file cannot be loaded here */
 
     if (task == NULL)
         return 0;
     said = &made->said[index];
     memset(said, 0, sizeof *said);
-    rc = TINE__AT(tine_initializer, task->function)(TINE__AT(void, made->context), &state);
+    function = tine__task_find(task);
+    if (function != 0)
+        rc = TINE__AT(tine_initializer, function)(TINE__AT(void, made->context), &state);
     if (rc < 0)
         said->code = rc;
     said = NULL;
@@ -149,12 +151,13 @@ void tine__worker_end(struct tine__pool_shm *pool)
 {
     const struct tine__initialize_shm *made =
         TINE__AT(const struct tine__initialize_shm, pool->initialize);
-    const struct tine__task_shm *task;
+    uint64_t function;
 
     if (made == NULL || made->finalizer == 0)
         return;
-    task = TINE__AT(const struct tine__task_shm, made->finalizer);
-    TINE__AT(tine_finalizer, task->function)(TINE__AT(void, made->context), state);
+    function = tine__task_find(TINE__AT(const struct tine__task_shm, made->finalizer));
+    if (function != 0)
+        TINE__AT(tine_finalizer, function)(TINE__AT(void, made->context), state);
 }
 
 /* ---- in the nursery --------------------------------------------------------------------------- */

@@ -11,7 +11,6 @@
  */
 #include "pool/launch.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -267,12 +266,9 @@ static int take_surroundings(struct arrival *arrival)
 /* An object that the program has loaded, and this process has not yet, is loaded here, too. */
 static int resolve(const struct tine__process_shm *shared, tine_function **function)
 {
-    const char *path = tine__process_path(shared);
     tine_any_function *found;
-    int rc = tine__function_resolve(&shared->function, sizeof shared->function, &found);
+    int rc = tine__function_load(&shared->function, tine__process_path(shared), &found);
 
-    if (rc == -ENOENT && path[0] != '\0' && dlopen(path, RTLD_NOW | RTLD_GLOBAL) != NULL)
-        rc = tine__function_resolve(&shared->function, sizeof shared->function, &found);
     if (rc == 0)
         *function = (tine_function *)found;
     return rc;

@@ -173,11 +173,12 @@ enum {
     TINE__JOB_DONE = 32,
 };
 
-/* A function as the program has it, and by which a worker can tell whether it has the same one. */
+/* A function as the program has it, and by which a worker finds its own. */
 struct tine__task_shm {
-    uint64_t function;
+    uint64_t function; /* in the program */
     struct tine__function_wire reference;
     char name[64];
+    char path[]; /* of its object file, for workers that are no forks of the program; or "" */
 };
 
 /* A failure on the stack of a job: only ever one with a lower index is pushed. */

@@ -4,8 +4,8 @@
  *
  *     program ──fork──► nursery ──fork──► workers
  *
- * It is a fork of the program as it was at tine_pool_open(), with one thread, and does nothing but
- * wait: so workers are always forked from a quiet process, the program's own wait() never meets
+ * It is a fork of the program as it was at tine_pool_open(), or a clean process (pool/nursery_launch.c), with
+ * one thread, and does nothing but wait: so workers are always forked from a quiet process, the program's own wait() never meets
  * them, and replacing one costs the program nothing. It watches the program through a pidfd that
  * was opened before the fork (a parent-death signal would follow the forking thread) and kills all
  * workers when the program ends. Workers arm the parent-death signal on the nursery, whose only
@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include <tine/error.h>
+#include <tine/process.h>
 #include <tine/time.h>
 
 #include "lib/clock.h"
@@ -475,13 +476,13 @@ static _Noreturn void keep(struct keeper *keeper)
 
 /* ---- the program's side ---------------------------------------------------------------------- */
 
-static int make_keeper(struct keeper *keeper, struct tine__pool_shm *pool)
+static int make_keeper(struct keeper *keeper, struct tine__pool_shm *pool, int program)
 {
     *keeper = (struct keeper){.pool = pool,
+                              .program = program,
                               .kept = calloc(1, sizeof *keeper->kept),
                               .polled = calloc(count_polled(pool->workers), sizeof *keeper->polled),
                               .wards = calloc(pool->workers, sizeof *keeper->wards)};
-    keeper->program = tine__sys_pidfd_open(getpid());
     if (keeper->kept == NULL || keeper->polled == NULL || keeper->wards == NULL)
         return -ENOMEM;
     return keeper->program < 0 ? keeper->program : 0;
@@ -507,6 +508,30 @@ static void allow_many_files(struct keeper *keeper)
     setrlimit(RLIMIT_NOFILE, &most);
 }
 
+/* In the new process, with signals blocked. */
+static _Noreturn void live(struct keeper *keeper, int socket)
+{
+    prctl(PR_SET_NAME, "tine-nursery");
+    /* Also wakes one that is stopped, whose program has ended; of a thread that ends alone nothing comes. */
+    prctl(PR_SET_PDEATHSIG, SIGCONT);
+    signal(SIGINT, SIG_IGN); /* in workers as well: Ctrl-C is the program's to handle */
+    allow_many_files(keeper);
+    keeper->socket = socket;
+    keeper->self = getpid();
+    keep(keeper);
+}
+
+int tine__nursery_live(struct tine__pool_shm *pool, int program, int socket)
+{
+    struct keeper keeper;
+    int rc = make_keeper(&keeper, pool, program);
+
+    if (rc < 0)
+        return rc;
+    tine__sig_block(&keeper.worker_mask);
+    live(&keeper, socket);
+}
+
 static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd)
 {
     pid_t pid;
@@ -516,40 +541,40 @@ static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd
     tine__sig_block(&keeper->worker_mask); /* no handler of the program's runs in the child */
     pid = tine__sys_fork(pidfd);
     if (pid == 0) {
-        prctl(PR_SET_NAME, "tine-nursery");
-        /* Also wakes one that is stopped, whose program has ended; of a thread that ends alone nothing comes. */
-        prctl(PR_SET_PDEATHSIG, SIGCONT);
         tine__sig_default();
-        signal(SIGINT, SIG_IGN); /* in workers as well: Ctrl-C is the program's to handle */
         close(sockets[0]);
         tine__start_without_stdin();
-        allow_many_files(keeper);
-        keeper->socket = sockets[1];
-        keeper->self = getpid();
-        keep(keeper);
+        live(keeper, sockets[1]);
     }
     tine__sig_restore(&keeper->worker_mask);
     return pid;
 }
 
-int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *pool)
+static int start_forked(struct tine__nursery *nursery, struct tine__pool_shm *pool,
+                        const int sockets[2])
 {
     struct keeper keeper;
-    int sockets[2] = {-1, -1};
-    int rc = make_keeper(&keeper, pool);
+    int rc = make_keeper(&keeper, pool, tine__sys_pidfd_open(getpid()));
+
+    if (rc == 0)
+        rc = fork_keeper(&keeper, sockets, &nursery->pidfd);
+    drop_keeper(&keeper);
+    return rc;
+}
+
+int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *pool, int32_t method)
+{
+    int sockets[2], rc;
 
     *nursery = (struct tine__nursery){.pidfd = -1, .socket = -1, .workers = pool->workers};
     nursery->children = calloc(pool->workers, sizeof *nursery->children);
-    if (rc == 0 && nursery->children == NULL)
-        rc = -ENOMEM;
-    if (rc == 0)
-        rc = tine__sys_socketpair(sockets);
+    rc = nursery->children == NULL ? -ENOMEM : tine__sys_socketpair(sockets);
     if (rc == 0) {
-        rc = fork_keeper(&keeper, sockets, &nursery->pidfd);
+        rc = method == TINE_FORK ? start_forked(nursery, pool, sockets)
+                                 : tine__nursery_launch(nursery, pool, method, sockets[1]);
         close(sockets[1]);
         nursery->socket = sockets[0];
     }
-    drop_keeper(&keeper);
     for (uint32_t i = 0; nursery->children != NULL && i < pool->workers; i++)
         nursery->children[i].pidfd = -1;
     if (rc < 0)
@@ -669,6 +694,14 @@ void tine__nursery_kill_worker(struct tine__nursery *nursery, uint32_t worker, p
         tine__sys_pidfd_kill(child->pidfd, SIGKILL);
 }
 
+void tine__nursery_forget(struct tine__nursery *nursery)
+{
+    free(nursery->launched); /* its pidfd is closed as the nursery's */
+    nursery->launched = NULL;
+    for (uint32_t i = 0; i < nursery->workers; i++)
+        nursery->children[i].pid = 0;
+}
+
 void tine__nursery_fini(struct tine__nursery *nursery)
 {
     for (uint32_t i = 0; nursery->children != NULL && i < nursery->workers; i++)
@@ -680,12 +713,15 @@ void tine__nursery_fini(struct tine__nursery *nursery)
         close(nursery->socket);
     /* By pidfd, for the host may have reaped it first, and its pid may be another child's by now.
      */
-    if (nursery->pidfd >= 0) {
+    if (nursery->launched != NULL) {
+        tine__nursery_bury(nursery->launched);
+    } else if (nursery->pidfd >= 0) {
         siginfo_t info;
 
         while (waitid(P_PIDFD, (id_t)nursery->pidfd, &info, WEXITED) < 0 && errno == EINTR)
             continue;
         close(nursery->pidfd);
     }
+    nursery->launched = NULL;
     nursery->socket = nursery->pidfd = -1;
 }

@@ -8,10 +8,13 @@
 
 #include "pool/layout.h"
 
+struct tine_process;
+
 /* The program's hold on the nursery and, through it, on the workers. */
 struct tine__nursery {
     int pidfd;
     int socket;
+    struct tine_process *launched; /* whose pidfd that is, where it is no fork; else NULL */
     uint32_t workers;
     struct tine__child {
         pid_t pid;
@@ -19,8 +22,8 @@ struct tine__nursery {
     } * children;  /* by worker index, as last told by the nursery */
 };
 
-/* Forks the nursery, which starts the pool's workers. */
-int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *pool);
+/* Starts the nursery by this method (TINE_FORK …), which starts the pool's workers. */
+int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *pool, int32_t method);
 /* Takes in what the nursery has told about started workers. Never blocks. */
 void tine__nursery_listen(struct tine__nursery *nursery);
 /*
@@ -37,7 +40,19 @@ bool tine__nursery_kill(struct tine__nursery *nursery, struct tine__pool_shm *po
                         int64_t timeout_ns);
 /* Kills the worker if it is still the process `pid`. */
 void tine__nursery_kill_worker(struct tine__nursery *nursery, uint32_t worker, pid_t pid);
+/* In a forked child: the nursery, and what it shares with the program, are the parent's. */
+void tine__nursery_forget(struct tine__nursery *nursery);
 /* Reaps an ended nursery and frees what this process holds of it. */
 void tine__nursery_fini(struct tine__nursery *nursery);
+
+/* ---- nursery_launch.c: nurseries that are no forks of the program ----------------------------- */
+
+/* Starts one by TINE_SPAWN or TINE_FORKSERVER, with its end of the socket. */
+int tine__nursery_launch(struct tine__nursery *nursery, struct tine__pool_shm *pool, int32_t method,
+                         int socket);
+/* Reaps it, once it has ended, and frees the handle. */
+void tine__nursery_bury(struct tine_process *launched);
+/* Its life, in a process with one thread; program: a pidfd. Returns only what keeps it from living. */
+int tine__nursery_live(struct tine__pool_shm *pool, int program, int socket);
 
 #endif

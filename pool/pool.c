@@ -15,15 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <tine/cpu.h>
 #include <tine/error.h>
 #include <tine/heap.h>
+#include <tine/process.h>
 
-#include <tine/cpu.h>
 #include "lib/fork.h"
 #include "lib/log.h"
 #include "lib/sys.h"
 #include "pool/claim.h"
 #include "pool/failure.h"
+#include "pool/init.h"
 #include "pool/initialize.h"
 #include "pool/limit.h"
 #include "pool/spares.h"
@@ -83,12 +85,26 @@ static int check_options(const tine_pool_options *options)
     for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
         if (options->reserved[i] != 0)
             return -E2BIG;
-    if (options->reserved0 != 0)
+    if (options->reserved0 != 0 || options->reserved1 != 0)
         return -E2BIG;
     if ((options->flags & ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING)) != 0 ||
+        options->start < TINE_START_DEFAULT || options->start > TINE_FORKSERVER ||
         !sizes_are_right(options))
         return -EINVAL;
     return tine__limit_check_pool(options);
+}
+
+/* How the nursery is started, TINE_FORK …; -ENOTSUP. */
+static int32_t method_of(const tine_pool_options *options)
+{
+    int32_t method = options->start;
+
+    if (method == TINE_START_DEFAULT)
+        method = tine__start_method();
+    if (method == TINE_FORK || tine__program_name() != NULL)
+        return method;
+    tine__log_warning("pool: only a program that calls tine_init() first can be executed again");
+    return -ENOTSUP;
 }
 
 /* Counting CPUs reads a dozen files, so it is done while the nursery comes up. */
@@ -194,13 +210,16 @@ static void want_exits(struct tine_pool *pool, const tine_pool_options *options)
 
 static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
 {
+    int32_t method = method_of(options);
     int rc;
 
+    if (method < 0)
+        return method;
     pool->no_spin = (options->flags & TINE_POOL_NO_SPIN) != 0;
     pool->generation = tine__fork_generation();
     if (pool->generation == 0)
         return -ENOMEM;
-    tine__tasks_init(&pool->tasks);
+    tine__tasks_init(&pool->tasks, method != TINE_FORK);
     rc = make_shared(pool, options);
     if (rc == 0) {
         pool->shared->accounts = (options->flags & TINE_POOL_ACCOUNTING) != 0;
@@ -210,7 +229,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     if (rc == 0)
         tine__limit_set_pool(pool->shared, options);
     if (rc == 0)
-        rc = tine__nursery_start(&pool->nursery, pool->shared);
+        rc = tine__nursery_start(&pool->nursery, pool->shared, method);
     if (rc < 0) {
         free_shared(pool);
         tine__tasks_fini(&pool->tasks);
@@ -426,8 +445,7 @@ static void release_jobs(struct tine_pool *pool)
 /* In a forked child: frees the copy of what the parent holds, and touches nothing shared. */
 static void close_copy(struct tine_pool *pool)
 {
-    for (uint32_t i = 0; i < pool->nursery.workers; i++)
-        pool->nursery.children[i].pid = 0;
+    tine__nursery_forget(&pool->nursery);
     tine__nursery_fini(&pool->nursery);
     free(pool->tasks.known);
     tine__spares_put(pool);

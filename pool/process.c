@@ -10,10 +10,8 @@
  */
 #include "pool/process_impl.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -157,16 +155,9 @@ struct wish {
 /* Where a process that does not have the function's object finds it. */
 static int find_path(struct wish *wish)
 {
-    struct link_map *map = NULL;
-    Dl_info info;
-
-    if (wish->start == TINE_FORK ||
-        dladdr1((const void *)(uintptr_t)wish->function, &info, (void **)&map, RTLD_DL_LINKMAP) ==
-            0 ||
-        map == NULL || map->l_name[0] == '\0')
-        return 0;
-    wish->path = realpath(map->l_name, NULL); /* NULL: gone, so it has to be there already */
-    return wish->path == NULL && errno == ENOMEM ? -ENOMEM : 0;
+    return wish->start == TINE_FORK
+               ? 0
+               : tine__function_path((tine_any_function *)wish->function, &wish->path);
 }
 
 static int list_descriptors(struct tine__process_shm *shared, const tine_process_options *options)

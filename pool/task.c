@@ -2,9 +2,8 @@
 /*
  * Tasks: the call object that a running task sees, and which function a job runs.
  *
- * A function is sent as its address together with what lib/function.c says of it. A worker has the
- * same one if it resolves to that address; a plugin loaded after the pool was opened is not there,
- * and another one may lie in its place.
+ * A function is sent as what lib/function.c says of it, and each worker finds its own. A plugin that was
+ * loaded after the pool was opened is not in the forks of the program; workers that are none load it.
  */
 #include "pool/task.h"
 
@@ -128,8 +127,6 @@ void *tine_call_context(const tine_call *call)
 int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t index,
                    const void *args, uint64_t args_size)
 {
-    tine_function *function =
-        TINE__AT(tine_function, TINE__AT(struct tine__task_shm, job->task)->function);
     int rc;
 
     call->job = job;
@@ -139,7 +136,7 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
     call->failed = 0;
     call->message[0] = '\0';
     call->result.size = 0;
-    rc = function(call);
+    rc = TINE__AT(tine_function, call->function)(call);
     if (call->texts.first != NULL)
         tine__texts_free(&call->texts);
     tine__fetched_close(&call->fetched);
@@ -210,17 +207,32 @@ static int make_room(struct tine__tasks *tasks)
     return 0;
 }
 
-void tine__tasks_init(struct tine__tasks *tasks)
+void tine__tasks_init(struct tine__tasks *tasks, bool with_paths)
 {
-    memset(tasks, 0, sizeof *tasks);
+    *tasks = (struct tine__tasks){.with_paths = with_paths};
     tine__objects_note();
 }
 
-static int describe(const void *function, struct tine__task_shm **task)
+static struct tine__task_shm *make_task(const char *path)
 {
-    struct tine__task_shm *made = tine_calloc(1, sizeof *made);
-    int rc;
+    size_t size = path == NULL ? 0 : strlen(path);
+    struct tine__task_shm *made = tine_calloc(1, sizeof *made + size + 1);
 
+    if (made != NULL && path != NULL)
+        memcpy(made->path, path, size);
+    return made;
+}
+
+static int describe(const void *function, bool with_path, struct tine__task_shm **task)
+{
+    struct tine__task_shm *made;
+    char *path = NULL;
+    int rc = with_path ? tine__function_path((tine_any_function *)(uintptr_t)function, &path) : 0;
+
+    if (rc < 0)
+        return rc;
+    made = make_task(path);
+    free(path);
     if (made == NULL)
         return -ENOMEM;
     made->function = TINE__ADDRESS(function);
@@ -234,6 +246,15 @@ static int describe(const void *function, struct tine__task_shm **task)
     return 0;
 }
 
+/* In the program: is the described function the one at that address? */
+static bool is_there(const struct tine__task_shm *task)
+{
+    tine_any_function *function;
+
+    return tine__function_resolve(&task->reference, sizeof task->reference, &function) == 0 &&
+           (uintptr_t)function == task->function;
+}
+
 int tine__task_describe(struct tine__tasks *tasks, const void *function,
                         struct tine__task_shm **task)
 {
@@ -243,12 +264,12 @@ int tine__task_describe(struct tine__tasks *tasks, const void *function,
     if (rc < 0)
         return rc;
     place = place_of(tasks, function);
-    if (place->task != NULL && !tine__task_present(place->task)) {
+    if (place->task != NULL && !is_there(place->task)) {
         place->function = NULL; /* unloaded, and perhaps another in its place */
         place = place_of(tasks, function);
     }
     if (place->task == NULL) {
-        rc = describe(function, &place->task);
+        rc = describe(function, tasks->with_paths, &place->task);
         if (rc < 0)
             return rc;
         place->function = function;
@@ -266,10 +287,11 @@ void tine__tasks_fini(struct tine__tasks *tasks)
     memset(tasks, 0, sizeof *tasks);
 }
 
-bool tine__task_present(const struct tine__task_shm *task)
+uint64_t tine__task_find(const struct tine__task_shm *task)
 {
     tine_any_function *function;
 
-    return tine__function_resolve(&task->reference, sizeof task->reference, &function) == 0 &&
-           (uintptr_t)function == task->function;
+    if (tine__function_load(&task->reference, task->path, &function) < 0)
+        return 0;
+    return (uintptr_t)function;
 }

@@ -14,6 +14,7 @@
 /* A running task, in its worker. Reused from task to task so that its buffers stay warm. */
 struct tine_call {
     struct tine__job_shm *job;
+    uint64_t function; /* the task, or body of a loop, at its address in this process */
     uint64_t index;
     const void *args;
     uint64_t args_size;
@@ -24,7 +25,7 @@ struct tine_call {
     char message[sizeof((tine_failure *)0)->message];
 };
 
-/* Calls the job's task on one tuple: 0 (call->result holds one value) or a negative code. */
+/* Calls call->function, the job's task, on one tuple: 0 (call->result holds one value) or a negative code. */
 int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t index,
                    const void *args, uint64_t args_size);
 void tine__call_init(struct tine_call *call, int control);
@@ -41,16 +42,17 @@ struct tine__tasks {
         struct tine__task_shm *task;
     } * known; /* open addressing by function */
     size_t room, count;
+    bool with_paths; /* the workers are no forks: they load what they do not have */
 };
 
 /* To be called before the workers are forked: they inherit what is known of the loaded objects. */
-void tine__tasks_init(struct tine__tasks *tasks);
+void tine__tasks_init(struct tine__tasks *tasks, bool with_paths);
 
 /* Describes a function for the workers; *task stays valid until tine__tasks_fini. */
 int tine__task_describe(struct tine__tasks *tasks, const void *function,
                         struct tine__task_shm **task);
 void tine__tasks_fini(struct tine__tasks *tasks);
-/* Is the described function the one that this process has at that address? */
-bool tine__task_present(const struct tine__task_shm *task);
+/* The address of the described function in this process; 0: it is not there, and cannot be loaded. */
+uint64_t tine__task_find(const struct tine__task_shm *task);
 
 #endif

@@ -41,6 +41,12 @@
 #define FULL_SPIN_EVERY    64 /* sleeps: now and then see whether spinning pays again */
 #define TASKS_KNOWN        16
 
+/* A task that this process has, and where. */
+struct present {
+    const struct tine__task_shm *task;
+    uint64_t function;
+};
+
 struct self {
     struct tine__pool_shm *pool;
     struct tine__worker_shm *shared;
@@ -48,11 +54,12 @@ struct self {
     uint32_t redo_seen;
     int64_t spin_ns; /* the present budget */
     uint32_t sleeps;
-    bool idles;                                                 /* and has said so */
-    const struct tine__task_shm *present[TASKS_KNOWN], *absent; /* of the last tasks */
-    uint64_t generation;                                        /* of this process, and */
-    const _Atomic uint64_t *fork_word; /* where it stands, unless this is valgrind */
-    uint64_t items;                    /* indices done of the present loop, as in its slot */
+    bool idles; /* and has said so */
+    struct present present[TASKS_KNOWN]; /* of the last tasks, */
+    const struct tine__task_shm *absent; /* or not */
+    uint64_t generation;                 /* of this process, and */
+    const _Atomic uint64_t *fork_word;   /* where it stands, unless this is valgrind */
+    uint64_t items;                      /* indices done of the present loop, as in its slot */
     struct tine_call call;
 };
 
@@ -149,30 +156,33 @@ static bool has_task(struct self *self, const struct tine__job_shm *job)
 {
     const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, job->task);
 
-    const struct tine__task_shm **known = &self->present[task_hash(task)];
+    struct present *known = &self->present[task_hash(task)];
 
-    if (*known != task && self->absent != task) {
-        if (tine__task_present(task))
-            *known = task;
+    if (known->task != task && self->absent != task) {
+        uint64_t function = tine__task_find(task);
+
+        if (function != 0)
+            *known = (struct present){.task = task, .function = function};
         else
             self->absent = task;
     }
-    return *known == task;
+    self->call.function = known->function;
+    return known->task == task;
 }
 
 static const char not_loaded[] = "the function's object file is not loaded in the worker";
 
 /* ---- units of the four kinds of loop --------------------------------------------------------- */
 
-static int call_body(struct tine__job_shm *job, uint64_t unit, const struct tine__rest *range)
+static int call_body(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
 {
-    uint64_t function = TINE__AT(struct tine__task_shm, job->task)->function;
+    uint64_t function = self->call.function;
     void *partial;
 
     if (job->kind == TINE__JOB_FOR)
         return TINE__AT(tine_body, function)(range->begin, range->end,
                                              TINE__AT(void, job->context));
-    partial = TINE__AT(char, job->out) + unit * job->out_size;
+    partial = TINE__AT(char, job->out) + range->unit * job->out_size;
     memcpy(partial, TINE__AT(const void, job->in), job->in_size);
     return TINE__AT(tine_reduce_body, function)(range->begin, range->end, partial,
                                                 TINE__AT(void, job->context));
@@ -185,7 +195,7 @@ static void run_range(struct self *self, struct tine__job_shm *job, const struct
     if (range->begin == range->end || tine__job_stopped(job))
         return;
     begin_item(self, job, range->begin);
-    rc = call_body(job, range->unit, range);
+    rc = call_body(self, job, range);
     end_item(self, job);
     if (rc < 0) /* while it is still running: a death in between may not lose the failure */
         fail(self, job, rc, range, "");
@@ -195,7 +205,7 @@ static void run_range(struct self *self, struct tine__job_shm *job, const struct
 static void run_map_items(struct self *self, struct tine__job_shm *job,
                           const struct tine__rest *range)
 {
-    tine_item *item = TINE__AT(tine_item, TINE__AT(struct tine__task_shm, job->task)->function);
+    tine_item *item = TINE__AT(tine_item, self->call.function);
     /* numbers, for either array may be missing, and nothing may be added to a null pointer */
     uint64_t in = job->in + range->begin * job->in_size;
     uint64_t out = job->out + range->begin * job->out_size;

@@ -37,15 +37,17 @@ tests_pool = \
 	%D%/test_task \
 	%D%/test_tuples
 check_PROGRAMS += $(tests_pool)
-TESTS += $(tests_pool)
+TESTS += $(tests_pool) %D%/pools_forkserver.sh %D%/pools_spawn.sh
 check_LTLIBRARIES += %D%/plugin.la
 endif
+
+EXTRA_DIST += %D%/by_kind.sh %D%/pools_forkserver.sh %D%/pools_spawn.sh
 
 # A module to be loaded: the rpath, which it will never see, makes it a shared object.
 %C%_plugin_la_SOURCES = %D%/plugin.c
 %C%_plugin_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 
-tests_pool_shared = %D%/pools.c %D%/pools.h
+tests_pool_shared = %D%/exempt.c %D%/pools.c %D%/pools.h
 tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_account_SOURCES = %D%/test_account.c $(tests_pool_shared)
 %C%_test_account_LDADD = libtinetest.la

@@ -1,17 +1,69 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/pool/pools.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <tine/heap.h>
+#include <tine/process.h>
 
 #include "shm/heap.h"
-#include "tests/support/heap_first.h"
 #include "tests/support/suite.h"
+#include "tests/support/wait.h"
 
-HEAP_BEFORE_TESTS
+#define GATES_BYTES ((size_t)1 << 20)
+
+static unsigned with = WITH_FORK;
+
+unsigned pools_with(void)
+{
+    return with;
+}
+
+static void read_kind(void)
+{
+    static const char *const names[] = {"fork", "spawn", "forkserver"};
+    const char *wanted = getenv("TINE_TEST_POOL");
+
+    for (unsigned i = 0; wanted != NULL && i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(wanted, names[i]) == 0)
+            with = 1u << i;
+}
+
+static int prepare_start(int argc, char **argv)
+{
+    int rc;
+
+    if (with == WITH_FORK)
+        return 0;
+    rc = tine_init(&argc, &argv);
+    return rc < 0 ? rc
+                  : tine_set_start_method(with == WITH_SPAWN ? TINE_SPAWN : TINE_FORKSERVER, true);
+}
+
+/* Where the tests that the runner forks have their gates, one after the other. */
+static int prepare_gates(void)
+{
+    void *gates = with == WITH_FORK ? NULL : tine_alloc(GATES_BYTES);
+
+    if (with == WITH_FORK)
+        return 0;
+    shared_memory_in(gates, GATES_BYTES);
+    return gates == NULL ? -ENOMEM : 0;
+}
+
+/* The heap is made before the tests, which the runner forks, so that its descriptor is no leak of theirs. */
+int pools_main(const char *title, int argc, char **argv)
+{
+    read_kind();
+    if (prepare_start(argc, argv) < 0 || tine__heap_open() < 0 || prepare_gates() < 0)
+        return 99;
+    pools_exempt(title, with);
+    return suite_main(title, argc, argv);
+}
 
 tine_pool *pool_of(int32_t workers)
 {

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of pools share: the heap is there before the first test, and what it holds. */
+/*
+ * What the tests of pools share: the heap is there before the first test, and what it holds.
+ *
+ * TINE_TEST_POOL says what the workers are: fork (the default), spawn, forkserver. tests/pool/exempt.c
+ * lists the tests that make no sense with one of them.
+ */
 #ifndef TINE_TESTS_POOLS_H
 #define TINE_TESTS_POOLS_H
 
@@ -8,6 +13,25 @@
 #include <stdint.h>
 
 #include <tine/pool.h>
+
+enum {
+    WITH_FORK = 1,
+    WITH_SPAWN = 2,
+    WITH_FORKSERVER = 4,
+};
+
+/* Which of these is tested. */
+unsigned pools_with(void);
+
+/* The main function of a program that tests pools. */
+#define SUITE_OF_POOLS(title)                                                                      \
+    int main(int argc, char **argv)                                                                \
+    {                                                                                              \
+        return pools_main(title, argc, argv);                                                      \
+    }
+int pools_main(const char *title, int argc, char **argv);
+/* exempt.c: what is not run with these workers. */
+void pools_exempt(const char *title, unsigned with);
 
 /* A pool of this many workers. */
 tine_pool *pool_of(int32_t workers);

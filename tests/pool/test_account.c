@@ -310,4 +310,4 @@ TEST(what_the_dead_have_used_stays_counted)
     tine_pool_close(pool);
 }
 
-SUITE("pool/account")
+SUITE_OF_POOLS("pool/account")

@@ -547,4 +547,4 @@ TEST(bad_arguments_are_refused)
     ck_assert_rc(tine_pool_run(pool, 0), -EBADF);
 }
 
-SUITE("pool/callback")
+SUITE_OF_POOLS("pool/callback")

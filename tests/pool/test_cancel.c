@@ -463,4 +463,4 @@ TEST(bad_arguments_are_refused)
     busy_close(&busy);
 }
 
-SUITE("pool/cancel")
+SUITE_OF_POOLS("pool/cancel")

@@ -384,4 +384,4 @@ TEST(bad_arguments_are_refused)
     scene_close(&scene);
 }
 
-SUITE("pool/completed")
+SUITE_OF_POOLS("pool/completed")

@@ -340,4 +340,4 @@ TEST(a_new_worker_does_not_keep_it_open)
     tine_pool_close(pool);
 }
 
-SUITE("pool/descriptor")
+SUITE_OF_POOLS("pool/descriptor")

@@ -334,4 +334,4 @@ TEST(a_nursery_that_takes_nothing_more_refuses_the_call_in_a_second)
     tine_pool_close(pool);
 }
 
-SUITE("pool/descriptor_limits")
+SUITE_OF_POOLS("pool/descriptor_limits")

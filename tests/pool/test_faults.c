@@ -389,4 +389,4 @@ TEST(whatever_fails_in_nursery_and_workers, .loop_end = USES, .timeout_s = 60)
     plan = NULL;
 }
 
-SUITE("pool/faults")
+SUITE_OF_POOLS("pool/faults")

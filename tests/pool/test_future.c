@@ -672,4 +672,4 @@ TEST(null_arguments_are_refused)
     tine_pool_close(pool);
 }
 
-SUITE("pool/future")
+SUITE_OF_POOLS("pool/future")

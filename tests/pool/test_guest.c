@@ -580,4 +580,4 @@ TEST(two_workers_with_half_a_cpu, .timeout_s = 60)
     ck_assert_eventually(rmdir(directory) == 0);
 }
 
-SUITE("pool/guest")
+SUITE_OF_POOLS("pool/guest")

@@ -486,4 +486,4 @@ TEST(bad_arguments_are_refused)
     tine_pool_close(pool);
 }
 
-SUITE("pool/imap")
+SUITE_OF_POOLS("pool/imap")

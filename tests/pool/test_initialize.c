@@ -646,4 +646,4 @@ TEST(a_worker_that_fails_in_its_initializer_is_told_of)
     ck_assert_int_eq(ends.exits[0].exit_status, 1);
 }
 
-SUITE("pool/initialize")
+SUITE_OF_POOLS("pool/initialize")

@@ -272,4 +272,4 @@ TEST(a_condemned_worker_dies_when_it_leaves_its_job)
     tine_pool_close(pool);
 }
 
-SUITE("pool/instants")
+SUITE_OF_POOLS("pool/instants")

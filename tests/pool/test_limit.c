@@ -527,4 +527,4 @@ TEST(limited_jobs_leave_nothing_in_the_heap)
     ck_assert_uint_eq(heap_blocks(), blocks);
 }
 
-SUITE("pool/limit")
+SUITE_OF_POOLS("pool/limit")

@@ -320,4 +320,4 @@ TEST(too_few_processes_give_eagain_or_fewer_workers)
     child_join(&child);
 }
 
-SUITE("pool/limits")
+SUITE_OF_POOLS("pool/limits")

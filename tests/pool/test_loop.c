@@ -315,4 +315,4 @@ TEST(fail_fast_claims_nothing_after_the_first_failure)
     tine_free(tally);
 }
 
-SUITE("pool/loop")
+SUITE_OF_POOLS("pool/loop")

@@ -159,4 +159,4 @@ TEST(bad_maps_are_refused, .loop_end = sizeof bad_maps / sizeof bad_maps[0])
     ck_assert_uint_eq(heap_blocks(), blocks);
 }
 
-SUITE("pool/loop_errors")
+SUITE_OF_POOLS("pool/loop_errors")

@@ -191,4 +191,4 @@ TEST(in_map_a_failing_item_costs_itself_only)
     tine_pool_close(pool);
 }
 
-SUITE("pool/map")
+SUITE_OF_POOLS("pool/map")

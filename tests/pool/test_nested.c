@@ -356,4 +356,4 @@ TEST(workers_of_a_threaded_program_open_pools)
         pthread_join(threads[i], NULL);
 }
 
-SUITE("pool/nested")
+SUITE_OF_POOLS("pool/nested")

@@ -127,4 +127,4 @@ TEST(an_outcome_may_be_written_over_before_it_is_published)
     job_free(job);
 }
 
-SUITE("pool/outcome")
+SUITE_OF_POOLS("pool/outcome")

@@ -519,4 +519,4 @@ TEST(a_job_in_time_is_not_bothered)
     tine_pool_close(pool);
 }
 
-SUITE("pool/pool")
+SUITE_OF_POOLS("pool/pool")

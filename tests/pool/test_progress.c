@@ -115,4 +115,4 @@ TEST(the_bar_takes_anything)
     tine_progress_bar(&(tine_progress){.done = 3, .total = 2}, "label");
 }
 
-SUITE("pool/progress")
+SUITE_OF_POOLS("pool/progress")

@@ -137,4 +137,4 @@ TEST(a_failed_reduction_leaves_the_accumulator)
     tine_pool_close(pool);
 }
 
-SUITE("pool/reduce")
+SUITE_OF_POOLS("pool/reduce")

@@ -372,4 +372,4 @@ TEST(a_forked_child_must_not)
     tine_pool_close(pool);
 }
 
-SUITE("pool/resize")
+SUITE_OF_POOLS("pool/resize")

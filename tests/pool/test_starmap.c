@@ -492,4 +492,4 @@ TEST(results_refuse_bad_questions)
     tine_pool_close(pool);
 }
 
-SUITE("pool/starmap")
+SUITE_OF_POOLS("pool/starmap")

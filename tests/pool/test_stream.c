@@ -264,4 +264,4 @@ TEST(a_spinning_worker_saves_a_wake_up)
     house_free(house);
 }
 
-SUITE("pool/stream")
+SUITE_OF_POOLS("pool/stream")

@@ -371,6 +371,20 @@ TEST(a_plugin_loaded_before_the_pool_works)
     dlclose(plugin.handle);
 }
 
+TEST(a_plugin_loaded_after_the_pool_is_loaded_by_workers_that_are_no_forks)
+{
+    tine_pool *pool = pool_of(2);
+    struct plugin plugin = plugin_load();
+    tine_failure failure;
+
+    for (int i = 0; i < 4; i++)
+        ck_assert_rc(run(pool, plugin.task, "", &failure), 0);
+    ck_assert_rc(tine_pool_for(pool, 100, plugin.body, NULL), 0);
+    ck_assert_uint_eq(pool_counts(pool).deaths, 0);
+    tine_pool_close(pool);
+    dlclose(plugin.handle);
+}
+
 static void assert_not_there(const tine_failure *failure, const char *symbol)
 {
     ck_assert_int_eq(failure->code, TINE_EREMOTE);
@@ -555,7 +569,7 @@ TEST(descriptions_of_unloaded_functions_stay_until_the_end)
     const char *code = (const char *)(uintptr_t)return_somehow;
     uint64_t blocks = heap_blocks();
 
-    tine__tasks_init(&tasks);
+    tine__tasks_init(&tasks, false);
     for (int i = 0; i < 7; i++)
         ck_assert_rc(tine__task_describe(&tasks, code + i, &task), 0);
     for (size_t i = 0; i < tasks.room; i += 2) /* as if they had been unloaded */
@@ -568,4 +582,4 @@ TEST(descriptions_of_unloaded_functions_stay_until_the_end)
     ck_assert_uint_eq(heap_blocks(), blocks);
 }
 
-SUITE("pool/task")
+SUITE_OF_POOLS("pool/task")

@@ -138,8 +138,24 @@ static void end(const struct test *test)
 void suite_run(const struct test *test, int loop_index)
 {
     begin(test);
-    test->body(loop_index);
+    if (test->exempt != NULL)
+        suite_skip("%s", test->exempt);
+    else
+        test->body(loop_index);
     end(test);
+}
+
+void suite_exempt(const char *name, const char *reason)
+{
+    struct test *test = first_test;
+
+    while (test != NULL && strcmp(test->name, name) != 0)
+        test = test->next;
+    if (test == NULL) {
+        fprintf(stderr, "no test is called %s\n", name);
+        exit(EXIT_FAILURE);
+    }
+    test->exempt = reason;
 }
 
 static bool is_wanted(const struct test *test, int argc, char **argv)

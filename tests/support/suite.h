@@ -47,6 +47,7 @@ struct test {
     int loop_end;       /* runs with loop_index 0 … loop_end - 1; 0: once */
     bool own_signals;   /* the test itself changes signal dispositions or the mask */
     bool may_orphan;    /* processes may outlive the test's end in its process group */
+    const char *exempt; /* why it is not run: suite_exempt() */
     struct test *next;
     const TTest *check;
 };
@@ -115,6 +116,8 @@ struct test {
 
 void suite_add(struct test *test);
 void suite_run(const struct test *test, int loop_index);
+/* Before suite_main(): the test is skipped, for this reason. There has to be one of that name. */
+void suite_exempt(const char *name, const char *reason);
 int suite_main(const char *title, int argc, char **argv);
 void suite_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -19,6 +19,8 @@ struct gate {
 
 /* Zeroed memory shared with the processes that the test forks; it goes with the test process. */
 void *shared_memory(size_t size);
+/* From now on it comes from here, where processes see it that are no forks, too. */
+void shared_memory_in(void *arena, size_t size);
 struct gate *gate_new(void);
 void gate_raise(struct gate *gate);
 void gate_await(struct gate *gate, uint32_t times); /* waits until raised at least so often */

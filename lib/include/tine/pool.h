@@ -22,10 +22,18 @@
  *     tine_pool_for(pool, n, square, &(tine_job_options){.context = &values, .context_size = sizeof values});
  *     tine_pool_close(pool);
  *
- * Workers are forks of the program as it was at tine_pool_open(): they see its functions, globals and
- * descriptors of that moment, not what is changed later; memory of tine_alloc() is shared by all.
- * They are children of a small process, the nursery, which replaces the dead ones; the program itself
- * sees one child, and only the pool's end makes it exit. When a worker dies, the item that it was
+ * Workers are processes, children of a small one, the nursery, which replaces the dead ones; the program
+ * itself sees one child at most, and only the pool's end makes it exit. Where they come from is .start
+ * (tine/process.h):
+ *
+ *     TINE_FORK        forks of the program as it was at tine_pool_open(): they see its functions, globals and
+ *                      descriptors of that moment, not what is changed later
+ *     TINE_FORKSERVER  forks of the program as it was in tine_init(), and
+ *     TINE_SPAWN       of the program executed anew: clean and small, so that replacing one costs the same
+ *                      whatever the program's size. They see functions, globals of their own as those
+ *                      were at that time, and no descriptors but the standard ones and those that tasks are sent
+ *
+ * Memory of tine_alloc() is shared by all. When a worker dies, the item that it was
  * running fails with TINE_EWORKER (or runs again: .retries), every other item gets its result, and a new
  * worker takes its place. When the program dies, its workers and the nursery are killed.
  *
@@ -54,6 +62,8 @@ typedef struct tine_buffer tine_buffer; /* tine/codec.h */
 typedef struct tine_pool_options {
     int32_t workers;     /* 1 … TINE_WORKERS_MAX; default: tine_cpu_count() */
     uint32_t flags;      /* TINE_POOL_… */
+    int32_t start;       /* TINE_FORK … (tine/process.h); default: tine_get_start_method() */
+    uint32_t reserved1;
     int32_t workers_min; /* with .idle_timeout_ns: so many stay, idle or not; default 1 */
     int32_t workers_max; /* places, up to TINE_WORKERS_MAX: tine_pool_resize() goes no further;
                             default: twice .workers, and 8 at least */
@@ -159,15 +169,17 @@ typedef struct tine_pool_counts {
  * Shape:   none
  * Units:   options.workers processes
  * Returns: 0, or a negative code; *pool is set only for 0
- * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE
- * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags, negative limits, a stop_signal that
- *          is none or cannot be handled), -E2BIG (reserved not zero), -ENOMEM,
- *          -EADDRINUSE (the family heap's address is taken)
- * Blocks:  for one fork; workers come up behind the call: one at once, the others after as long again
+ * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init())
+ * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags or start, negative limits, a
+ *          stop_signal that is none or cannot be handled), -E2BIG (reserved not zero), -ENOMEM,
+ *          -EADDRINUSE (the family heap's address is taken, here or three times in a process executed anew),
+ *          -ETIMEDOUT (the nursery is not up after 30 s), TINE_EBROKEN (it ended before it was ready)
+ * Blocks:  for one fork, or until the nursery is launched: 0.3 ms by the forkserver, a few where the program is
+ *          executed; workers come up behind the call: one at once, the others after as long again
  *          (at least half a millisecond), which a pool for one small job does not live to see
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   none
- * Source:  pool/pool.c; follows Python 3.13 multiprocessing.Pool with start method fork;
+ * Source:  pool/pool.c; follows Python 3.13 multiprocessing.Pool, and its contexts as .start;
  *          differs: workers are grandchildren, a dead one is replaced and costs only the item it ran
  * Since:   0.1
  */
