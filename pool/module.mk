@@ -23,6 +23,7 @@ libtinecore_la_SOURCES += \
 	%D%/limit.c %D%/limit.h \
 	%D%/loop.c \
 	%D%/nursery.c %D%/nursery.h \
+	%D%/nursery_hold.c \
 	%D%/nursery_launch.c \
 	%D%/orphans.c %D%/orphans.h \
 	%D%/outcome.c %D%/outcome.h \

@@ -10,6 +10,12 @@
 
 struct tine_process;
 
+/* What the nursery tells about a started worker; its pidfd travels beside. */
+struct tine__nursery_note {
+    uint32_t worker;
+    int32_t pid;
+};
+
 /* The program's hold on the nursery and, through it, on the workers. */
 struct tine__nursery {
     int pidfd;
