@@ -487,6 +487,7 @@ TEST(an_item_ends_only_when_its_signal_was_sent)
     tine_future *future;
 
     ck_assert_rc(tine_pool_submit(&future, pool, set_signalling, &options, ""), 0);
+    ck_assert_eventually((atomic_load(&alarm->word) & 7) == 3);
     ck_assert_rc(tine_future_wait(future, SHORT), -ETIMEDOUT);
     atomic_fetch_sub(&alarm->word, 1); /* asked */
     ck_assert_rc(tine_future_result(future, TINE_FOREVER, NULL), 0);

@@ -45,7 +45,7 @@ static const struct bad_options bad_options[] = {
     {{.fail_fast = -1}, -EINVAL},
     {{.fail_fast = 2}, -EINVAL},
     {{.timeout_ns = -1}, -EINVAL},
-    {{.flags = 1}, -EINVAL},
+    {{.flags = 1u << 31}, -EINVAL},
     {{.flags = UINT32_MAX}, -EINVAL},
     {{.reserved0 = 1}, -E2BIG},
     {{.reserved = {[7] = 1}}, -E2BIG},

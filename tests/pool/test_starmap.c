@@ -456,7 +456,7 @@ TEST(null_and_bad_arguments_are_refused)
     ck_assert_rc(tine_pool_apply(&results, pool, NULL, NULL, ""), -EINVAL);
     ck_assert_rc(tine_pool_apply(&results, pool, never, NULL, NULL), -EINVAL);
     ck_assert_rc(tine_pool_apply(&results, pool, never, NULL, "!"), -EINVAL);
-    ck_assert_rc(tine_pool_apply(&results, pool, never, &(tine_job_options){.flags = 1}, ""),
+    ck_assert_rc(tine_pool_apply(&results, pool, never, &(tine_job_options){.flags = 1u << 31}, ""),
                  -EINVAL);
     ck_assert_rc(tine_pool_apply(&results, pool, never, &(tine_job_options){.reserved = {1}}, ""),
                  -E2BIG);
