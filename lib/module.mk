@@ -45,6 +45,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/queue.h \
 	%D%/include/tine/rpc.h \
 	%D%/include/tine/rwlock.h \
+	%D%/include/tine/sandbox.h \
 	%D%/include/tine/semaphore.h \
 	%D%/include/tine/shareable_list.h \
 	%D%/include/tine/shm.h \
@@ -63,6 +64,7 @@ libtinecore_la_SOURCES += \
 	%D%/checksum.c %D%/checksum.h \
 	%D%/clock.c %D%/clock.h \
 	%D%/codec.c %D%/codec.h \
+	%D%/confine.c %D%/confine.h \
 	%D%/copy.c %D%/copy.h \
 	%D%/cpu.c %D%/cpu.h \
 	%D%/error.c \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The first and the last that a worker does: initializer and finalizer.
+ * The first and the last that a worker does: its sandbox, the initializer, the finalizer.
  *
  * A worker says how far it is with its beginning (`stage`), and why it failed (`said`), in places of its own;
  * then it exits. The nursery reaps it, and judges: dead while BEGINNING means that the pool is broken
@@ -24,6 +24,7 @@
 
 #include "lib/fork.h"
 #include "pool/failure.h"
+#include "pool/sandbox.h"
 
 /* Of the thread that runs tasks; said: while it is in its initializer. */
 static _Thread_local void *state;
@@ -38,6 +39,16 @@ static int add_function(struct tine__tasks *tasks, const void *function, uint64_
 
     if (function != NULL && rc == 0)
         *task = TINE__ADDRESS(described);
+    return rc;
+}
+
+static int add_sandbox(struct tine__initialize_shm *made, const tine_sandbox *sandbox)
+{
+    struct tine__sandbox_shm *copy;
+    int rc = sandbox == NULL ? 0 : tine__sandbox_make(&copy, sandbox);
+
+    if (sandbox != NULL && rc == 0)
+        made->sandbox = TINE__ADDRESS(copy);
     return rc;
 }
 
@@ -62,8 +73,10 @@ int tine__initialize_make(struct tine__pool_shm *pool, struct tine__tasks *tasks
 
     if ((options->context == NULL) != (options->context_size == 0))
         return -EINVAL;
-    if (options->initializer == NULL && options->finalizer == NULL)
-        return options->context == NULL ? 0 : -EINVAL;
+    if (options->initializer == NULL && options->finalizer == NULL && options->context != NULL)
+        return -EINVAL;
+    if (options->initializer == NULL && options->finalizer == NULL && options->sandbox == NULL)
+        return 0;
     made = tine_calloc(1, sizeof *made + pool->workers * sizeof made->said[0]);
     if (made == NULL)
         return -ENOMEM;
@@ -73,6 +86,8 @@ int tine__initialize_make(struct tine__pool_shm *pool, struct tine__tasks *tasks
     if (rc == 0)
         rc = add_function(tasks, TINE__AT(const void, (uintptr_t)options->finalizer),
                           &made->finalizer);
+    if (rc == 0)
+        rc = add_sandbox(made, options->sandbox);
     return rc < 0 ? rc : add_context(made, options);
 }
 
@@ -81,8 +96,10 @@ void tine__initialize_free(struct tine__pool_shm *pool)
 {
     struct tine__initialize_shm *made = TINE__AT(struct tine__initialize_shm, pool->initialize);
 
-    if (made != NULL)
-        tine_free(TINE__AT(void, made->context));
+    if (made == NULL)
+        return;
+    tine_free(TINE__AT(void, made->context));
+    tine_free(TINE__AT(void, made->sandbox));
     tine_free(made);
 }
 
@@ -107,7 +124,15 @@ int tine_worker_fail(int code, const char *format, ...)
     return code;
 }
 
-static int initialize(struct tine__initialize_shm *made, uint32_t index)
+static int enter_sandbox(const struct tine__initialize_shm *made)
+{
+    if (made->sandbox == 0)
+        return 0;
+    return tine__sandbox_enter(TINE__AT(const struct tine__sandbox_shm, made->sandbox),
+                               said->message, sizeof said->message);
+}
+
+static int run_initializer(const struct tine__initialize_shm *made)
 {
     const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, made->initializer);
     uint64_t generation = tine__fork_generation(), function;
@@ -115,16 +140,27 @@ static int initialize(struct tine__initialize_shm *made, uint32_t index)
 
     if (task == NULL)
         return 0;
-    said = &made->said[index];
-    memset(said, 0, sizeof *said);
     function = tine__task_find(task);
     if (function != 0)
         rc = TINE__AT(tine_initializer, function)(TINE__AT(void, made->context), &state);
+    if (tine__fork_generation() != generation)
+        _exit(0); /* a fork that the initializer made, and that came back from it */
+    return rc;
+}
+
+/* The initializer runs in the sandbox. */
+static int initialize(struct tine__initialize_shm *made, uint32_t index)
+{
+    int rc;
+
+    said = &made->said[index];
+    memset(said, 0, sizeof *said);
+    rc = enter_sandbox(made);
+    if (rc == 0)
+        rc = run_initializer(made);
     if (rc < 0)
         said->code = rc;
     said = NULL;
-    if (tine__fork_generation() != generation)
-        _exit(0); /* a fork that the initializer made, and that came back from it */
     return rc;
 }
 

@@ -55,6 +55,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include <tine/sandbox.h>
 #include <tine/task.h>
 #include <tine/worker.h>
 
@@ -116,10 +117,24 @@ struct tine__said_shm {
     char message[sizeof((tine_failure *)0)->message];
 };
 
+#define TINE__SANDBOX_LIMITS 16 /* RLIM_NLIMITS */
+
+/* What workers may not do; see pool/sandbox.c. */
+struct tine__sandbox_shm {
+    uint32_t flags;
+    int32_t nice;
+    uint32_t limit_count, has_cpus;
+    uint64_t readable, writable; /* how many paths */
+    tine_sandbox_limit limits[TINE__SANDBOX_LIMITS];
+    uint64_t cpus[1024 / 64];
+    char paths[]; /* one behind the other, each with its NUL: the readable ones first */
+};
+
 /* What each worker does first and last, where anything was asked for. */
 struct tine__initialize_shm {
     uint64_t initializer, finalizer; /* tine__task_shm, or 0 */
     uint64_t context;                /* in the heap, or 0 */
+    uint64_t sandbox;                /* tine__sandbox_shm, or 0 */
     struct tine__said_shm said[];    /* one a worker */
 };
 

@@ -7,6 +7,7 @@ libtinecore_la_SOURCES += \
 	%D%/carry.c %D%/carry.h \
 	%D%/claim.c %D%/claim.h \
 	%D%/completed.c \
+	%D%/compute.c %D%/compute.h \
 	%D%/current.c \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/descriptor.c %D%/descriptor.h \
@@ -35,6 +36,7 @@ libtinecore_la_SOURCES += \
 	%D%/release.c \
 	%D%/resize.c %D%/resize.h \
 	%D%/results.c \
+	%D%/sandbox.c %D%/sandbox.h \
 	%D%/settle.c %D%/settle.h \
 	%D%/spares.c %D%/spares.h \
 	%D%/starmap.c \

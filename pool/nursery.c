@@ -249,17 +249,23 @@ static struct tine__death read_death(const siginfo_t *info)
                                 .exit_status = exited ? info->si_status : -1};
 }
 
+/* Because it was asked to, not killed. */
+static bool left_in_order(const struct keeper *keeper, uint32_t index,
+                          const struct tine__death *death)
+{
+    return death->signal == 0 &&
+           (is_in(keeper, TINE__POOL_LEAVING) || tine__resize_left(keeper->pool, index));
+}
+
 static void tell_exit(const struct keeper *keeper, uint32_t index, const struct tine__death *death,
                       const struct rusage *usage)
 {
-    bool asked = is_in(keeper, TINE__POOL_LEAVING) && death->signal == 0;
-
     tine__exit_tell(keeper->pool,
                     &(tine_worker_exit){.worker = (int32_t)index,
                                         .pid = death->pid,
                                         .signal = death->signal,
                                         .exit_status = death->exit_status,
-                                        .asked = asked,
+                                        .asked = left_in_order(keeper, index, death),
                                         .cpu_ns = tine__account_cpu_ns(usage),
                                         .peak_rss_bytes = (uint64_t)usage->ru_maxrss * 1024});
 }
@@ -310,8 +316,7 @@ static void reap(struct keeper *keeper, uint32_t index)
     /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to them. */
     if (is_in(keeper, TINE__POOL_ENDING))
         return;
-    unasked = death.signal != 0 ||
-              !(is_in(keeper, TINE__POOL_LEAVING) || tine__resize_left(keeper->pool, index));
+    unasked = !left_in_order(keeper, index, &death);
     if (unasked) /* before its job ends: whoever sees the failure finds the death counted */
         /* release: who reads the count finds the dead no longer alive (tine_pool_stats) */
         atomic_fetch_add_explicit(&keeper->pool->died, 1, memory_order_release);

@@ -29,6 +29,7 @@
 #include <tine/queue.h>
 #include <tine/rpc.h>
 #include <tine/rwlock.h>
+#include <tine/sandbox.h>
 #include <tine/semaphore.h>
 #include <tine/shareable_list.h>
 #include <tine/shm.h>

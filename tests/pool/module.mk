@@ -6,6 +6,7 @@ tests_pool = \
 	%D%/test_cancel \
 	%D%/test_claim \
 	%D%/test_completed \
+	%D%/test_compute \
 	%D%/test_descriptor \
 	%D%/test_descriptor_limits \
 	%D%/test_faults \
@@ -32,6 +33,7 @@ tests_pool = \
 	%D%/test_redo \
 	%D%/test_reduce \
 	%D%/test_resize \
+	%D%/test_sandbox \
 	%D%/test_starmap \
 	%D%/test_stream \
 	%D%/test_task \
@@ -58,6 +60,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_claim_LDADD = libtinetest.la
 %C%_test_completed_SOURCES = %D%/test_completed.c $(tests_pool_shared)
 %C%_test_completed_LDADD = libtinetest.la
+%C%_test_compute_SOURCES = %D%/test_compute.c %D%/boxed.c %D%/boxed.h $(tests_pool_shared)
+%C%_test_compute_LDADD = libtinetest.la
 %C%_test_descriptor_SOURCES = %D%/test_descriptor.c %D%/descriptors.h $(tests_pool_shared)
 %C%_test_descriptor_LDADD = libtinetest.la
 %C%_test_descriptor_limits_SOURCES = %D%/test_descriptor_limits.c %D%/descriptors.h \
@@ -118,6 +122,10 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_reduce_LDADD = libtinetest.la
 %C%_test_resize_SOURCES = %D%/test_resize.c $(tests_pool_shared)
 %C%_test_resize_LDADD = libtinetest.la
+%C%_test_sandbox_SOURCES = %D%/test_sandbox.c %D%/boxed.c %D%/boxed.h $(tests_pool_shared)
+# A kernel that lacks what a sandbox needs.
+%C%_test_sandbox_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__landlock_version,--wrap=tine__seccomp_has
+%C%_test_sandbox_LDADD = libtinetest.la
 %C%_test_starmap_SOURCES = %D%/test_starmap.c $(tests_pool_shared)
 %C%_test_starmap_LDADD = libtinetest.la
 %C%_test_stream_SOURCES = %D%/test_stream.c $(tests_pool_shared)

@@ -322,12 +322,14 @@ static void see_exit(tine_pool *pool, const tine_worker_exit *exit, void *user)
 /* Opens, uses and closes a pool. The call that must fail may be in any of the three. */
 static int use_pool(int use)
 {
+    static const tine_sandbox sandbox = {.flags = TINE_SANDBOX_NO_NEW_PRIVS};
     tine_pool_options options = {.workers = 2,
                                  .initializer = keep_context,
                                  .finalizer = forget_context,
                                  .context = some_text,
                                  .context_size = sizeof some_text,
-                                 .on_worker_exit = see_exit};
+                                 .on_worker_exit = see_exit,
+                                 .sandbox = &sandbox};
     tine_failure failure = {0};
     tine_pool *pool;
     int rc = tine_pool_open(&pool, &options);

@@ -583,6 +583,32 @@ TEST(nothing_is_left_of_ends_that_nobody_was_told_of)
     ck_assert_uint_eq(heap_blocks(), blocks);
 }
 
+TEST(those_that_a_smaller_pool_dismisses_end_in_order)
+{
+    struct traces *traces = traces_new();
+    struct ends ends = {.caller = getpid()};
+    tine_pool_options options = {.workers = 3,
+                                 .initializer = begin,
+                                 .finalizer = end,
+                                 .context = &traces,
+                                 .context_size = sizeof traces,
+                                 .on_worker_exit = note_end,
+                                 .on_worker_exit_user = &ends};
+    tine_pool *pool;
+
+    ck_assert_rc(tine_pool_open(&pool, &options), 0);
+    ck_assert_eventually(atomic_load(&traces->begun) == 3);
+    ck_assert_rc(tine_pool_resize(pool, 1), 0);
+    while (ends.count < 2)
+        ck_assert_ok(tine_pool_run(pool, TINE_FOREVER));
+    ck_assert_int_eq(traces->ended, 2);
+    ck_assert_int_eq(ends.exits[0].asked, 1);
+    ck_assert_int_eq(ends.exits[1].asked, 1);
+    ck_assert_int_gt(call(pool, return_state_pid), 0);
+    tine_pool_close(pool);
+    tine_free(traces);
+}
+
 #define BURNT_NS TINE_MS(20)
 
 static int burn(tine_call *call)

@@ -45,6 +45,7 @@
 
 #include <tine/base.h>
 #include <tine/future.h>
+#include <tine/sandbox.h>
 #include <tine/task.h>
 #include <tine/time.h>
 #include <tine/worker.h>
@@ -81,6 +82,7 @@ typedef struct tine_pool_options {
     int64_t task_kill_ns; /* hard: its worker is killed, the item fails with TINE_ELIMIT; default: no limit */
     int32_t stop_signal; /* sent to the worker, too, at the soft limit; 0: none */
     uint32_t reserved0;
+    const tine_sandbox *sandbox; /* what workers may not do (tine/sandbox.h); NULL: as the program */
     uint64_t reserved[8]; /* must be zero */
 } tine_pool_options;
 
@@ -169,7 +171,8 @@ typedef struct tine_pool_counts {
  * Shape:   none
  * Units:   options.workers processes
  * Returns: 0, or a negative code; *pool is set only for 0
- * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init())
+ * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init();
+ *          options.sandbox: this kernel has no such box), -ENOENT, -EACCES … (a path in it)
  * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags or start, negative limits, a
  *          stop_signal that is none or cannot be handled), -E2BIG (reserved not zero), -ENOMEM,
  *          -EADDRINUSE (the family heap's address is taken, here or three times in a process executed anew),

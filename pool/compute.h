@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_POOL_COMPUTE_H
+#define TINE_POOL_COMPUTE_H
+
+#include <stdbool.h>
+
+/* Can this machine have TINE_SANDBOX_COMPUTE_ONLY? 0, -ENOTSUP. */
+int tine__compute_probe(void);
+/* The calling thread, and all that come from it, compute only from here on; after tine__no_new_privs(). */
+int tine__compute_only(bool kill);
+
+#endif
