@@ -58,6 +58,7 @@ nodist_tineinclude_HEADERS = %D%/include/tine/version.h
 BUILT_SOURCES += %D%/include/tine/version.h
 
 libtinecore_la_SOURCES += \
+	%D%/asleep.c %D%/asleep.h \
 	%D%/auto.h \
 	%D%/buffer.c \
 	%D%/checked.h \

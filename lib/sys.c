@@ -2,6 +2,8 @@
 /* The one file of raw system calls; see lib/sys.h. No state, no locks, safe in a forked child. */
 #include "lib/sys.h"
 
+#include "lib/asleep.h"
+
 #include "lib/clock.h"
 #include "lib/fork.h"
 #include "lib/rights.h"
@@ -538,8 +540,13 @@ static int poll_for(int fd, short events, int64_t timeout_ns)
 
     for (;;) {
         struct timespec left = tine__timespec(tine__deadline_left(deadline));
-        int rc = ppoll(&set, 1, deadline == TINE__NEVER ? NULL : &left, NULL);
+        int rc;
 
+        if (timeout_ns != 0)
+            tine__asleep_say(true);
+        rc = ppoll(&set, 1, deadline == TINE__NEVER ? NULL : &left, NULL);
+        if (timeout_ns != 0)
+            tine__asleep_say(false);
         if (rc >= 0)
             return rc;
         if (errno != EINTR)
@@ -585,9 +592,12 @@ int tine__sys_futex_wait(const _Atomic uint32_t *word, uint32_t expected, int64_
     struct timespec until = tine__timespec(deadline);
 
     for (;;) {
-        long rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected,
-                          deadline == TINE__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+        long rc;
 
+        tine__asleep_say(true);
+        rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected,
+                     deadline == TINE__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+        tine__asleep_say(false);
         if (rc == 0 || errno == EAGAIN)
             return 0;
         if (errno != EINTR)

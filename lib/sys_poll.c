@@ -9,6 +9,7 @@
  */
 #include "lib/sys_poll.h"
 
+#include "lib/asleep.h"
 #include "lib/clock.h"
 #include "lib/sys.h"
 
@@ -34,8 +35,13 @@ int tine__sys_poll(struct pollfd *fds, size_t count, int64_t timeout_ns)
 
     for (;;) {
         struct timespec left = tine__timespec(tine__deadline_left(deadline));
-        int rc = ppoll(fds, (nfds_t)count, deadline == TINE__NEVER ? NULL : &left, NULL);
+        int rc;
 
+        if (timeout_ns != 0)
+            tine__asleep_say(true);
+        rc = ppoll(fds, (nfds_t)count, deadline == TINE__NEVER ? NULL : &left, NULL);
+        if (timeout_ns != 0)
+            tine__asleep_say(false);
         if (rc >= 0)
             return rc;
         if (errno != EINTR)

@@ -35,6 +35,8 @@
  * worker line 2      anyone (doorbell), nursery worker w, nursery   a needless look for work
  *                    (pid); stage: nursery 0,
  *                    then worker w
+ * worker word, token worker w                   its siblings        one more works, or fewer
+ * pool.pass          as a token: pool/budget.h
  * said[w]            worker w                   nursery once w is   nothing: death orders it
  *                                               dead
  * worker line 3      see pool/limit.c
@@ -104,6 +106,8 @@ struct tine__worker_shm {
     alignas(TINE__LINE) _Atomic uint32_t doorbell; /* futex: bumped to wake the worker */
     _Atomic uint32_t pid;                          /* 0: none at present */
     _Atomic uint32_t stage;                        /* TINE__STAGE_…, of the present process */
+    _Atomic uint64_t word;  /* of the thread that works, once it had to wait for a token */
+    _Atomic uint32_t token; /* the number of its token + 1, unless that was taken away; 0: none */
     uint64_t exit_room; /* the nursery's own: tine__exit_shm for the end of this worker, or 0 */
     alignas(TINE__LINE) struct tine__alarm_shm alarm;
 };
@@ -298,6 +302,9 @@ struct tine__pool_shm {
     uint32_t unused1;
     struct tine__waiters_shm told; /* who waits for one of many jobs: TINE__JOB_TOLD */
     _Atomic uint32_t settlements; /* begun and ended ones together: odd while one goes on */
+    uint32_t unbudgeted;          /* 1: claims are not gated (pool/budget.h) */
+    _Atomic uint32_t cpus;        /* usable ones; 0: not counted yet, or no matter */
+    _Atomic uint64_t pass;        /* owner word of the worker that runs by it; 0: none does */
     alignas(TINE__LINE) _Atomic uint64_t tail; /* tickets published */
     alignas(TINE__LINE) _Atomic uint64_t sleeping[1024 / 64];
     _Atomic uint64_t spinning[1024 / 64];

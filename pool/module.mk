@@ -2,6 +2,7 @@
 libtinecore_la_SOURCES += \
 	%D%/account.c %D%/account.h \
 	%D%/begin.c %D%/begin.h \
+	%D%/budget.c %D%/budget.h \
 	%D%/callback.c \
 	%D%/cancel.c \
 	%D%/carry.c %D%/carry.h \
@@ -11,6 +12,7 @@ libtinecore_la_SOURCES += \
 	%D%/current.c \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/descriptor.c %D%/descriptor.h \
+	%D%/environment.c %D%/environment.h \
 	%D%/exit.c %D%/exit.h \
 	%D%/failure.c %D%/failure.h \
 	%D%/forkserver.c %D%/forkserver.h \
@@ -47,5 +49,6 @@ libtinecore_la_SOURCES += \
 	%D%/stream.c %D%/stream.h \
 	%D%/submit.c \
 	%D%/task.c %D%/task.h \
+	%D%/token.c \
 	%D%/tuples.c %D%/tuples.h \
 	%D%/worker.c %D%/worker.h

@@ -42,6 +42,7 @@
 #include "lib/sig.h"
 #include "lib/sys.h"
 #include "pool/account.h"
+#include "pool/budget.h"
 #include "pool/descriptor.h"
 #include "pool/exit.h"
 #include "pool/initialize.h"
@@ -311,6 +312,7 @@ static void reap(struct keeper *keeper, uint32_t index)
     keeper->alive--;
     atomic_store_explicit(&tine__worker_at(keeper->pool, index)->pid, 0, memory_order_relaxed);
     tine__heap_sweep_process(death.pid);
+    tine__budget_forget(keeper->pool, death.pid);
     tine__account_worker(keeper->pool, &usage);
     tell_exit(keeper, index, &death, &usage);
     /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to them. */

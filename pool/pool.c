@@ -23,6 +23,7 @@
 #include "lib/fork.h"
 #include "lib/log.h"
 #include "lib/sys.h"
+#include "pool/budget.h"
 #include "pool/claim.h"
 #include "pool/failure.h"
 #include "pool/init.h"
@@ -87,7 +88,8 @@ static int check_options(const tine_pool_options *options)
             return -E2BIG;
     if (options->reserved0 != 0 || options->reserved1 != 0)
         return -E2BIG;
-    if ((options->flags & ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING)) != 0 ||
+    if ((options->flags &
+         ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING | TINE_POOL_NO_BUDGET)) != 0 ||
         options->start < TINE_START_DEFAULT || options->start > TINE_FORKSERVER ||
         !sizes_are_right(options))
         return -EINVAL;
@@ -120,6 +122,16 @@ void tine__pool_tune(tine_pool *pool)
     if ((int32_t)atomic_load_explicit(&shared->size, memory_order_relaxed) < pool->cpus)
         spin_ns = SPIN_NS;
     atomic_store_explicit(&shared->spin_ns, spin_ns, memory_order_relaxed);
+}
+
+static void join_budget(tine_pool *pool)
+{
+    if (pool->shared->unbudgeted != 0)
+        return;
+    if (pool->cpus == 0)
+        pool->cpus = tine_cpu_count();
+    atomic_store_explicit(&pool->shared->cpus, (uint32_t)pool->cpus, memory_order_relaxed);
+    tine__budget_enter(pool->cpus);
 }
 
 static void *zeroed(size_t size)
@@ -222,6 +234,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     tine__tasks_init(&pool->tasks, method != TINE_FORK);
     rc = make_shared(pool, options);
     if (rc == 0) {
+        pool->shared->unbudgeted = (options->flags & TINE_POOL_NO_BUDGET) != 0;
         pool->shared->accounts = (options->flags & TINE_POOL_ACCOUNTING) != 0;
         want_exits(pool, options);
         rc = tine__initialize_make(pool->shared, &pool->tasks, options);
@@ -235,6 +248,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
         tine__tasks_fini(&pool->tasks);
     } else {
         tine__pool_tune(pool);
+        join_budget(pool);
     }
     return rc;
 }
@@ -367,6 +381,7 @@ static void ask_to_leave(struct tine_pool *pool)
 {
     atomic_store_explicit(&pool->shared->state, TINE__POOL_LEAVING, memory_order_seq_cst);
     tine__stream_wake_all(pool->shared);
+    tine__budget_nudge();
     tine__nursery_nudge(&pool->nursery);
 }
 
@@ -463,6 +478,8 @@ void tine_pool_close(tine_pool *pool)
         (void)leave(pool, tine__deadline_after(LEAVE_NS));
     (void)tine_pool_terminate(pool);
     (void)tine__callbacks_run(pool);
+    if (pool->shared->unbudgeted == 0)
+        tine__budget_leave();
     release_jobs(pool);
     tine__nursery_fini(&pool->nursery);
     tine__tasks_fini(&pool->tasks);

@@ -3,9 +3,8 @@
  * Handles of closed pools, kept for the next ones: a call on a closed one then reads a magic number that
  * is not there, instead of foreign memory. The oldest is used first, and some always stay unused.
  *
- * Each process has a list of its own, known by its fork generation. A forked child leaves its parent's
- * alone: another thread may have had it in hand, lock and all, at the fork. So workers, which are
- * forked from threaded programs, can have pools too.
+ * The list is the process's own, and so is its lock: a forked process begins with new ones. So workers,
+ * which are forked from threaded programs, can have pools too.
  */
 #include "pool/spares.h"
 
@@ -19,33 +18,19 @@
 
 #define UNUSED_MIN 16 /* so that a stale handle stays recognizable */
 
-static struct spares {
-    struct spares *of_parent; /* never touched, but still reachable */
-    uint64_t generation;
+struct spares {
+    struct tine__fork_own made;
     struct tine__futex_lock lock;
     struct tine_pool *first, *last; /* oldest first */
     unsigned count;
-} * _Atomic spares;
+};
+
+static struct tine__fork_own *_Atomic spares;
 
 /* This process's; NULL: no memory for them. */
 static struct spares *own_spares(void)
 {
-    uint64_t generation = tine__fork_generation();
-    /* acquire: pairs with the CAS below */
-    struct spares *there = atomic_load_explicit(&spares, memory_order_acquire), *made;
-
-    if (there != NULL && there->generation == generation)
-        return there;
-    made = calloc(1, sizeof *made);
-    if (made == NULL)
-        return NULL;
-    made->generation = generation;
-    made->of_parent = there;
-    if (atomic_compare_exchange_strong_explicit(&spares, &there, made, memory_order_acq_rel,
-                                                memory_order_acquire))
-        return made;
-    free(made); /* another thread was first */
-    return there;
+    return tine__fork_own(&spares, sizeof(struct spares), NULL);
 }
 
 tine_pool *tine__spares_take(void)

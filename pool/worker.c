@@ -27,7 +27,9 @@
 #include "lib/fork.h"
 #include "lib/sys.h"
 #include "pool/account.h"
+#include "pool/budget.h"
 #include "pool/claim.h"
+#include "pool/environment.h"
 #include "pool/job.h"
 #include "pool/limit.h"
 #include "pool/outcome.h"
@@ -54,12 +56,15 @@ struct self {
     uint32_t redo_seen;
     int64_t spin_ns; /* the present budget */
     uint32_t sleeps;
-    bool idles; /* and has said so */
+    bool idles;                          /* and has said so */
     struct present present[TASKS_KNOWN]; /* of the last tasks, */
     const struct tine__task_shm *absent; /* or not */
     uint64_t generation;                 /* of this process, and */
     const _Atomic uint64_t *fork_word;   /* where it stands, unless this is valgrind */
     uint64_t items;                      /* indices done of the present loop, as in its slot */
+    const struct tine__job_shm *loop;    /* worked on */
+    struct tine__token token;
+    bool limited; /* its environment says how many threads it may start */
     struct tine_call call;
 };
 
@@ -299,6 +304,36 @@ static void count_on(struct self *self, const struct tine__job_shm *job)
     self->items = atomic_load_explicit(&slot->items, memory_order_relaxed);
 }
 
+static bool is_dismissed(const struct self *self)
+{
+    return atomic_load_explicit(&self->shared->leave, memory_order_relaxed) >= TINE__DISMISSED;
+}
+
+static bool wants_unit(void *context)
+{
+    const struct self *self = context;
+
+    return !tine__job_stopped(self->loop) && !is_dismissed(self) &&
+           !tine__claims_exhausted(tine__job_claims(self->loop), self->loop->units);
+}
+
+/* Before a claim. */
+static inline void await_token(struct self *self, bool (*wanted)(void *context))
+{
+    if (tine__budget_in_force(self->token.root))
+        tine__token_await(&self->token, wanted, self);
+}
+
+/* Of the loop that is worked on. */
+static bool claim_unit(struct self *self, uint64_t *unit)
+{
+    const struct tine__job_shm *job = self->loop;
+
+    await_token(self, wants_unit);
+    return !tine__job_stopped(job) && !tine__resize_leaves(self->shared) &&
+           tine__claim(tine__job_claims(job), self->index, job->units, unit);
+}
+
 /*
  * Claims and runs units until none is left, then says so if it was the last to notice. True: this worker leaves, and
  * units are left. Then it keeps what led it here, so that the nursery, settling its account, finds the job.
@@ -309,8 +344,8 @@ static bool work_on_loop(struct self *self, struct tine__job_shm *job)
     uint64_t unit;
 
     count_on(self, job);
-    while (!tine__job_stopped(job) && !tine__resize_leaves(self->shared) &&
-           tine__claim(claims, self->index, job->units, &unit)) {
+    self->loop = job;
+    while (claim_unit(self, &unit)) {
         run_unit(self, job,
                  &(struct tine__rest){.begin = tine__unit_begin(job, unit),
                                       .end = tine__unit_end(job, unit),
@@ -398,6 +433,20 @@ static inline void be_busy(struct self *self)
     (void)tine__resize_change(self->shared, TINE__IDLES, TINE__STAYS);
 }
 
+/*
+ * At the first ticket, for the program counts its CPUs while its workers are born. A worker that is a thread
+ * shares its environment with others.
+ */
+static void limit_threads(struct self *self)
+{
+    uint32_t cpus = atomic_load_explicit(&self->pool->cpus, memory_order_relaxed);
+    uint32_t workers = atomic_load_explicit(&self->pool->size, memory_order_relaxed);
+
+    self->limited = true;
+    if (tine__sys_gettid() == getpid())
+        tine__environment_limit(cpus > workers ? cpus / workers : 1);
+}
+
 static bool work_on_rest(struct self *self)
 {
     struct tine__redo_shm *redo = tine__redo_take(self->pool, self->index, &self->redo_seen);
@@ -437,6 +486,8 @@ static bool work_on_ticket(struct self *self)
     if (!tine__claim(stream, self->index, tail, &ticket))
         return false;
     be_busy(self);
+    if (!self->limited)
+        limit_threads(self);
     if (tine__stream_wants_help(pool, ticket, tail)) /* wake-ups spread from worker to worker */
         tine__stream_wake(pool, 1);
     job = tine__stream_enter(pool, self->shared, ticket);
@@ -455,14 +506,26 @@ static bool work_on_ticket(struct self *self)
 
 /* ---- waiting for work ------------------------------------------------------------------------ */
 
+static bool has_work(const struct self *self)
+{
+    return tine__stream_has_unclaimed(self->pool) ||
+           atomic_load_explicit(&self->pool->redo_sequence, memory_order_seq_cst) !=
+               self->redo_seen;
+}
+
+static bool wants_ticket(void *context)
+{
+    const struct self *self = context;
+
+    return has_work(self) && !is_dismissed(self);
+}
+
 /* Work, or a reason to leave. */
 static bool sees_work(const struct self *self)
 {
     const struct tine__pool_shm *pool = self->pool;
 
-    return tine__stream_has_unclaimed(pool) ||
-           atomic_load_explicit(&self->shared->leave, memory_order_relaxed) >= TINE__DISMISSED ||
-           atomic_load_explicit(&pool->redo_sequence, memory_order_seq_cst) != self->redo_seen ||
+    return has_work(self) || is_dismissed(self) ||
            atomic_load_explicit(&pool->state, memory_order_seq_cst) != TINE__POOL_RUNNING;
 }
 
@@ -510,6 +573,7 @@ static void sleep_once(struct self *self)
     /* seq_cst: the bit is set before the last look; a publisher publishes before it reads the bits
      */
     atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
+    tine__token_release(&self->token);
     if (!sees_work(self) &&
         tine__sys_futex_wait(&self->shared->doorbell, bell, patience(self)) == -ETIMEDOUT)
         say_idle(self);
@@ -537,6 +601,7 @@ void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index, int control)
     struct self self = {.pool = pool,
                         .shared = tine__worker_at(pool, index),
                         .index = index,
+                        .limited = pool->unbudgeted != 0,
                         .generation = tine__fork_generation()};
 
     tine__call_init(&self.call, control);
@@ -547,12 +612,15 @@ void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index, int control)
     worker_index = (int)index;
     worker_pool = pool;
     tine__limit_worker(self.shared);
+    tine__token_init(&self.token, pool, self.shared, pool->unbudgeted == 0);
     while (!tine__resize_leaves(self.shared)) {
+        await_token(&self, wants_ticket);
         if (work_on_rest(&self) || work_on_ticket(&self))
             continue;
         if (atomic_load_explicit(&pool->state, memory_order_acquire) != TINE__POOL_RUNNING)
             break;
         wait_for_work(&self);
     }
+    tine__token_fini(&self.token);
     tine__call_fini(&self.call);
 }

@@ -29,7 +29,7 @@ void *tine__heap_pointer(uint64_t offset);       /* NULL unless the heap contain
 int tine__heap_file(void);
 bool tine__heap_is_file(int fd); /* or another descriptor of that file */
 /* A word of the family's, 0 at first, for the address of what that holds; the heap is open. */
-enum { TINE__ROOT_KEPT = 0, TINE__ROOT_WATCHES = 1 };
+enum { TINE__ROOT_KEPT = 0, TINE__ROOT_WATCHES = 1, TINE__ROOT_BUDGET = 2 };
 _Atomic uint64_t *tine__heap_root(int which);
 
 /* This process's row in the family's table of processes: >= 0, or -ENOLCK, -ENOMEM. */

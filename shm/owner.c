@@ -200,6 +200,19 @@ bool tine__owner_word_lives(uint64_t word)
     return lives(tine__owner_word_pid(word), word >> START_SHIFT & START_MASK, START_MASK);
 }
 
+bool tine__owner_word_runs(uint64_t word)
+{
+    struct stat_line line;
+    int rc;
+
+    if (word >> NAMESPACE_SHIFT != tine__owner_word() >> NAMESPACE_SHIFT)
+        return tine__owner_word_pid(word) != 0;
+    rc = read_stat(tine__owner_word_pid(word), &line);
+    if (rc < 0)
+        return rc != -ESRCH && tine__owner_word_lives(word);
+    return line.state == 'R' && (line.start & START_MASK) == (word >> START_SHIFT & START_MASK);
+}
+
 bool tine__owner_word_same(uint64_t a, uint64_t b)
 {
     return ((a ^ b) & ~TINE__OWNER_MARKS) == 0;

@@ -59,6 +59,8 @@ uint64_t tine__owner_word(void); /* the calling process */
 uint64_t tine__owner_word_thread(void);
 /* False once that process is dead. True for one of another namespace: it can't be judged. */
 bool tine__owner_word_lives(uint64_t word);
+/* The thread, or the main thread of the process, runs, or would if it got a CPU: it does not sleep. */
+bool tine__owner_word_runs(uint64_t word);
 bool tine__owner_word_same(uint64_t a, uint64_t b); /* but for the marks */
 pid_t tine__owner_word_pid(uint64_t word);
 

@@ -2,6 +2,7 @@
 if TESTS_WITH_CHECK
 tests_pool = \
 	%D%/test_account \
+	%D%/test_budget \
 	%D%/test_callback \
 	%D%/test_cancel \
 	%D%/test_claim \
@@ -53,6 +54,8 @@ tests_pool_shared = %D%/exempt.c %D%/pools.c %D%/pools.h
 tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_account_SOURCES = %D%/test_account.c $(tests_pool_shared)
 %C%_test_account_LDADD = libtinetest.la
+%C%_test_budget_SOURCES = %D%/test_budget.c $(tests_pool_shared)
+%C%_test_budget_LDADD = libtinetest.la
 %C%_test_callback_SOURCES = %D%/test_callback.c $(tests_pool_shared)
 %C%_test_callback_LDADD = libtinetest.la
 %C%_test_cancel_SOURCES = %D%/test_cancel.c $(tests_pool_shared)

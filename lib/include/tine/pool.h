@@ -35,7 +35,9 @@
  *
  * Memory of tine_alloc() is shared by all. When a worker dies, the item that it was
  * running fails with TINE_EWORKER (or runs again: .retries), every other item gets its result, and a new
- * worker takes its place. When the program dies, its workers and the nursery are killed.
+ * worker takes its place. A task may open a pool of its own. All pools of a family share one CPU budget: while there
+ * are several, they run together as many tasks as there are usable CPUs, but each pool at least one; workers that
+ * sleep count for none, whatever they wait for. When the program dies, its workers and the nursery are killed.
  *
  * An item may have a limit of time, soft (.task_timeout_ns: the task is told, and ends by itself) or hard
  * (.task_kill_ns: its worker is killed), or both. It counts from when a worker begins with the item.
@@ -87,8 +89,9 @@ typedef struct tine_pool_options {
 } tine_pool_options;
 
 enum {
-    TINE_POOL_NO_SPIN = 1, /* idle workers and waiting callers sleep at once */
+    TINE_POOL_NO_SPIN = 1,    /* idle workers and waiting callers sleep at once */
     TINE_POOL_ACCOUNTING = 2, /* times and costs of jobs are taken: about a microsecond a call or chunk */
+    TINE_POOL_NO_BUDGET = 4,  /* the workers take no part in the family's CPU budget */
 };
 
 enum {

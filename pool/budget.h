@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* clang-format off: it takes the table for a paragraph. */
+/*
+ * The family's CPU budget: as many tokens as there are usable CPUs, for all pools together.
+ *
+ * field    who writes                                  who reads          order
+ * -------  ------------------------------------------  -----------------  ------------------------------
+ * active   who opens, closes, or looks, by CAS         workers            relaxed: a claim too many
+ * cpus     who opens a pool                            workers            relaxed
+ * looked,  who looks                                   the same           relaxed
+ * judged
+ * waiting  see shm/waiters.h                           the same           seq_cst, against tokens
+ * pools    the opener 0 → its word → 0; who finds it   who opens, closes  seq_cst, against active
+ *          dead → 0
+ * tokens   a worker 0 → its word → 0; who finds it     workers            seq_cst, against waiting
+ *          dead or asleep → 0
+ */
+/* clang-format on */
+#ifndef TINE_POOL_BUDGET_H
+#define TINE_POOL_BUDGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "pool/layout.h"
+
+#define TINE__BUDGET_POOLS  256
+#define TINE__BUDGET_TOKENS 1024 /* more CPUs are not told apart */
+
+struct tine__budget_shm {
+    alignas(TINE__LINE) _Atomic uint64_t active; /* changes << 1 | claims are gated */
+    _Atomic uint32_t cpus;
+    uint32_t reserved;
+    _Atomic uint64_t looked, judged; /* ns: after sleeping holders; after dead openers */
+    struct tine__waiters_shm waiting;
+    alignas(TINE__LINE) _Atomic uint64_t pools[TINE__BUDGET_POOLS]; /* openers' owner words */
+    alignas(TINE__LINE) _Atomic uint64_t tokens[TINE__BUDGET_TOKENS];
+};
+
+/*
+ * The family's root of it: 0, no pool is open; an owner word with this mark, the only opener's; else the
+ * address of the budget, which is made when a second pool is opened and stays.
+ */
+#define TINE__BUDGET_SOLE UINT64_C(1)
+
+_Atomic uint64_t *tine__budget_root(void);
+struct tine__budget_shm *tine__budget(const _Atomic uint64_t *root); /* NULL: none yet */
+
+/* Are claims gated? That is when the family has more than one pool. */
+static inline bool tine__budget_in_force(const _Atomic uint64_t *root)
+{
+    /* acquire: the budget is whole */
+    uint64_t at = atomic_load_explicit(root, memory_order_acquire);
+
+    if (at == 0 || (at & TINE__BUDGET_SOLE) != 0)
+        return false;
+    return (atomic_load_explicit(&TINE__AT(struct tine__budget_shm, at)->active,
+                                 memory_order_relaxed) &
+            1) != 0;
+}
+
+/* A pool opens, or is closed, in this process, which can use so many CPUs. */
+void tine__budget_enter(int cpus);
+void tine__budget_leave(void);
+/* What waits for tokens of this family looks again at whether it wants them. */
+void tine__budget_nudge(void);
+/* Counts the pools anew. */
+void tine__budget_judge(struct tine__budget_shm *budget);
+/* A process that the caller has reaped, a worker of that pool. */
+void tine__budget_forget(struct tine__pool_shm *pool, pid_t pid);
+
+/* ---- token.c: a worker's side ----------------------------------------------------------------- */
+
+/* A worker's hold on one. Private to its thread. */
+struct tine__token {
+    const _Atomic uint64_t *root;
+    struct tine__pool_shm *pool;
+    struct tine__worker_shm *worker;
+    _Atomic uint64_t *place; /* where its word stands, unless it was taken away; NULL: nowhere */
+    uint64_t word;           /* its thread's owner word; 0: not yet needed */
+    uint64_t generation;
+    uint32_t last;           /* the number of its last one */
+    bool lent;               /* while it sleeps */
+};
+
+/* Before the worker's first claim; `budgeted` false: its claims are never gated. */
+void tine__token_init(struct tine__token *token, struct tine__pool_shm *pool,
+                      struct tine__worker_shm *worker, bool budgeted);
+/*
+ * Before a claim, while the budget is in force: waits for a token, as long as there is something to be
+ * claimed, which `wanted` tells.
+ */
+void tine__token_await(struct tine__token *token, bool (*wanted)(void *context), void *context);
+void tine__token_release(struct tine__token *token);
+void tine__token_fini(struct tine__token *token); /* by the same thread */
+
+#endif
