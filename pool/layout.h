@@ -89,6 +89,7 @@ struct tine__claims_shm {
 struct tine__alarm_shm {
     _Atomic uint64_t word;            /* items begun under a limit << 3 | state */
     _Atomic int64_t stop_at, kill_at; /* CLOCK_MONOTONIC, ns; INT64_MAX: never */
+    uint64_t bytes;                   /* by the nursery: memory for which the worker is killed */
 };
 
 /* One process that works; its index is its claimer number. */
@@ -150,7 +151,7 @@ struct tine__exit_shm {
 
 /*
  * worker.leave: is the worker to leave its place? Only the nursery dismisses and takes that back, only the worker
- * idles and leaves; a new one starts as one that stays. What leaves is as good as gone: nothing calls it back.
+ * idles and leaves, dismissed or of itself (pool/recycle.c); a new one starts as one that stays. What leaves is as good as gone: nothing calls it back.
  */
 enum {
     TINE__STAYS,
@@ -218,6 +219,12 @@ struct tine__values_shm {
     uint8_t bytes[];
 };
 
+/* job.limited */
+enum {
+    TINE__LIMITED_ALARM = 1, /* items are timed: pool/limit.c */
+    TINE__LIMITED_WEAR = 2,  /* items are counted: pool/recycle.c */
+};
+
 /* What few jobs ask for. Constant once the job is published. */
 struct tine__limits_shm {
     int64_t task_timeout_ns, task_kill_ns; /* of an item (chunk, in for and reduce); 0: none */
@@ -236,7 +243,7 @@ struct tine__job_shm {
     _Atomic uint32_t stop;                      /* 1: start nothing more of this job */
     _Atomic uint32_t had_death;                 /* 1: the redo table may hold parts of it */
     uint16_t kind;             /* TINE__JOB_FOR … */
-    uint8_t limited;           /* 1: has limits; see pool/limit.h */
+    uint8_t limited;           /* TINE__LIMITED_… */
     uint8_t accounted;         /* 1: has an account; see pool/account.h */
     uint64_t serial;           /* unique in the pool, from 1 */
     _Atomic uint64_t failure;  /* newest tine__failure_shm */
@@ -294,12 +301,15 @@ struct tine__pool_shm {
     struct tine__limits_shm limits; /* of jobs that do not say otherwise */
     int32_t stop_signal;            /* 0: none */
     uint32_t unused;
+    int64_t memory_at;        /* by the nursery: when it looks at the memory of workers again */
+    uint64_t max_tasks, max_memory, max_growth; /* of a worker: items, bytes; 0: no limit */
     _Atomic int64_t watch_at; /* when the nursery looks at the alarms next; INT64_MAX: not at all */
     _Atomic uint64_t started, died;
     _Atomic uint64_t retried;                /* items that ran again, of all jobs */
     _Atomic uint64_t cpu_ns, peak_rss_bytes; /* of workers that have ended: sum, and largest */
     uint32_t accounts;                       /* 1: jobs have accounts */
     uint32_t unused1;
+    _Atomic uint64_t recycled;
     struct tine__waiters_shm told; /* who waits for one of many jobs: TINE__JOB_TOLD */
     _Atomic uint32_t settlements; /* begun and ended ones together: odd while one goes on */
     uint32_t unbudgeted;          /* 1: claims are not gated (pool/budget.h) */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Time limits of items: the worker says when an item's time will be up, the nursery sees to it.
+ * Limits of items: the worker says when an item's time will be up, the nursery sees to it; and it looks
+ * at the memory of those that have an item, where that is limited.
  *
  * Of each worker one word, {items begun under a limit, state}, decides between the end of an item and
  * what its limits do to it, so nothing ever hits the item after:
@@ -12,8 +13,8 @@
  *                  nursery       SIGNALLING: the same, with a signal
  *     SIGNALLING   nursery       ASKED: it is sent; the worker waits for that before it goes on
  *     ASKED        worker        IDLE
- *     ARMED, ASKED nursery       CONDEMNED: the hard limit is over; the worker is killed, or finds the
- *                                word so and kills itself
+ *     ARMED, ASKED nursery       CONDEMNED: the hard limit is over, or BLOATED: far too much memory; the
+ *                                worker is killed, or finds the word so and kills itself
  *     any          nursery       IDLE: the worker is dead, its account settled
  *
  * All changes are compare-and-swaps but the one from SIGNALLING, which nobody else makes. The dues
@@ -41,13 +42,17 @@
 #include <tine/task.h>
 
 #include "lib/clock.h"
+#include "pool/recycle.h"
 
-enum { IDLE, ARMED, ASKED, SIGNALLING, CONDEMNED };
+enum { IDLE, ARMED, ASKED, SIGNALLING, CONDEMNED, BLOATED };
 
-#define STATES   UINT64_C(7)
-#define ITEM     (STATES + 1)
-#define YIELDS   100 /* before it is believed that the nursery was stopped in the middle */
-#define YIELD_MS 1
+#define STATES         UINT64_C(7)
+#define ITEM           (STATES + 1)
+#define YIELDS         100 /* before it is believed that the nursery was stopped in the middle */
+#define MEMORY_LOOK_NS TINE_MS(50) /* while an item runs */
+#define MEMORY_MARGIN  4           /* a fourth more: that kills */
+#define MIB            1048576.0
+#define YIELD_MS       1
 
 static const struct tine__worker_shm *mine;
 
@@ -93,14 +98,20 @@ static int64_t choose(int64_t of_job, int64_t of_pool)
     return of_job < 0 ? 0 : of_job;
 }
 
-bool tine__limit_choose(const struct tine__pool_shm *pool, const tine_job_options *options,
-                        struct tine__limits_shm *limits)
+uint8_t tine__limit_choose(const struct tine__pool_shm *pool, const tine_job_options *options,
+                           struct tine__limits_shm *limits)
 {
+    uint8_t limited = 0;
+
     *limits = (struct tine__limits_shm){
         .task_timeout_ns = choose(options->task_timeout_ns, pool->limits.task_timeout_ns),
         .task_kill_ns = choose(options->task_kill_ns, pool->limits.task_kill_ns),
         .retry_limited = (options->flags & TINE_JOB_RETRY_LIMITED) != 0};
-    return limits->task_timeout_ns != 0 || limits->task_kill_ns != 0;
+    if (limits->task_timeout_ns != 0 || limits->task_kill_ns != 0 || pool->max_memory != 0)
+        limited |= TINE__LIMITED_ALARM;
+    if (pool->max_tasks != 0 || pool->max_memory != 0 || pool->max_growth != 0)
+        limited |= TINE__LIMITED_WEAR;
+    return limited;
 }
 
 /* ---- the worker ------------------------------------------------------------------------------- */
@@ -127,13 +138,15 @@ void tine__limit_begin(struct tine__pool_shm *pool, struct tine__worker_shm *wor
     struct tine__alarm_shm *alarm = &worker->alarm;
     uint64_t word = atomic_load_explicit(&alarm->word, memory_order_relaxed);
     int64_t now = tine__now_ns(), stop_at = due_after(now, limits->task_timeout_ns),
-            kill_at = due_after(now, limits->task_kill_ns);
+            kill_at = due_after(now, limits->task_kill_ns), due = least(stop_at, kill_at);
 
+    if (pool->max_memory != 0)
+        due = least(due, now + MEMORY_LOOK_NS);
     atomic_store_explicit(&alarm->stop_at, stop_at, memory_order_relaxed);
     atomic_store_explicit(&alarm->kill_at, kill_at, memory_order_relaxed);
     /* seq_cst, both: see above. Releases the dues. */
     atomic_store_explicit(&alarm->word, ((word & ~STATES) + ITEM) | ARMED, memory_order_seq_cst);
-    if (atomic_load_explicit(&pool->watch_at, memory_order_seq_cst) > least(stop_at, kill_at))
+    if (atomic_load_explicit(&pool->watch_at, memory_order_seq_cst) > due)
         send(control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -172,7 +185,7 @@ void tine__limit_end(const struct tine__pool_shm *pool, struct tine__worker_shm 
     do {
         if ((word & STATES) == SIGNALLING)
             word = await_signal(alarm);
-        if ((word & STATES) == CONDEMNED)
+        if ((word & STATES) >= CONDEMNED)
             kill(getpid(), SIGKILL);
     } while (!atomic_compare_exchange_weak_explicit(&alarm->word, &word, word & ~STATES,
                                                     memory_order_release, memory_order_relaxed));
@@ -187,6 +200,7 @@ struct watch {
     tine__limit_kill *kill;
     void *context;
     int64_t now;
+    bool memory; /* is looked at, too */
 };
 
 static bool pass_to(struct tine__alarm_shm *alarm, uint64_t *word, uint64_t state)
@@ -212,8 +226,32 @@ static bool ask(const struct watch *watch, uint32_t worker, struct tine__alarm_s
     return true;
 }
 
+static bool condemn(const struct watch *watch, uint32_t worker, uint64_t *word, uint64_t state)
+{
+    if (!pass_to(&tine__worker_at(watch->pool, worker)->alarm, word, state))
+        return false;
+    watch->kill(watch->context, worker, SIGKILL);
+    return true;
+}
+
+/* A worker that has an item in hand. True: it has been killed. */
+static bool watch_memory(const struct watch *watch, uint32_t worker)
+{
+    struct tine__worker_shm *shared = tine__worker_at(watch->pool, worker);
+    uint64_t word = atomic_load_explicit(&shared->alarm.word, memory_order_acquire);
+    uint64_t max = watch->pool->max_memory, bytes;
+
+    if ((word & STATES) != ARMED && (word & STATES) != ASKED)
+        return false;
+    bytes = tine__private_bytes((pid_t)atomic_load_explicit(&shared->pid, memory_order_relaxed));
+    if (bytes <= max || bytes - max <= max / MEMORY_MARGIN)
+        return false;
+    shared->alarm.bytes = bytes;
+    return condemn(watch, worker, &word, BLOATED);
+}
+
 /* Sees to one worker; when it is due again. */
-static int64_t watch_worker(const struct watch *watch, uint32_t worker)
+static int64_t watch_time(const struct watch *watch, uint32_t worker)
 {
     struct tine__alarm_shm *alarm = &tine__worker_at(watch->pool, worker)->alarm;
     uint64_t word = atomic_load_explicit(&alarm->word, memory_order_seq_cst);
@@ -226,9 +264,8 @@ static int64_t watch_worker(const struct watch *watch, uint32_t worker)
         if (state != ARMED && state != ASKED)
             return INT64_MAX;
         if (kill_at <= watch->now) {
-            if (!pass_to(alarm, &word, CONDEMNED))
+            if (!condemn(watch, worker, &word, CONDEMNED))
                 continue;
-            watch->kill(watch->context, worker, SIGKILL);
             return INT64_MAX;
         }
         if (state == ASKED)
@@ -240,6 +277,20 @@ static int64_t watch_worker(const struct watch *watch, uint32_t worker)
     }
 }
 
+static bool has_item(const struct tine__worker_shm *worker)
+{
+    return (atomic_load_explicit(&worker->alarm.word, memory_order_seq_cst) & STATES) != IDLE;
+}
+
+static int64_t watch_worker(struct watch *watch, uint32_t worker)
+{
+    if (watch->memory && watch_memory(watch, worker))
+        return INT64_MAX;
+    if (watch->pool->max_memory == 0 || !has_item(tine__worker_at(watch->pool, worker)))
+        return watch_time(watch, worker);
+    return least(watch_time(watch, worker), watch->pool->memory_at);
+}
+
 int64_t tine__limit_enforce(struct tine__pool_shm *pool, tine__limit_kill *kill, void *context)
 {
     struct watch watch = {.pool = pool, .kill = kill, .context = context};
@@ -248,6 +299,9 @@ int64_t tine__limit_enforce(struct tine__pool_shm *pool, tine__limit_kill *kill,
     /* seq_cst: before the words are read; pairs with tine__limit_begin */
     atomic_store_explicit(&pool->watch_at, INT64_MAX, memory_order_seq_cst);
     watch.now = tine__now_ns();
+    watch.memory = pool->max_memory != 0 && watch.now >= pool->memory_at;
+    if (watch.memory)
+        pool->memory_at = watch.now + MEMORY_LOOK_NS;
     for (uint32_t i = 0; i < pool->workers; i++)
         next = least(next, watch_worker(&watch, i));
     atomic_store_explicit(&pool->watch_at, next, memory_order_relaxed);
@@ -259,24 +313,32 @@ enum tine__limit tine__limit_hit(const struct tine__pool_shm *pool,
 {
     uint64_t state = atomic_load_explicit(&dead->alarm.word, memory_order_acquire) & STATES;
 
-    if (state == CONDEMNED)
-        return TINE__LIMIT_HARD;
+    if (state == CONDEMNED || state == BLOATED)
+        return state == CONDEMNED ? TINE__LIMIT_HARD : TINE__LIMIT_MEMORY;
     if ((state == ASKED || state == SIGNALLING) && signal != 0 && signal == pool->stop_signal)
         return TINE__LIMIT_SOFT;
     return TINE__LIMIT_NONE;
 }
 
-void tine__limit_describe(const struct tine__job_shm *job, enum tine__limit limit, char *text,
-                          size_t size)
+void tine__limit_describe(const struct tine__pool_shm *pool, const struct tine__worker_shm *dead,
+                          const struct tine__job_shm *job, char *text, size_t size)
 {
     const struct tine__limits_shm *limits = TINE__AT(const struct tine__limits_shm, job->limits);
-    bool hard = limit == TINE__LIMIT_HARD;
-    int64_t ns = hard ? limits->task_kill_ns : limits->task_timeout_ns;
 
-    snprintf(text, size,
-             hard ? "ran longer than its task_kill_ns of %g s and was killed"
-                  : "was ended by the stop signal after its task_timeout_ns of %g s",
-             (double)ns / 1e9);
+    switch (atomic_load_explicit(&dead->alarm.word, memory_order_relaxed) & STATES) {
+    case CONDEMNED:
+        snprintf(text, size, "ran longer than its task_kill_ns of %g s and was killed",
+                 (double)limits->task_kill_ns / 1e9);
+        break;
+    case BLOATED:
+        snprintf(text, size,
+                 "had %.1f MiB of memory, max_memory_per_worker is %.1f MiB, and was killed",
+                 (double)dead->alarm.bytes / MIB, (double)pool->max_memory / MIB);
+        break;
+    default:
+        snprintf(text, size, "was ended by the stop signal after its task_timeout_ns of %g s",
+                 (double)limits->task_timeout_ns / 1e9);
+    }
 }
 
 void tine__limit_clear(struct tine__worker_shm *dead)

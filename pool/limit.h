@@ -16,9 +16,9 @@
 int tine__limit_check_pool(const tine_pool_options *options);
 int tine__limit_check_job(const tine_job_options *options);
 void tine__limit_set_pool(struct tine__pool_shm *pool, const tine_pool_options *options);
-/* The limits of a job of this pool; false: it has none. */
-bool tine__limit_choose(const struct tine__pool_shm *pool, const tine_job_options *options,
-                        struct tine__limits_shm *limits);
+/* The limits of a job of this pool: TINE__LIMITED_…; 0: it has none. */
+uint8_t tine__limit_choose(const struct tine__pool_shm *pool, const tine_job_options *options,
+                           struct tine__limits_shm *limits);
 
 /* ---- a worker's side: of jobs that are limited ----------------------------------------------- */
 
@@ -38,12 +38,12 @@ typedef void tine__limit_kill(void *context, uint32_t worker, int signal);
 int64_t tine__limit_enforce(struct tine__pool_shm *pool, tine__limit_kill *kill, void *context);
 
 /* By what a dead worker was ended. */
-enum tine__limit { TINE__LIMIT_NONE, TINE__LIMIT_SOFT, TINE__LIMIT_HARD };
+enum tine__limit { TINE__LIMIT_NONE, TINE__LIMIT_SOFT, TINE__LIMIT_HARD, TINE__LIMIT_MEMORY };
 enum tine__limit tine__limit_hit(const struct tine__pool_shm *pool,
                                  const struct tine__worker_shm *dead, int signal);
 /* The same as the end of a sentence about the worker. */
-void tine__limit_describe(const struct tine__job_shm *job, enum tine__limit limit, char *text,
-                          size_t size);
+void tine__limit_describe(const struct tine__pool_shm *pool, const struct tine__worker_shm *dead,
+                          const struct tine__job_shm *job, char *text, size_t size);
 /* The place is free for the next process. */
 void tine__limit_clear(struct tine__worker_shm *dead);
 

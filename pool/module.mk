@@ -34,9 +34,11 @@ libtinecore_la_SOURCES += \
 	%D%/process.c %D%/process_impl.h \
 	%D%/progress.c \
 	%D%/reap.c \
+	%D%/recycle.c %D%/recycle.h \
 	%D%/redo.c %D%/redo.h \
 	%D%/release.c \
 	%D%/resize.c %D%/resize.h \
+	%D%/restart.c %D%/restart.h \
 	%D%/results.c \
 	%D%/sandbox.c %D%/sandbox.h \
 	%D%/settle.c %D%/settle.h \

@@ -49,17 +49,14 @@
 #include "pool/limit.h"
 #include "pool/orphans.h"
 #include "pool/resize.h"
+#include "pool/restart.h"
 #include "pool/settle.h"
 #include "pool/start.h"
 #include "pool/worker.h"
 #include "shm/heap.h"
 
-#define PAUSE_MIN_NS      TINE_US(500) /* after the very first start */
-#define DELAY_MIN_NS      TINE_MS(1)
-#define DELAY_MAX_NS      TINE_SEC(1)
-#define KEEP_NS           TINE_SEC(1)  /* for room in the nursery's socket */
-#define ORPHANS_NS        TINE_MS(100) /* nurseries of nested pools take a millisecond */
-#define BARREN_DEATHS_MAX 16 /* in a row without a finished unit, before starts are delayed */
+#define KEEP_NS    TINE_SEC(1)  /* for room in the nursery's socket */
+#define ORPHANS_NS TINE_MS(100) /* nurseries of nested pools take a millisecond */
 
 struct ward {
     pid_t pid; /* 0: not running */
@@ -76,10 +73,8 @@ struct keeper {
     int socket;
     pid_t self;
     sigset_t worker_mask, waiting;
-    uint32_t alive, untold, barren;
-    int64_t delay_ns;    /* between failed or barren starts; 0: none */
-    int64_t next_start;  /* not before this, on CLOCK_MONOTONIC */
-    bool started;        /* the first worker has been, or is being, born */
+    uint32_t alive, untold;
+    struct tine__restart restart;
     struct rlimit files; /* the program's, for workers */
     struct tine__kept *kept;
     struct pollfd *polled; /* program, socket, pidfds, controls */
@@ -136,15 +131,14 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index,
     _exit(0);
 }
 
-/* ---- starting -------------------------------------------------------------------------------- */
-
-static void delay_starts(struct keeper *keeper)
+/* Units done in this place, ever. */
+static uint64_t finished_in(const struct keeper *keeper, uint32_t index)
 {
-    keeper->delay_ns = keeper->delay_ns == 0 ? DELAY_MIN_NS : keeper->delay_ns * 2;
-    if (keeper->delay_ns > DELAY_MAX_NS)
-        keeper->delay_ns = DELAY_MAX_NS;
-    keeper->next_start = tine__now_ns() + keeper->delay_ns;
+    return atomic_load_explicit(&tine__worker_at(keeper->pool, index)->finished,
+                                memory_order_relaxed);
 }
+
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static void tell(struct keeper *keeper, uint32_t index)
 {
@@ -182,12 +176,11 @@ static int start_worker(struct keeper *keeper, uint32_t index)
         close(sockets[0]);
         return pid;
     }
-    *ward =
-        (struct ward){.pid = pid,
-                      .pidfd = pidfd,
-                      .control = sockets[0],
-                      .untold = true,
-                      .finished = atomic_load_explicit(&shared->finished, memory_order_relaxed)};
+    *ward = (struct ward){.pid = pid,
+                          .pidfd = pidfd,
+                          .control = sockets[0],
+                          .untold = true,
+                          .finished = finished_in(keeper, index)};
     atomic_store_explicit(&shared->pid, (uint32_t)pid, memory_order_relaxed);
     atomic_fetch_add_explicit(&keeper->pool->started, 1, memory_order_relaxed);
     keeper->alive++;
@@ -201,18 +194,6 @@ static bool is_in(const struct keeper *keeper, uint32_t state)
     return atomic_load_explicit(&keeper->pool->state, memory_order_acquire) == state;
 }
 
-/*
- * The first worker of a pool gets a head start, as long as its own start took: a pool that is opened
- * for one small job is at its end by then, and the others would only have cost it time.
- */
-static void pause_after_first(struct keeper *keeper, int64_t begun)
-{
-    int64_t now = tine__now_ns(), took = now - begun;
-
-    keeper->started = true;
-    keeper->next_start = now + (took > PAUSE_MIN_NS ? took : PAUSE_MIN_NS);
-}
-
 static void start_missing(struct keeper *keeper)
 {
     int64_t now = tine__now_ns();
@@ -222,7 +203,7 @@ static void start_missing(struct keeper *keeper)
         return;
     tine__resize_settle(keeper->pool);
     missing = tine__resize_missing(keeper->pool);
-    for (uint32_t i = 0; i < keeper->pool->workers && missing > 0 && now >= keeper->next_start;
+    for (uint32_t i = 0; i < keeper->pool->workers && missing > 0 && now >= keeper->restart.next;
          i++) {
         int rc;
 
@@ -232,9 +213,9 @@ static void start_missing(struct keeper *keeper)
         rc = start_worker(keeper, i);
         if (rc < 0) {
             tine__log_warning("pool: cannot start worker %u: error %d", i, -rc);
-            delay_starts(keeper);
-        } else if (!keeper->started) {
-            pause_after_first(keeper, now);
+            tine__restart_failed(&keeper->restart);
+        } else {
+            tine__restart_done(&keeper->restart, now);
         }
     }
 }
@@ -269,22 +250,6 @@ static void tell_exit(const struct keeper *keeper, uint32_t index, const struct 
                                         .asked = left_in_order(keeper, index, death),
                                         .cpu_ns = tine__account_cpu_ns(usage),
                                         .peak_rss_bytes = (uint64_t)usage->ru_maxrss * 1024});
-}
-
-/* Workers that keep dying before anything was finished are started again more and more slowly. */
-static void judge_death(struct keeper *keeper, const struct ward *ward, uint32_t index)
-{
-    uint64_t finished =
-        atomic_load_explicit(&tine__worker_at(keeper->pool, index)->finished, memory_order_relaxed);
-
-    if (finished != ward->finished) {
-        keeper->barren = 0;
-        keeper->delay_ns = 0;
-    } else if (++keeper->barren > BARREN_DEATHS_MAX) {
-        delay_starts(keeper);
-    }
-    if (keeper->delay_ns == 0) /* and a head start has ended with its runner */
-        keeper->next_start = 0;
 }
 
 static void kill_all(const struct keeper *keeper)
@@ -327,11 +292,13 @@ static void reap(struct keeper *keeper, uint32_t index)
         return;
     }
     tine__settle(keeper->pool, index, &death);
-    if (!unasked)
+    if (!unasked) {
+        tine__restart_left(&keeper->restart);
         return;
+    }
     tine__log_info("pool: worker %u (pid %d) ended: signal %d, status %d", index, death.pid,
                    death.signal, death.exit_status);
-    judge_death(keeper, ward, index);
+    tine__restart_died(&keeper->restart, finished_in(keeper, index) != ward->finished);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -373,7 +340,7 @@ static tine__deadline next_due(struct keeper *keeper)
 
     if (!is_in(keeper, TINE__POOL_RUNNING))
         return limit;
-    size = tine__resize_due(keeper->pool, keeper->next_start);
+    size = tine__resize_due(keeper->pool, keeper->restart.next);
     return size < limit ? size : limit;
 }
 

@@ -29,6 +29,7 @@
 #include "pool/init.h"
 #include "pool/initialize.h"
 #include "pool/limit.h"
+#include "pool/recycle.h"
 #include "pool/spares.h"
 #include "shm/heap.h"
 #include "shm/watch.h"
@@ -239,8 +240,10 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
         want_exits(pool, options);
         rc = tine__initialize_make(pool->shared, &pool->tasks, options);
     }
-    if (rc == 0)
+    if (rc == 0) {
         tine__limit_set_pool(pool->shared, options);
+        rc = tine__recycle_set_pool(pool->shared, options, method == TINE_FORK);
+    }
     if (rc == 0)
         rc = tine__nursery_start(&pool->nursery, pool->shared, method);
     if (rc < 0) {
@@ -526,6 +529,7 @@ int tine_pool_stats(tine_pool *pool, tine_pool_counts *counts)
     *counts = (tine_pool_counts){
         .workers = (int32_t)atomic_load_explicit(&pool->shared->wanted, memory_order_relaxed),
         .started = atomic_load_explicit(&pool->shared->started, memory_order_relaxed),
+        .recycled = atomic_load_explicit(&pool->shared->recycled, memory_order_relaxed),
         .deaths = atomic_load_explicit(&pool->shared->died, memory_order_acquire)};
     for (uint32_t i = 0; i < pool->shared->workers && status_of(pool) <= TINE__SHUT; i++)
         counts->alive +=

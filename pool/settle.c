@@ -68,7 +68,8 @@ static void describe(const struct account *account, const struct tine__job_shm *
     const struct tine__death *death = account->death;
 
     if (account->limit != TINE__LIMIT_NONE)
-        tine__limit_describe(job, account->limit, text, size);
+        tine__limit_describe(account->pool, tine__worker_at(account->pool, account->worker), job,
+                             text, size);
     else if (death->signal != 0)
         snprintf(text, size, "was killed by signal %d (%s)", death->signal,
                  strsignal(death->signal));

@@ -67,7 +67,6 @@ static void fill_future(struct tine_future *future, const tine_job_options *opti
 static void set_limits(struct tine__job_shm *job, uint64_t place,
                        const struct tine__limits_shm *limits)
 {
-    job->limited = 1;
     job->limits = place;
     *TINE__AT(struct tine__limits_shm, place) = *limits;
 }
@@ -77,13 +76,14 @@ static int make_job(struct tine_future *future, const struct tine__plan *plan)
 {
     const tine_job_options *options = plan->options;
     struct tine__limits_shm limits;
-    bool limited = tine__limit_choose(future->pool->shared, options, &limits);
+    uint8_t limited = tine__limit_choose(future->pool->shared, options, &limits);
     bool accounted = future->pool->shared->accounts != 0;
     struct tine__job_shm *job;
     size_t extra, size;
 
     if (!tine__round_up(plan->extra, TINE__LINE, &extra) ||
-        !tine__add_size(sizeof *job + extra, TINE__LINE * (size_t)(limited + accounted), &size) ||
+        !tine__add_size(sizeof *job + extra, TINE__LINE * (size_t)((limited != 0) + accounted),
+                        &size) ||
         !tine__add_size(size, options->context_size, &size))
         return -EOVERFLOW;
     job = tine__future_alloc(future, size);
@@ -96,7 +96,8 @@ static int make_job(struct tine_future *future, const struct tine__plan *plan)
     job->result_bytes_max =
         options->result_bytes_max != 0 ? options->result_bytes_max : RESULT_BYTES_MAX;
     job->workers = future->pool->shared->workers;
-    if (limited) {
+    job->limited = limited;
+    if (limited != 0) {
         set_limits(job, TINE__ADDRESS(job + 1) + extra, &limits);
         extra += TINE__LINE;
     }

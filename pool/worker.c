@@ -33,6 +33,7 @@
 #include "pool/job.h"
 #include "pool/limit.h"
 #include "pool/outcome.h"
+#include "pool/recycle.h"
 #include "pool/redo.h"
 #include "pool/resize.h"
 #include "pool/stream.h"
@@ -65,6 +66,7 @@ struct self {
     const struct tine__job_shm *loop;    /* worked on */
     struct tine__token token;
     bool limited; /* its environment says how many threads it may start */
+    struct tine__wear wear;
     struct tine_call call;
 };
 
@@ -115,17 +117,31 @@ static inline void leave_if_forked(const struct self *self)
 /* User code has the item from here on. */
 static inline void begin_item(struct self *self, const struct tine__job_shm *job, uint64_t index)
 {
-    if (job->limited)
+    if ((job->limited & TINE__LIMITED_ALARM) != 0)
         tine__limit_begin(self->pool, self->shared, job, self->call.fetched.control);
     at_item(self, index, true);
+}
+
+static void end_limited(struct self *self, const struct tine__job_shm *job)
+{
+    if ((job->limited & TINE__LIMITED_ALARM) != 0)
+        tine__limit_end(self->pool, self->shared);
+    if ((job->limited & TINE__LIMITED_WEAR) != 0)
+        tine__recycle_count(&self->wear, self->shared);
 }
 
 /* It has returned from it. */
 static inline void end_item(struct self *self, const struct tine__job_shm *job)
 {
     leave_if_forked(self);
-    if (job->limited)
-        tine__limit_end(self->pool, self->shared);
+    if (job->limited != 0)
+        end_limited(self, job);
+}
+
+/* After an item, out of the middle of a loop's unit? */
+static inline bool leaves_unit(const struct self *self, const struct tine__job_shm *job)
+{
+    return job->limited != 0 && tine__recycle_leaves(self->shared);
 }
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -204,11 +220,11 @@ static void run_range(struct self *self, struct tine__job_shm *job, const struct
     end_item(self, job);
     if (rc < 0) /* while it is still running: a death in between may not lose the failure */
         fail(self, job, rc, range, "");
-    at_item(self, range->end, false);
 }
 
-static void run_map_items(struct self *self, struct tine__job_shm *job,
-                          const struct tine__rest *range)
+/* The index behind the last one that is done with. */
+static uint64_t run_map_items(struct self *self, struct tine__job_shm *job,
+                              const struct tine__rest *range)
 {
     tine_item *item = TINE__AT(tine_item, self->call.function);
     /* numbers, for either array may be missing, and nothing may be added to a null pointer */
@@ -224,10 +240,12 @@ static void run_map_items(struct self *self, struct tine__job_shm *job,
         end_item(self, job);
         if (rc < 0)
             fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, "");
+        if (leaves_unit(self, job))
+            return i + 1;
         in += job->in_size;
         out += job->out_size;
     }
-    at_item(self, range->end, false);
+    return range->end;
 }
 
 /* Runs the task on one tuple, and sees to it that there is an outcome. */
@@ -249,7 +267,9 @@ static void run_tuple(struct self *self, struct tine__job_shm *job, const struct
     tine__outcome_fail(job, item->begin, public_code(rc));
 }
 
-static void run_tuples(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
+/* The index behind the last one that is done with. */
+static uint64_t run_tuples(struct self *self, struct tine__job_shm *job,
+                           const struct tine__rest *range)
 {
     struct tine__rest item = *range;
     struct tine__tuples tuples;
@@ -265,17 +285,22 @@ static void run_tuples(struct self *self, struct tine__job_shm *job, const struc
         begin_item(self, job, item.begin);
         item.end = item.begin + 1;
         run_tuple(self, job, &item, args, size);
+        if (leaves_unit(self, job))
+            return item.begin + 1;
         item.end = range->end;
     }
-    at_item(self, range->end, false);
+    return range->end;
 }
 
-/* Runs a unit or a rest of one. `at` stays valid: the caller marks the range done, then calls
- * at_nothing. */
-static void run_unit(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
+/*
+ * Runs a unit or a rest of one. `at` stays valid: the caller marks the range done, then calls
+ * at_nothing. False: this worker leaves, and something of the range is left.
+ */
+static bool run_unit(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
 {
     struct tine__slot_shm *slot = &tine__job_claims(job)->slots[self->index];
     int64_t cpu_ns = 0;
+    uint64_t next = range->end;
 
     if (job->accounted)
         tine__account_begin(job, &cpu_ns);
@@ -283,16 +308,18 @@ static void run_unit(struct self *self, struct tine__job_shm *job, const struct 
     if (!has_task(self, job))
         fail(self, job, -ENOENT, range, not_loaded);
     else if (job->kind == TINE__JOB_MAP)
-        run_map_items(self, job, range);
+        next = run_map_items(self, job, range);
     else if (job->kind == TINE__JOB_STARMAP)
-        run_tuples(self, job, range);
+        next = run_tuples(self, job, range);
     else
         run_range(self, job, range);
     if (job->accounted)
         tine__account_end(job, cpu_ns);
-    self->items += range->end - range->begin;
+    at_item(self, next, false);
+    self->items += next - range->begin;
     atomic_store_explicit(&slot->items, self->items, memory_order_relaxed);
     count_finished(self);
+    return next == range->end;
 }
 
 /* Goes on counting where this worker, or a dead one in its place, has left off. Read once a job: the
@@ -346,10 +373,11 @@ static bool work_on_loop(struct self *self, struct tine__job_shm *job)
     count_on(self, job);
     self->loop = job;
     while (claim_unit(self, &unit)) {
-        run_unit(self, job,
-                 &(struct tine__rest){.begin = tine__unit_begin(job, unit),
-                                      .end = tine__unit_end(job, unit),
-                                      .unit = unit});
+        if (!run_unit(self, job,
+                      &(struct tine__rest){.begin = tine__unit_begin(job, unit),
+                                           .end = tine__unit_end(job, unit),
+                                           .unit = unit}))
+            return true;
         tine__claim_done(claims, self->index, unit);
         at_nothing(self);
     }
@@ -463,8 +491,10 @@ static bool work_on_rest(struct self *self)
         at_nothing(self);
     } else {
         count_on(self, job);
-        run_unit(self, job,
-                 &(struct tine__rest){.begin = redo->begin, .end = redo->end, .unit = redo->unit});
+        if (!run_unit(
+                self, job,
+                &(struct tine__rest){.begin = redo->begin, .end = redo->end, .unit = redo->unit}))
+            return true;
         tine__redo_free(redo);
         at_nothing(self);
         if (work_on_loop(self, job))
@@ -613,6 +643,7 @@ void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index, int control)
     worker_pool = pool;
     tine__limit_worker(self.shared);
     tine__token_init(&self.token, pool, self.shared, pool->unbudgeted == 0);
+    tine__recycle_begin(&self.wear, pool);
     while (!tine__resize_leaves(self.shared)) {
         await_token(&self, wants_ticket);
         if (work_on_rest(&self) || work_on_ticket(&self))

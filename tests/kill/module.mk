@@ -19,6 +19,7 @@ tests_kill = \
 	%D%/kill_process \
 	%D%/kill_program \
 	%D%/kill_queue \
+	%D%/kill_recycle \
 	%D%/kill_resize \
 	%D%/kill_rpc \
 	%D%/kill_rwlock \
@@ -65,6 +66,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_process_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_queue_LDADD = $(kill_libs)
+%C%_kill_recycle_SOURCES = %D%/kill_recycle.c $(kill_load)
+%C%_kill_recycle_LDADD = $(kill_libs)
 %C%_kill_resize_SOURCES = %D%/kill_resize.c $(kill_load)
 %C%_kill_resize_LDADD = $(kill_libs)
 %C%_kill_rpc_LDADD = $(kill_libs)

@@ -31,6 +31,7 @@ tests_pool = \
 	%D%/test_process_forkserver \
 	%D%/test_process_spawn \
 	%D%/test_progress \
+	%D%/test_recycle \
 	%D%/test_redo \
 	%D%/test_reduce \
 	%D%/test_resize \
@@ -120,6 +121,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_process_spawn_DEPENDENCIES = libtinetest.la %D%/plugin.la
 %C%_test_progress_SOURCES = %D%/test_progress.c $(tests_pool_shared)
 %C%_test_progress_LDADD = libtinetest.la
+%C%_test_recycle_SOURCES = %D%/test_recycle.c $(tests_pool_shared)
+%C%_test_recycle_LDADD = libtinetest.la
 %C%_test_redo_LDADD = libtinetest.la
 %C%_test_reduce_SOURCES = %D%/test_reduce.c $(tests_pool_shared)
 %C%_test_reduce_LDADD = libtinetest.la

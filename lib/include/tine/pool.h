@@ -41,6 +41,9 @@
  *
  * An item may have a limit of time, soft (.task_timeout_ns: the task is told, and ends by itself) or hard
  * (.task_kill_ns: its worker is killed), or both. It counts from when a worker begins with the item.
+ * A worker may be replaced after so many items (.max_tasks_per_worker), or when it has grown too much: then
+ * it leaves between two items, and nothing fails. Memory is what it shares with nobody else: neither
+ * the family heap nor files; but what the program had, when it was forked, counts.
  */
 #ifndef TINE_POOL_H
 #define TINE_POOL_H
@@ -79,6 +82,11 @@ typedef struct tine_pool_options {
     size_t context_size;           /* bytes */
     tine_worker_exit_cb *on_worker_exit; /* called as callbacks of futures are (tine_pool_run()) */
     void *on_worker_exit_user;
+    uint64_t max_tasks_per_worker;  /* items (chunks, in for and reduce) after which a worker is replaced
+                                       by a new one; default: it stays */
+    uint64_t max_memory_per_worker; /* bytes; a worker that has more is replaced between two items, one
+                                       that has a fourth more is killed: TINE_ELIMIT; default: no limit */
+    uint64_t max_growth_per_worker; /* bytes beyond what it began with: replaced between two items */
     int64_t task_timeout_ns; /* of an item (chunk, in for and reduce), soft: tine_should_stop() turns true
                                 in it; default: no limit */
     int64_t task_kill_ns; /* hard: its worker is killed, the item fails with TINE_ELIMIT; default: no limit */
@@ -153,6 +161,7 @@ typedef struct tine_pool_counts {
     int32_t alive;      /* workers that run at this moment */
     uint64_t started;   /* workers started so far */
     uint64_t deaths;    /* workers that died without being asked to leave */
+    uint64_t recycled;  /* workers that left their place to a new one, as options.max_… asked */
     uint64_t submitted; /* jobs accepted */
     uint64_t done;      /* jobs ended, however */
     uint64_t retries;   /* items that ran again, their worker having died */
@@ -175,9 +184,11 @@ typedef struct tine_pool_counts {
  * Units:   options.workers processes
  * Returns: 0, or a negative code; *pool is set only for 0
  * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init();
- *          options.sandbox: this kernel has no such box), -ENOENT, -EACCES … (a path in it)
+ *          options.sandbox: this kernel has no such box; memory is to be limited, and /proc does not tell how
+ *          much a process has), -ENOENT, -EACCES … (a path in the sandbox)
  * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags or start, negative limits, a
- *          stop_signal that is none or cannot be handled), -E2BIG (reserved not zero), -ENOMEM,
+ *          stop_signal that is none or cannot be handled, max_memory_per_worker below what a forked worker
+ *          begins with), -E2BIG (reserved not zero), -ENOMEM,
  *          -EADDRINUSE (the family heap's address is taken, here or three times in a process executed anew),
  *          -ETIMEDOUT (the nursery is not up after 30 s), TINE_EBROKEN (it ended before it was ready)
  * Blocks:  for one fork, or until the nursery is launched: 0.3 ms by the forkserver, a few where the program is
@@ -203,7 +214,7 @@ TINE_API TINE_CHECKED int tine_pool_open(tine_pool **pool, const tine_pool_optio
  * Units:   n and options.chunk indices, options.timeout_ns nanoseconds
  * Returns: 0, or a negative code
  * Handle:  TINE_EREMOTE (body returned a negative code), TINE_EWORKER (a worker died in body), TINE_ELIMIT
- *          (body ran longer than .task_kill_ns, or returned this code), -ETIMEDOUT,
+ *          (body ran longer than .task_kill_ns, took far more than .max_memory_per_worker, or returned this), -ETIMEDOUT,
  *          -ESHUTDOWN (joined or terminated before), -ECANCELED (terminated meanwhile),
  *          -EAGAIN (as tine_pool_submit())
  * Give up: -EINVAL, -EBADF (pool closed), -E2BIG, -EOVERFLOW (more than 2^60 indices or 2^50 chunks),
