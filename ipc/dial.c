@@ -14,6 +14,7 @@
 #include "ipc/terms.h"
 #include "lib/auto.h"
 #include "lib/log.h"
+#include "lib/reserved.h"
 
 _Static_assert(sizeof(tine_dial_options) == 112, "its size never changes");
 
@@ -59,10 +60,8 @@ int tine_dial(tine_connection **connection, const char *address, const tine_dial
     if (options == NULL)
         options = &defaults;
     deadline = tine__deadline_after(options->timeout_ns == 0 ? -1 : options->timeout_ns);
-    rc = tine__terms_reserved(options->reserved8, sizeof options->reserved8, options->reserved,
-                              sizeof options->reserved / sizeof options->reserved[0]);
-    if (rc < 0)
-        return rc;
+    if (TINE__RESERVED_SET(options->reserved8) || TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
     if (connection == NULL)
         return -EINVAL;
     terms = (struct tine__terms){.message_bytes_max = options->message_bytes_max,

@@ -18,6 +18,7 @@
 
 #include "lib/fork.h"
 #include "lib/random.h"
+#include "lib/reserved.h"
 #include "lib/sys.h"
 #include "lib/sys_poll.h"
 #include "lib/waitable.h"
@@ -102,10 +103,8 @@ int tine_listener_open(tine_listener **listener, const char *address,
 
     if (options == NULL)
         options = &defaults;
-    rc = tine__terms_reserved(options->reserved8, sizeof options->reserved8, options->reserved,
-                              sizeof options->reserved / sizeof options->reserved[0]);
-    if (rc < 0)
-        return rc;
+    if (TINE__RESERVED_SET(options->reserved8) || TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
     if (listener == NULL || (options->mode & ~(uint32_t)MODES) != 0 ||
         options->backlog > INT32_MAX || options->handshake_timeout_ns < 0)
         return -EINVAL;

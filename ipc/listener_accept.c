@@ -264,17 +264,6 @@ static void set_alarm(tine_listener *listener, tine__deadline alarm)
     (void)tine__sys_timer_set(listener->timer, left);
 }
 
-/* Milliseconds for epoll_wait, rounded up. */
-static int milliseconds(tine__deadline deadline)
-{
-    int64_t left = deadline == TINE__NEVER ? -1 : tine__deadline_left(deadline);
-
-    if (left < 0)
-        return -1;
-    left = left / TINE_MS(1) + (left % TINE_MS(1) != 0);
-    return left < INT32_MAX ? (int)left : INT32_MAX;
-}
-
 static int serve(tine_listener *listener, const struct epoll_event *event,
                  tine_connection **connection)
 {
@@ -294,7 +283,7 @@ static int turn(tine_listener *listener, tine__deadline deadline, tine_connectio
 
     end_pause(listener);
     count = epoll_wait(listener->epoll, events, TINE__LISTENER_WATCHED,
-                       milliseconds(next_event(listener, deadline)));
+                       tine__deadline_left_ms(next_event(listener, deadline)));
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
     for (int i = 0; i < count && rc == 0; i++)

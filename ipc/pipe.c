@@ -7,15 +7,13 @@
 #include "ipc/connection.h"
 #include "ipc/transport_ring.h"
 #include "ipc/transport_socket.h"
+#include "lib/reserved.h"
 
 #define MESSAGE_MAX ((uint64_t)1 << 32)
 
 static int check_options(const tine_pipe_options *options)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
-    if (options->reserved32 != 0)
+    if (TINE__RESERVED_SET(options->reserved) || options->reserved32 != 0)
         return -E2BIG;
     if ((options->simplex & ~1u) != 0 || options->check < TINE_CHECK_DEFAULT ||
         options->check > TINE_CHECK_FULL || options->message_bytes_max > MESSAGE_MAX ||

@@ -25,6 +25,7 @@
 #include <tine/heap.h>
 
 #include "lib/fork.h"
+#include "lib/reserved.h"
 #include "lib/sys.h"
 #include "shm/heap.h"
 
@@ -180,9 +181,8 @@ static const struct tine__kept_kind kind = {.number = TINE__KEPT_QUEUE, .empty =
 
 static int check_options(const tine_queue_options *options)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
+    if (TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
     if (options->flags != 0 || options->reserved32 != 0 || (options->joinable & ~1) != 0 ||
         (options->lose & ~1) != 0 || options->order < 0 || options->order > TINE_PRIORITY ||
         options->lease_ns < 0 || options->deliveries_max > 255 || options->maxsize > INT64_MAX ||

@@ -28,6 +28,7 @@
 #include "ipc/rpc_peer.h"
 #include "lib/fork.h"
 #include "lib/log.h"
+#include "lib/reserved.h"
 #include "lib/sys.h"
 #include "lib/sys_poll.h"
 #include "lib/waitable.h"
@@ -343,17 +344,6 @@ static void drop_stalled(tine_rpc_server *server)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* Milliseconds for epoll_wait, rounded up. */
-static int milliseconds(tine__deadline deadline)
-{
-    int64_t left = deadline == TINE__NEVER ? -1 : tine__deadline_left(deadline);
-
-    if (left < 0)
-        return -1;
-    left = left / TINE_MS(1) + (left % TINE_MS(1) != 0);
-    return left < INT32_MAX ? (int)left : INT32_MAX;
-}
-
 /*
  * Each client stands in the set once, so no event of a turn is of a client that another has
  * dropped; the timer's work is done behind them all.
@@ -386,7 +376,7 @@ static int turn(tine_rpc_server *server, tine__deadline deadline)
     set_timer(server);
     if (has_stopped(server)) /* after the timer is set: see tine_rpc_server_stop() */
         return 0;
-    count = epoll_wait(server->epoll, events, EVENTS, milliseconds(deadline));
+    count = epoll_wait(server->epoll, events, EVENTS, tine__deadline_left_ms(deadline));
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
     handle(server, events, count);
@@ -464,9 +454,8 @@ static int set_up(tine_rpc_server *server)
 
 static int check_options(const tine_rpc_server_options *options)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
+    if (TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
     return options->send_timeout_ns < 0 ? -EINVAL : 0;
 }
 

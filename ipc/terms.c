@@ -19,18 +19,6 @@
 
 #define MESSAGE_DEFAULT ((uint64_t)64 << 20)
 
-int tine__terms_reserved(const uint8_t *bytes, size_t count, const uint64_t *words,
-                         size_t word_count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (bytes[i] != 0)
-            return -E2BIG;
-    for (size_t i = 0; i < word_count; i++)
-        if (words[i] != 0)
-            return -E2BIG;
-    return 0;
-}
-
 int tine__terms_check(const struct tine__terms *terms, const void *key, size_t key_size,
                       const struct tine__address *address)
 {

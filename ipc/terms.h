@@ -19,9 +19,6 @@ struct tine__terms {
     bool any_user;
 };
 
-/* Reserved fields of options: 0, or -E2BIG if one is used. */
-int tine__terms_reserved(const uint8_t *bytes, size_t count, const uint64_t *words,
-                         size_t word_count);
 /* Do they fit to each other, to that key and to that address? 0 or -EINVAL */
 int tine__terms_check(const struct tine__terms *terms, const void *key, size_t key_size,
                       const struct tine__address *address);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #define NS_PER_SEC 1000000000
+#define NS_PER_MS  1000000
 
 int64_t tine__now_ns(void)
 {
@@ -42,6 +43,16 @@ int64_t tine__deadline_left(tine__deadline deadline)
         return INT64_MAX;
     now = tine__now_ns();
     return deadline > now ? deadline - now : 0;
+}
+
+int tine__deadline_left_ms(tine__deadline deadline)
+{
+    int64_t left = tine__deadline_left(deadline);
+
+    if (deadline == TINE__NEVER)
+        return -1;
+    left = left / NS_PER_MS + (left % NS_PER_MS != 0);
+    return left < INT32_MAX ? (int)left : INT32_MAX;
 }
 
 bool tine__deadline_passed(tine__deadline deadline)

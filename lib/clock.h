@@ -23,6 +23,8 @@ static inline tine__deadline tine__deadline_after(int64_t timeout_ns)
 
 /* ns until the deadline: 0 when it has passed, INT64_MAX for TINE__NEVER */
 int64_t tine__deadline_left(tine__deadline deadline);
+/* The same for epoll_wait(): milliseconds, rounded up, -1 for TINE__NEVER */
+int tine__deadline_left_ms(tine__deadline deadline);
 bool tine__deadline_passed(tine__deadline deadline);
 struct timespec tine__timespec(int64_t ns);
 

@@ -84,6 +84,7 @@ libtinecore_la_SOURCES += \
 	%D%/random.c %D%/random.h \
 	%D%/reader.c \
 	%D%/record.c %D%/record.h \
+	%D%/reserved.h \
 	%D%/rights.c %D%/rights.h \
 	%D%/shape.c %D%/shape.h \
 	%D%/sig.c %D%/sig.h \

@@ -12,6 +12,7 @@
 #include <tine/error.h>
 
 #include "lib/msgpack_head.h"
+#include "lib/reserved.h"
 
 #include <errno.h>
 
@@ -37,9 +38,8 @@ static int scan_init(struct scan *scan, const void *bytes, size_t size, const ti
         limits = &defaults;
     if (limits->depth > TINE_DEPTH_MAX || limits->flags != 0 || (bytes == NULL && size > 0))
         return -EINVAL;
-    for (size_t i = 0; i < sizeof limits->reserved / sizeof limits->reserved[0]; i++)
-        if (limits->reserved[i] != 0)
-            return -E2BIG;
+    if (TINE__RESERVED_SET(limits->reserved))
+        return -E2BIG;
     scan->at = bytes != NULL ? bytes : (const void *)""; /* NULL + 0 is undefined */
     scan->elements = limits->elements != 0 ? limits->elements : ELEMENTS_DEFAULT;
     scan->depth = limits->depth != 0 ? limits->depth : DEPTH_DEFAULT;

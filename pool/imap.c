@@ -14,6 +14,7 @@
  */
 #include <tine/imap.h>
 
+#include "lib/reserved.h"
 #include "pool/pool_impl.h"
 
 #include <errno.h>
@@ -318,9 +319,8 @@ static int check_options(const tine_imap_options *options)
 {
     const tine_job_options *job = options->job;
 
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
+    if (TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
     if (job != NULL && (job->progress != NULL || job->fail_fast != 0))
         return -EINVAL;
     return job == NULL ? 0 : tine__job_options_check(job, true);

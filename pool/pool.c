@@ -22,6 +22,7 @@
 
 #include "lib/fork.h"
 #include "lib/log.h"
+#include "lib/reserved.h"
 #include "lib/sys.h"
 #include "pool/budget.h"
 #include "pool/claim.h"
@@ -84,10 +85,7 @@ static bool sizes_are_right(const tine_pool_options *options)
 
 static int check_options(const tine_pool_options *options)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
-    if (options->reserved0 != 0 || options->reserved1 != 0)
+    if (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0 || options->reserved1 != 0)
         return -E2BIG;
     if ((options->flags &
          ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING | TINE_POOL_NO_BUDGET)) != 0 ||

@@ -24,6 +24,7 @@
 
 #include "lib/fork.h"
 #include "lib/log.h"
+#include "lib/reserved.h"
 #include "lib/sys.h"
 #include "lib/waitable.h"
 #include "pool/init.h"
@@ -123,10 +124,7 @@ TINE__EARLY void tine__children_forget(void)
 
 static int check_options(const tine_process_options *options)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
-    if (options->reserved0 != 0)
+    if (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0)
         return -E2BIG;
     if (options->start < TINE_START_DEFAULT || options->start > TINE_FORKSERVER ||
         options->daemon < TINE_DAEMON_INHERIT || options->daemon > TINE_NO_DAEMON ||

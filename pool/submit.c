@@ -14,6 +14,7 @@
 
 #include "lib/checked.h"
 #include "lib/fork.h"
+#include "lib/reserved.h"
 #include "pool/account.h"
 #include "pool/failure.h"
 #include "pool/limit.h"
@@ -32,10 +33,7 @@ const tine_job_options *tine__job_options(const tine_job_options *options)
 
 int tine__job_options_check(const tine_job_options *options, bool async)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
-    if (options->reserved0 != 0)
+    if (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0)
         return -E2BIG;
     if (options->retries < TINE_UNLIMITED || options->fail_fast < 0 || options->fail_fast > 1 ||
         options->timeout_ns < 0 || (async && options->timeout_ns != 0))

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "lib/checked.h"
+#include "lib/reserved.h"
 #include "shm/cell.h"
 
 #define KIND  UINT64_C(0x0000007961727261) /* "array" */
@@ -43,10 +44,7 @@ static bool is_array(const tine_array *array)
 
 static int check_options(int type, const tine_array_options *options)
 {
-    static const tine_array_options none;
-
-    if (memcmp(options->reserved, none.reserved, sizeof none.reserved) != 0 ||
-        memcmp(options->reserved0, none.reserved0, sizeof none.reserved0) != 0)
+    if (TINE__RESERVED_SET(options->reserved) || TINE__RESERVED_SET(options->reserved0))
         return -E2BIG;
     if (type == 0 ? options->size == 0 : options->size != 0 || tine__cell_type(type) == NULL)
         return -EINVAL;

@@ -30,6 +30,7 @@
 #include <tine/cpu.h>
 #include <tine/error.h>
 
+#include "lib/reserved.h"
 #include "lib/sys.h"
 #include "shm/owner.h"
 
@@ -459,12 +460,7 @@ static int check_options(const tine_barrier_options *options)
 {
     if (options->timeout_ns < 0 || options->slots > SLOTS_MAX)
         return -EINVAL;
-    if (options->reserved32 != 0)
-        return -E2BIG;
-    for (size_t i = 0; i < 6; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
-    return 0;
+    return TINE__RESERVED_SET(options->reserved) || options->reserved32 != 0 ? -E2BIG : 0;
 }
 
 static uint32_t choose_spin(int parties, const tine_barrier_options *options)

@@ -34,6 +34,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/reserved.h"
 #include "lib/sys.h"
 #include "shm/held.h"
 #include "shm/lock.h"
@@ -435,7 +436,7 @@ static int check_options(const tine_condition_options *options)
 {
     if (options == NULL)
         return 0;
-    if (options->reserved[0] != 0 || options->reserved[1] != 0 || options->reserved[2] != 0)
+    if (TINE__RESERVED_SET(options->reserved))
         return -E2BIG;
     return options->flags != 0 || options->slots > SLOTS_MAX ? -EINVAL : 0;
 }

@@ -20,6 +20,7 @@
 
 #include "lib/codec.h"
 #include "lib/random.h"
+#include "lib/reserved.h"
 #include "shm/heap.h"
 
 _Static_assert(sizeof(struct dict_entry_shm) == 16, "doc/shm-layout.md");
@@ -473,11 +474,10 @@ static uint64_t cells_for(uint64_t keys)
 
 static int check_options(const tine_dict_options *options)
 {
-    if (options->flags != 0 || options->reserved32 != 0)
+    if (options->flags != 0)
         return -EINVAL;
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
+    if (TINE__RESERVED_SET(options->reserved) || options->reserved32 != 0)
+        return -E2BIG;
     return options->capacity > UINT64_C(1) << KEYS_MAX_LOG ? -ENOMEM : 0;
 }
 

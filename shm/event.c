@@ -17,6 +17,7 @@
 
 #include <tine/event.h>
 
+#include "lib/reserved.h"
 #include "lib/waitable.h"
 #include "shm/pollable.h"
 #include "shm/watch.h"
@@ -46,9 +47,8 @@ int tine_event_init(tine_event *event, const tine_event_options *options)
 
     if (event == NULL)
         return -EINVAL;
-    for (size_t i = 0; options != NULL && i < 8; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
+    if (options != NULL && TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
     *event = (tine_event){.opaque = {0}};
     /* pairs with the acquire in event_of */
     atomic_store_explicit(&shared->kind, TINE__EVENT_KIND, memory_order_release);

@@ -34,6 +34,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/reserved.h"
 #include "shm/handover.h"
 #include "shm/held.h"
 #include "shm/owner.h"
@@ -447,12 +448,6 @@ void tine__lock_fini(struct tine__lock_shm *lock)
 
 /* ---- tine_lock ------------------------------------------------------------------------------- */
 
-static bool reserved_zero(const tine_lock_options *options)
-{
-    return options->reserved0 == 0 && options->reserved[0] == 0 && options->reserved[1] == 0 &&
-           options->reserved[2] == 0;
-}
-
 /* NULL: it is none. */
 static const struct tine__lock_shm *checked(const tine_lock *lock)
 {
@@ -465,7 +460,7 @@ int tine_lock_init(tine_lock *lock, const tine_lock_options *options)
 {
     uint32_t flags = options != NULL ? options->flags : 0;
 
-    if (options != NULL && !reserved_zero(options))
+    if (options != NULL && (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0))
         return -E2BIG;
     if ((flags & ~(uint32_t)TINE_LOCK_HANDOVER) != 0)
         return -EINVAL;

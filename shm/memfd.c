@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "lib/auto.h"
+#include "lib/reserved.h"
 #include "lib/sys.h"
 #include "shm/held.h"
 #include "shm/segment.h"
@@ -27,17 +28,6 @@
     (TINE_SEAL_SHRINK | TINE_SEAL_GROW | TINE_SEAL_WRITE | TINE_SEAL_FUTURE_WRITE | TINE_SEAL_SEAL)
 
 _Static_assert(sizeof(tine_memfd_options) == 96, "its size never changes");
-
-static int check_reserved(const tine_memfd_options *options)
-{
-    for (size_t i = 0; i < sizeof options->reserved8; i++)
-        if (options->reserved8[i] != 0)
-            return -E2BIG;
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
-    return 0;
-}
 
 static struct tine__segment_wish wish_of(const tine_memfd_options *options)
 {
@@ -68,9 +58,8 @@ int tine_memfd_create(tine_shm **shm, size_t size, const tine_memfd_options *opt
 
     if (options == NULL)
         options = &defaults;
-    rc = check_reserved(options);
-    if (rc < 0)
-        return rc;
+    if (TINE__RESERVED_SET(options->reserved8) || TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
     if (shm == NULL || size == 0 || options->size_min != 0 || options->read_only ||
         options->copy_on_write || options->allow_unsealed)
         return -EINVAL;
@@ -126,9 +115,8 @@ int tine_memfd_attach(tine_shm **shm, int fd, const tine_memfd_options *options)
 
     if (options == NULL)
         options = &defaults;
-    rc = check_reserved(options);
-    if (rc < 0)
-        return rc;
+    if (TINE__RESERVED_SET(options->reserved8) || TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
     if (shm == NULL || options->label != NULL || options->growable || options->sparse ||
         (options->read_only && options->copy_on_write))
         return -EINVAL;

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "lib/reserved.h"
 #include "shm/held.h"
 #include "shm/lock.h"
 
@@ -24,8 +25,7 @@ static const struct tine__lock_shm *checked(const tine_rlock *rlock)
 
 int tine_rlock_init(tine_rlock *rlock, const tine_rlock_options *options)
 {
-    if (options != NULL && (options->reserved0 | options->reserved[0] | options->reserved[1] |
-                            options->reserved[2]) != 0)
+    if (options != NULL && (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0))
         return -E2BIG;
     if (options != NULL && options->flags != 0)
         return -EINVAL;

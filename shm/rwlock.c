@@ -30,6 +30,7 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "lib/reserved.h"
 #include "shm/held.h"
 #include "shm/owner.h"
 
@@ -291,10 +292,7 @@ static int wait_write(struct tine__rwlock_shm *lock, struct writer *writer, tine
 
 static int check_options(const tine_rwlock_options *options)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
-    if (options->reserved0 != 0)
+    if (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0)
         return -E2BIG;
     if (options->flags != 0 || (options->prefer_writers & ~1) != 0)
         return -EINVAL;

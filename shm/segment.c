@@ -33,6 +33,7 @@
 #include "lib/auto.h"
 #include "lib/clock.h"
 #include "lib/random.h"
+#include "lib/reserved.h"
 #include "lib/sys.h"
 #include "shm/held.h"
 #include "shm/memory_left.h"
@@ -236,17 +237,6 @@ static void random_name(const char *prefix, char name[TINE__NAME_BYTES])
         snprintf(name + length + 2 * i, 3, "%02x", bytes[i]);
 }
 
-static int check_reserved(const tine_shm_options *options)
-{
-    for (size_t i = 0; i < sizeof options->reserved8; i++)
-        if (options->reserved8[i] != 0)
-            return -E2BIG;
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
-    return 0;
-}
-
 static struct tine__segment_wish wish_of(const tine_shm_options *options)
 {
     return (struct tine__segment_wish){.reserve = options->reserve,
@@ -339,9 +329,9 @@ int tine_shm_attach(tine_shm **shm, const char *name, const tine_shm_options *op
 
     if (options == NULL)
         options = &defaults;
-    rc = check_reserved(options);
-    if (rc == 0)
-        rc = check_name(name, checked);
+    if (TINE__RESERVED_SET(options->reserved8) || TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
+    rc = check_name(name, checked);
     if (rc < 0)
         return rc;
     if (shm == NULL || options->init != NULL || options->mode != 0 || options->exist_ok ||
@@ -469,9 +459,9 @@ int tine_shm_create(tine_shm **shm, const char *name, size_t size, const tine_sh
 
     if (options == NULL)
         options = &defaults;
-    rc = check_reserved(options);
-    if (rc == 0 && name != NULL)
-        rc = check_name(name, checked);
+    if (TINE__RESERVED_SET(options->reserved8) || TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
+    rc = name != NULL ? check_name(name, checked) : 0;
     if (rc < 0)
         return rc;
     if (shm == NULL || size == 0 || (options->mode & ~(uint32_t)MODES) != 0 || options->read_only ||

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "lib/reserved.h"
 #include "lib/waitable.h"
 #include "shm/owner.h"
 #include "shm/pollable.h"
@@ -188,9 +189,8 @@ static int wait(struct tine__semaphore_shm *sem, tine__deadline deadline)
 
 static int check_options(const tine_semaphore_options *options)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
-        if (options->reserved[i] != 0)
-            return -E2BIG;
+    if (TINE__RESERVED_SET(options->reserved))
+        return -E2BIG;
     if (options->flags != 0 || (options->bounded & ~1) != 0 || (options->signalling & ~1) != 0)
         return -EINVAL;
     if (options->processes != 0 && (options->processes < TINE_SEMAPHORE_PROCESSES ||

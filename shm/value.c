@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "lib/checked.h"
+#include "lib/reserved.h"
 #include "shm/cell.h"
 #include "shm/lock.h"
 
@@ -73,10 +74,7 @@ static const struct tine__cell_type *type_of(const tine_value *value)
 
 static int check_options(int type, const tine_value_options *options)
 {
-    static const tine_value_options none;
-
-    if (memcmp(options->reserved, none.reserved, sizeof none.reserved) != 0 ||
-        memcmp(options->reserved0, none.reserved0, sizeof none.reserved0) != 0)
+    if (TINE__RESERVED_SET(options->reserved) || TINE__RESERVED_SET(options->reserved0))
         return -E2BIG;
     if (type == 0 ? options->size == 0 : options->size != 0 || tine__cell_type(type) == NULL)
         return -EINVAL;

@@ -51,6 +51,17 @@ TEST(what_is_left_shrinks_and_never_falls_below_zero)
     ck_assert(tine__deadline_passed(deadline));
 }
 
+TEST(milliseconds_are_rounded_up)
+{
+    int left = tine__deadline_left_ms(tine__deadline_after(TINE_SEC(2) + 1));
+
+    ck_assert_int_ge(left, 1);
+    ck_assert_int_le(left, 2001);
+    ck_assert_int_eq(tine__deadline_left_ms(tine__deadline_after(0)), 0);
+    ck_assert_int_eq(tine__deadline_left_ms(tine__deadline_after(INT64_MAX / 2)), INT32_MAX);
+    ck_assert_int_eq(tine__deadline_left_ms(TINE__NEVER), -1);
+}
+
 TEST(a_timespec_keeps_every_nanosecond)
 {
     struct timespec spec = tine__timespec(TINE_SEC(7) + 123456789);

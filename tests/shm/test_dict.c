@@ -146,6 +146,8 @@ TEST(bad_arguments_are_refused)
 
     ck_assert_rc(tine_dict_open(NULL, NULL), -EINVAL);
     ck_assert_rc(tine_dict_open(&dict, &options), -E2BIG);
+    options = (tine_dict_options){.reserved32 = 1};
+    ck_assert_rc(tine_dict_open(&dict, &options), -E2BIG);
     options = (tine_dict_options){.flags = 1};
     ck_assert_rc(tine_dict_open(&dict, &options), -EINVAL);
     options = (tine_dict_options){.capacity = UINT64_MAX};
