@@ -208,6 +208,18 @@ static void drop_half(void)
     half = (struct half){-1, 0};
 }
 
+/* What is mapped by halves is the heap now. */
+static void publish(const struct stat *status)
+{
+    /* No promise: an old kernel or a tool may refuse, and the heap still works. */
+    (void)madvise((void *)HEAP_BASE, half.mapped, MADV_DONTDUMP);
+    adopt(half.fd, status);
+    tine__codec_set_pointers(&codec_pointers);
+    half = (struct half){-1, 0};
+    /* pairs with the acquire in tine__heap_open */
+    atomic_store_explicit(&opened, true, memory_order_release);
+}
+
 static int make(void)
 {
     size_t size;
@@ -228,14 +240,8 @@ static int make(void)
         rc = write_header(half.mapped);
     if (rc < 0)
         return rc == -ENOSPC ? -ENOMEM : rc;
-    /* Neither is a promise: an old kernel or a tool may refuse, and the heap still works. */
-    (void)tine__sys_seal_size(half.fd);
-    (void)madvise((void *)HEAP_BASE, half.mapped, MADV_DONTDUMP);
-    adopt(half.fd, &status);
-    tine__codec_set_pointers(&codec_pointers);
-    half = (struct half){-1, 0};
-    /* pairs with the acquire in tine__heap_open */
-    atomic_store_explicit(&opened, true, memory_order_release);
+    (void)tine__sys_seal_size(half.fd); /* no promise, see publish() */
+    publish(&status);
     return 0;
 }
 
@@ -309,11 +315,7 @@ static int take_over(int fd)
     rc = map_existing(half.fd, (size_t)status.st_size);
     if (rc < 0)
         return rc;
-    (void)madvise((void *)HEAP_BASE, half.mapped, MADV_DONTDUMP);
-    adopt(half.fd, &status);
-    tine__codec_set_pointers(&codec_pointers);
-    half = (struct half){-1, 0};
-    atomic_store_explicit(&opened, true, memory_order_release);
+    publish(&status);
     return 0;
 }
 
