@@ -99,8 +99,10 @@ bool tine__process_reap(struct tine_process *process)
     return ended;
 }
 
-static void await_told(const struct tine_process *process, int64_t left, int64_t slice)
+static void await_told(const struct tine_process *process, tine__deadline deadline, int64_t slice)
 {
+    int64_t left = tine__deadline_left(deadline);
+
     (void)tine__sys_futex_wait(&process->shared->told, 0, left < slice ? left : slice);
 }
 
@@ -108,13 +110,13 @@ static void await_told(const struct tine_process *process, int64_t left, int64_t
  * It is dead, but may not have been reaped yet: by the forkserver, or because a debugger has it. Whether
  * the server lives takes longer to find out than it takes to tell.
  */
-static bool is_reaped_soon(struct tine_process *process, int64_t left)
+static bool is_reaped_soon(struct tine_process *process, tine__deadline deadline)
 {
     if (process->server != 0)
-        await_told(process, left, TOLD_NS);
+        await_told(process, deadline, TOLD_NS);
     if (tine__process_reap(process))
         return true;
-    await_told(process, left, process->server != 0 ? LOOK_NS : PAUSE_NS);
+    await_told(process, deadline, process->server != 0 ? LOOK_NS : PAUSE_NS);
     return false;
 }
 
@@ -133,7 +135,7 @@ int tine_process_join(tine_process *process, int64_t timeout_ns)
         if (left == 0)
             return timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT;
         if (tine__sys_poll_in(process->pidfd, deadline == TINE__NEVER ? -1 : left) > 0 &&
-            process->role == TINE__CHILD && is_reaped_soon(process, left))
+            process->role == TINE__CHILD && is_reaped_soon(process, deadline))
             return 0;
     }
 }

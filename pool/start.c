@@ -5,10 +5,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdio_ext.h>
-#include <sys/single_threaded.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/futex_lock.h"
 #include "lib/log.h"
 #include "lib/sys.h"
 
@@ -29,14 +29,14 @@ bool tine__start_flush(void)
 {
     bool done = flush(stdout);
 
-    return flush(stderr) && done && __libc_single_threaded != 0;
+    return flush(stderr) && done && TINE__ALONE;
 }
 
 void tine__start_warn_of_threads(const char *who)
 {
     struct stat tasks;
 
-    if (__libc_single_threaded != 0)
+    if (TINE__ALONE)
         return;
     if (tine__log_wanted(TINE_LOG_WARNING) && stat("/proc/self/task", &tasks) == 0 &&
         tasks.st_nlink > 3)
