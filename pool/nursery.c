@@ -121,7 +121,8 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index,
     close_siblings(keeper);
     setrlimit(RLIMIT_NOFILE, &keeper->files);
     tine__orphans_forget();
-    on_exit(leave_at_exit, NULL);
+    if (on_exit(leave_at_exit, NULL) != 0)
+        _exit(EXIT_FAILURE);
     tine__sig_restore(&keeper->worker_mask);
     tine__worker_begin(keeper->pool, index);
     tine__worker_loop(keeper->pool, index, control);

@@ -31,6 +31,8 @@ static const struct exemption {
      as_server},
     /* faults */
     {"pool/faults", "whatever_fails_in_nursery_and_workers", EXECUTED, own_globals},
+    {"pool/faults", "a_worker_that_could_not_leave_as_it_should_does_not_begin", EXECUTED,
+     own_globals},
     /* guest */
     {"pool/guest", "workers_see_globals_as_they_were_and_the_heap_as_it_is", EXECUTED, own_globals},
     {"pool/guest", "a_program_that_reaps_everything_sees_no_worker", WITH_FORKSERVER, no_child},

@@ -74,7 +74,7 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_faults_SOURCES = %D%/test_faults.c $(tests_pool_shared)
 # Every call of these fails once, wherever the library makes it.
 %C%_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc,--wrap=realloc \
-	-Wl,--wrap=tine_alloc,--wrap=tine_calloc,--wrap=tine_aligned_alloc,--wrap=fork \
+	-Wl,--wrap=tine_alloc,--wrap=tine_calloc,--wrap=tine_aligned_alloc,--wrap=fork,--wrap=on_exit \
 	-Wl,--wrap=tine__sys_pidfd_open,--wrap=tine__sys_socketpair,--wrap=tine__sys_send_fds
 %C%_test_faults_LDADD = libtinetest.la
 %C%_test_future_SOURCES = %D%/test_future.c $(tests_pool_shared)

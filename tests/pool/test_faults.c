@@ -28,6 +28,7 @@
 struct plan {
     pid_t program;
     _Atomic int in_program, in_family; /* calls until the one that fails; 0: none */
+    _Atomic bool in_exit;              /* the next on_exit() fails */
 };
 
 static struct plan *plan;
@@ -53,6 +54,8 @@ WRAP(must_fail(), void *, tine_calloc, NULL, (size_t count, size_t size), (count
 WRAP(must_fail(), void *, tine_aligned_alloc, NULL, (size_t alignment, size_t size),
      (alignment, size))
 WRAP(must_fail(), pid_t, fork, (errno = EAGAIN, -1), (void), ())
+WRAP(plan != NULL && atomic_exchange(&plan->in_exit, false), int, on_exit, -1,
+     (void (*handler)(int, void *), void *argument), (handler, argument))
 WRAP(must_fail(), int, tine__sys_pidfd_open, -EMFILE, (pid_t pid), (pid))
 WRAP(must_fail(), int, tine__sys_socketpair, -ENFILE, (int fds[2]), (fds))
 WRAP(must_fail(), ssize_t, tine__sys_send_fds, -ETOOMANYREFS,
@@ -388,6 +391,22 @@ TEST(whatever_fails_in_nursery_and_workers, .loop_end = USES, .timeout_s = 60)
 {
     make_plan();
     ck_assert_int_ge(fail_each(loop_index, &plan->in_family), loop_index < 3 ? 2 : 4);
+    plan = NULL;
+}
+
+/* Its exit() would run the program's handlers. */
+TEST(a_worker_that_could_not_leave_as_it_should_does_not_begin)
+{
+    tine_failure failure;
+    tine_pool *pool;
+
+    make_plan();
+    atomic_store(&plan->in_exit, true);
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = 1}), 0);
+    ck_assert_rc(use_apply(pool, &failure), 0);
+    ck_assert_uint_eq(pool_counts(pool).deaths, 1);
+    ck_assert(!atomic_load(&plan->in_exit));
+    tine_pool_close(pool);
     plan = NULL;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -322,6 +323,18 @@ static int be_killed(void *context, void **state)
     return 0;
 }
 
+/* What its child returns is no word of the worker's. */
+static int be_killed_beside_a_fork(void *context, void **state)
+{
+    pid_t child = fork();
+
+    if (child == 0)
+        return -EDOM;
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    return be_killed(context, state);
+}
+
 static int exit_early(void *context, void **state)
 {
     (void)context, (void)state;
@@ -336,6 +349,7 @@ static const struct bad_start {
     {fail_with_words, "no model number 7", -ENOENT, 0, 1},
     {fail_silently, "the initializer failed: ", -EDOM, 0, 1},
     {be_killed, "was killed by signal 9", 0, SIGKILL, -1},
+    {be_killed_beside_a_fork, "was killed by signal 9", 0, SIGKILL, -1},
     {exit_early, "exited with status 3", 0, 0, 3},
 };
 
