@@ -25,18 +25,6 @@
 static const tine_listener_options listener_options = {KEY, .protocol = TINE_PROTOCOL_PYTHON};
 static const tine_dial_options dial_options = {KEY, .protocol = TINE_PROTOCOL_PYTHON};
 
-/* False: this Python is not there. */
-static bool start(struct python *python, int minor)
-{
-    const char *path = python_of_version(minor);
-
-    if (path == NULL)
-        return false;
-    python_start_at(python, path);
-    python_do(python, "from multiprocessing.connection import Client, Listener");
-    return true;
-}
-
 /* As Python writes it. */
 static void python_address(const tine_listener *listener, char *text, size_t size)
 {
@@ -148,7 +136,7 @@ TEST(a_python_comes_to_our_listener, .loop_end = 3 * (NEWEST - OLDEST + 1))
     struct files files;
     char address[300];
 
-    if (!start(&python, OLDEST + loop_index / 3))
+    if (!python_start_connecting(&python, OLDEST + loop_index / 3))
         SKIP("no Python 3.%d", OLDEST + loop_index / 3);
     files_begin(&files);
     snprintf(address, sizeof address, "unix:%s", files_path(&files, "s"));
@@ -174,7 +162,7 @@ TEST(we_come_to_a_pythons_listener, .loop_end = NEWEST - OLDEST + 1)
     tine_connection *connection;
     struct python python;
 
-    if (!start(&python, OLDEST + loop_index))
+    if (!python_start_connecting(&python, OLDEST + loop_index))
         SKIP("no Python 3.%d", OLDEST + loop_index);
     dial_python(&python, &connection);
     exchange(&python, connection);
@@ -190,7 +178,7 @@ TEST(keys_of_any_length_are_the_same_there, .loop_end = NEWEST - OLDEST + 1)
     struct python python;
     char key[201];
 
-    if (!start(&python, OLDEST + loop_index))
+    if (!python_start_connecting(&python, OLDEST + loop_index))
         SKIP("no Python 3.%d", OLDEST + loop_index);
     memset(key, 'k', sizeof key);
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
@@ -218,7 +206,7 @@ TEST(without_keys_nobody_shakes_hands, .loop_end = NEWEST - OLDEST + 1)
     struct python python;
     char address[300];
 
-    if (!start(&python, OLDEST + loop_index))
+    if (!python_start_connecting(&python, OLDEST + loop_index))
         SKIP("no Python 3.%d", OLDEST + loop_index);
     ck_assert_rc(tine_listener_open(&listener, NULL,
                                     &(tine_listener_options){.protocol = TINE_PROTOCOL_PYTHON}),
@@ -239,7 +227,7 @@ TEST(a_python_with_another_key_is_refused, .loop_end = NEWEST - OLDEST + 1)
     struct python python;
     char address[300];
 
-    if (!start(&python, OLDEST + loop_index))
+    if (!python_start_connecting(&python, OLDEST + loop_index))
         SKIP("no Python 3.%d", OLDEST + loop_index);
     ck_assert_rc(tine_listener_open(&listener, NULL, &listener_options), 0);
     python_address(listener, address, sizeof address);
@@ -258,7 +246,7 @@ TEST(a_python_refuses_another_key, .loop_end = NEWEST - OLDEST + 1)
     struct python python;
     char address[300];
 
-    if (!start(&python, OLDEST + loop_index))
+    if (!python_start_connecting(&python, OLDEST + loop_index))
         SKIP("no Python 3.%d", OLDEST + loop_index);
     python_do(&python, "l = Listener(('127.0.0.1', 0), authkey=b'open sesame')");
     snprintf(address, sizeof address, "tcp://127.0.0.1:%s", python_ask(&python, "l.address[1]"));
@@ -287,7 +275,7 @@ TEST(an_old_python_is_refused_clearly, .loop_end = OLDEST - ANCIENT)
     struct python python;
     char address[300];
 
-    if (!start(&python, ANCIENT + loop_index))
+    if (!python_start_connecting(&python, ANCIENT + loop_index))
         SKIP("no Python 3.%d", ANCIENT + loop_index);
     tine_log_set_sink(keep_line, NULL);
     tine_log_set_level(TINE_LOG_WARNING);
@@ -320,7 +308,7 @@ TEST(messages_beyond_two_gigabytes_come_and_go, .timeout_s = 200)
 
     if (getenv("TINE_TEST_HUGE") == NULL)
         SKIP("TINE_TEST_HUGE is not set");
-    if (!start(&python, 12) && !start(&python, 13))
+    if (!python_start_connecting(&python, 12) && !python_start_connecting(&python, 13))
         SKIP("no Python 3.12 or 3.13");
     options.message_bytes_max = UINT64_MAX;
     ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);

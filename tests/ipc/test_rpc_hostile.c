@@ -194,6 +194,15 @@ TEST(late_answers_that_have_no_room_follow)
     rpc_scene_close(&scene);
 }
 
+static void open_keeping(struct rpc_scene *scene, const tine_rpc_server_options *options,
+                         struct keeper *keeper)
+{
+    rpc_scene_open(scene, options);
+    rpc_scene_add(scene, "keep", keep, keeper);
+    rpc_scene_add(scene, "add", add, NULL);
+    rpc_scene_start(scene);
+}
+
 TEST(who_takes_no_late_answers_is_dropped)
 {
     tine_rpc_server_options options = {.send_timeout_ns = TINE_MS(50)};
@@ -202,10 +211,7 @@ TEST(who_takes_no_late_answers_is_dropped)
     struct rpc_scene scene;
     tine_connection *greedy;
 
-    rpc_scene_open(&scene, &options);
-    rpc_scene_add(&scene, "keep", keep, keeper);
-    rpc_scene_add(&scene, "add", add, NULL);
-    rpc_scene_start(&scene);
+    open_keeping(&scene, &options, keeper);
     greedy = rpc_scene_dial(&scene, NULL);
     ck_assert_int_eq(ask_and_never_read(greedy, "keep", 1, 2), 2);
     ck_assert_eventually(atomic_load(&keeper->seen) == 2);
@@ -226,10 +232,7 @@ TEST(no_more_requests_are_taken_than_allowed)
     struct rpc_scene scene;
     tine_rpc *rpc, *other;
 
-    rpc_scene_open(&scene, &options);
-    rpc_scene_add(&scene, "keep", keep, keeper);
-    rpc_scene_add(&scene, "add", add, NULL);
-    rpc_scene_start(&scene);
+    open_keeping(&scene, &options, keeper);
     rpc = rpc_scene_client(&scene);
     other = rpc_scene_client(&scene);
     for (int64_t i = 0; i < 12; i++)
@@ -255,10 +258,7 @@ TEST(a_client_at_its_limit_may_die)
     struct rpc_scene scene;
     tine_connection *greedy;
 
-    rpc_scene_open(&scene, &options);
-    rpc_scene_add(&scene, "keep", keep, keeper);
-    rpc_scene_add(&scene, "add", add, NULL);
-    rpc_scene_start(&scene);
+    open_keeping(&scene, &options, keeper);
     greedy = rpc_scene_dial(&scene, NULL);
     ck_assert_int_eq(ask_and_never_read(greedy, "keep", 1, 5), 5);
     ck_assert_eventually(atomic_load(&keeper->seen) == 2);

@@ -26,25 +26,13 @@ static int add(tine_rpc_request *request, void *context)
     return rc < 0 ? rc : tine_rpc_reply(request, "q", a + b);
 }
 
-/* False: this Python is not there. */
-static bool start(struct python *python, int minor)
-{
-    const char *path = python_of_version(minor);
-
-    if (path == NULL)
-        return false;
-    python_start_at(python, path);
-    python_do(python, "from multiprocessing.connection import Client, Listener");
-    return true;
-}
-
 static bool is_called_by(int minor)
 {
     tine_listener_options options = {KEY, .protocol = TINE_PROTOCOL_PYTHON};
     struct rpc_scene scene;
     struct python python;
 
-    if (!start(&python, minor))
+    if (!python_start_connecting(&python, minor))
         return false;
     ck_assert_rc(tine_listener_open(&scene.listener, NULL, &options), 0);
     ck_assert_rc(tine_rpc_server_open(&scene.server, scene.listener, NULL), 0);
@@ -73,7 +61,7 @@ static bool is_client_of(int minor)
     tine_rpc *rpc;
     int64_t sum;
 
-    if (!start(&python, minor))
+    if (!python_start_connecting(&python, minor))
         return false;
     python_do(&python, "l = Listener(('127.0.0.1', 0), authkey=b'open sesame')");
     snprintf(address, sizeof address, "tcp://127.0.0.1:%s", python_ask(&python, "l.address[1]"));

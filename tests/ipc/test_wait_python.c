@@ -29,11 +29,8 @@ static int keep(int fd)
     return fd;
 }
 
-static int stream(bool data, bool hung_up)
+static int end_of(int ends[2], bool data, bool hung_up)
 {
-    int ends[2];
-
-    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     if (data)
         ck_assert_int_eq(write(ends[1], "x", 1), 1);
     if (hung_up)
@@ -43,18 +40,20 @@ static int stream(bool data, bool hung_up)
     return ends[0];
 }
 
+static int stream(bool data, bool hung_up)
+{
+    int ends[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    return end_of(ends, data, hung_up);
+}
+
 static int pipe_end(bool data, bool hung_up)
 {
     int ends[2];
 
     ck_assert_int_eq(pipe(ends), 0);
-    if (data)
-        ck_assert_int_eq(write(ends[1], "x", 1), 1);
-    if (hung_up)
-        close(ends[1]);
-    else
-        keep(ends[1]);
-    return ends[0];
+    return end_of(ends, data, hung_up);
 }
 
 /* Nobody reads: an error for who writes. */

@@ -130,7 +130,7 @@ bool python_start(struct python *python, const char *module)
     return true;
 }
 
-void python_start_at(struct python *python, const char *path)
+static void start_at(struct python *python, const char *path)
 {
     start(python, NULL, path);
 }
@@ -255,7 +255,8 @@ static const char *find_pyenv(int minor)
     return found;
 }
 
-const char *python_of_version(int minor)
+/* Valid until the next call; NULL: there is none. */
+static const char *of_version(int minor)
 {
     const char *list = getenv("TINE_PYTHONS"),
                *found = find_listed(list == NULL ? "" : list, minor);
@@ -267,4 +268,15 @@ const char *python_of_version(int minor)
     if (found == NULL)
         found = find_pyenv(minor);
     return found != NULL ? found : find_listed(usual + strlen("/usr/bin/"), minor);
+}
+
+bool python_start_connecting(struct python *python, int minor)
+{
+    const char *path = of_version(minor);
+
+    if (path == NULL)
+        return false;
+    start_at(python, path);
+    python_do(python, "from multiprocessing.connection import Client, Listener");
+    return true;
 }

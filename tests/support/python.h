@@ -44,11 +44,10 @@ void python_begin(struct python *python, const char *format, ...)
 const char *python_finish(struct python *python); /* "" or "!" and the exception */
 
 /*
- * A Python 3.MINOR: of those that the environment's TINE_PYTHONS lists, in the path, or of pyenv. NULL:
- * there is none. Valid until the next call.
+ * A Python 3.MINOR, of those that the environment's TINE_PYTHONS lists, in the path, or of pyenv, which
+ * has imported Client and Listener. False: it is not there.
  */
-const char *python_of_version(int minor);
-void python_start_at(struct python *python, const char *path);
+bool python_start_connecting(struct python *python, int minor);
 
 /* Executes a python3 that has the module, with these arguments; returns where there is none. */
 void python_exec(const char *module, char *const arguments[]);
