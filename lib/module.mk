@@ -32,6 +32,7 @@ tineinclude_HEADERS = \
 	%D%/include/tine/dict.h \
 	%D%/include/tine/error.h \
 	%D%/include/tine/event.h \
+	%D%/include/tine/fork.h \
 	%D%/include/tine/future.h \
 	%D%/include/tine/heap.h \
 	%D%/include/tine/imap.h \
@@ -59,6 +60,7 @@ BUILT_SOURCES += %D%/include/tine/version.h
 
 libtinecore_la_SOURCES += \
 	%D%/asleep.c %D%/asleep.h \
+	%D%/at_fork.c %D%/at_fork.h \
 	%D%/auto.h \
 	%D%/buffer.c \
 	%D%/checked.h \

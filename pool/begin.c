@@ -19,6 +19,7 @@
 
 #include <tine/error.h>
 
+#include "lib/at_fork.h"
 #include "lib/fork.h"
 #include "lib/log.h"
 #include "pool/daemon.h"
@@ -105,5 +106,6 @@ TINE__EARLY _Noreturn void tine__begin(const struct tine__birth *birth)
         rc = tine__daemon_begin(birth->parent, shared->parent);
     if (rc < 0)
         give_up(rc, "no thread can be had to watch the parent");
+    tine__at_fork_in_child(shared->what);
     exit(run(birth));
 }

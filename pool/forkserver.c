@@ -27,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/at_fork.h"
 #include "lib/log.h"
 #include "lib/objects.h"
 #include "lib/sig.h"
@@ -125,7 +126,7 @@ static int start_process(struct keeper *keeper, int control, struct tine__proces
 
     if (ward == NULL)
         return -ENOMEM;
-    pid = tine__sys_fork(&pidfd);
+    pid = tine__hooked_fork(shared->what, &pidfd);
     if (pid == 0)
         become_process(keeper, control);
     if (pid < 0)
@@ -217,6 +218,7 @@ static void listen_from_now_on(struct keeper *keeper)
     if (keeper->poll < 0 || watch(keeper, keeper->socket, EVENT_SOCKET) < 0 ||
         watch(keeper, keeper->program, EVENT_PROGRAM) < 0)
         _exit(1);
+    tine__at_fork_in_child(TINE_FORKED_SERVER);
     tine__preload();
     if (tine__sys_send_fds(keeper->socket, &hello, sizeof hello, NULL, 0, 0) < 0)
         _exit(1);

@@ -37,6 +37,7 @@
 #include <tine/process.h>
 #include <tine/time.h>
 
+#include "lib/at_fork.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/sig.h"
@@ -124,6 +125,7 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index,
     if (on_exit(leave_at_exit, NULL) != 0)
         _exit(EXIT_FAILURE);
     tine__sig_restore(&keeper->worker_mask);
+    tine__at_fork_in_child(TINE_FORKED_WORKER);
     tine__worker_begin(keeper->pool, index);
     tine__worker_loop(keeper->pool, index, control);
     tine__worker_end(keeper->pool);
@@ -167,7 +169,7 @@ static int start_worker(struct keeper *keeper, uint32_t index)
         return rc;
     atomic_store_explicit(&shared->stage, TINE__STAGE_BORN, memory_order_relaxed);
     tine__resize_birth(keeper->pool, index);
-    pid = tine__sys_fork(&pidfd);
+    pid = tine__hooked_fork(TINE_FORKED_WORKER, &pidfd);
     if (pid == 0) {
         close(sockets[0]);
         become_worker(keeper, index, sockets[1]);
@@ -507,11 +509,12 @@ static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd
     tine__start_warn_of_threads("pool");
     tine__start_flush();
     tine__sig_block(&keeper->worker_mask); /* no handler of the program's runs in the child */
-    pid = tine__sys_fork(pidfd);
+    pid = tine__hooked_fork(TINE_FORKED_NURSERY, pidfd);
     if (pid == 0) {
         tine__sig_default();
         close(sockets[0]);
         tine__start_without_stdin();
+        tine__at_fork_in_child(TINE_FORKED_NURSERY);
         live(keeper, sockets[1]);
     }
     tine__sig_restore(&keeper->worker_mask);

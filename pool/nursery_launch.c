@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <tine/error.h>
+#include <tine/fork.h>
 #include <tine/heap.h>
 
 #include "lib/function.h"
@@ -60,6 +61,7 @@ static void introduce(struct tine__process_shm *shared)
     const struct tine_process *self = tine_process_current();
 
     shared->flags = TINE_PROCESS_NO_STDIN;
+    shared->what = TINE_FORKED_NURSERY;
     shared->parent_daemon = self->daemon;
     shared->parent_pid = self->pid;
     shared->parent = tine__owner_word();

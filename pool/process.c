@@ -22,6 +22,7 @@
 #include <tine/error.h>
 #include <tine/heap.h>
 
+#include "lib/at_fork.h"
 #include "lib/fork.h"
 #include "lib/log.h"
 #include "lib/reserved.h"
@@ -223,6 +224,7 @@ static void introduce(struct tine__process_shm *shared, struct children *own,
         snprintf(shared->name, sizeof shared->name, "Process-%.*s", TINE_PROCESS_NAME_MAX - 8,
                  shared->identity);
     shared->named = options->name != NULL;
+    shared->what = TINE_FORKED_PROCESS;
     shared->flags = options->flags;
     shared->daemon =
         options->daemon == TINE_DAEMON_INHERIT ? self->daemon : options->daemon == TINE_DAEMON;
@@ -284,6 +286,31 @@ static int start_listed(struct children *own, struct wish *wish, tine_process **
     return 0;
 }
 
+static int start_locked(struct children *own, struct wish *wish, tine_process **process)
+{
+    int rc;
+
+    tine__futex_lock(&own->lock);
+    rc = start_listed(own, wish, process);
+    tine__futex_unlock(&own->lock);
+    return rc;
+}
+
+/* The program's hooks run outside the lock: they may start processes. */
+static int start_hooked(struct children *own, struct wish *wish, tine_process **process)
+{
+    int rc;
+
+    if (wish->start != TINE_FORK)
+        return start_locked(own, wish, process);
+    rc = tine__at_fork_before(TINE_FORKED_PROCESS);
+    if (rc < 0)
+        return rc;
+    rc = start_locked(own, wish, process);
+    tine__at_fork_in_parent(TINE_FORKED_PROCESS);
+    return rc;
+}
+
 static int start_shared(struct wish *wish, tine_process **process)
 {
     struct children *own = own_children();
@@ -294,9 +321,7 @@ static int start_shared(struct wish *wish, tine_process **process)
     wish->parent = tine__sys_pidfd_open(getpid());
     if (wish->parent < 0)
         return wish->parent;
-    tine__futex_lock(&own->lock);
-    rc = start_listed(own, wish, process);
-    tine__futex_unlock(&own->lock);
+    rc = start_hooked(own, wish, process);
     close(wish->parent);
     return rc;
 }

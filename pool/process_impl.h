@@ -54,6 +54,7 @@ struct tine__process_shm {
     uint32_t parent_daemon;
     uint32_t flags; /* TINE_PROCESS_… */
     uint32_t named; /* 1: by the program */
+    int32_t what;   /* TINE_FORKED_… */
     int32_t parent_pid;
     uint64_t parent; /* tine__owner_word */
     uint64_t args_size, path_size;

@@ -21,6 +21,7 @@
 #include <tine/error.h>
 #include <tine/heap.h>
 
+#include "lib/at_fork.h"
 #include "lib/fork.h"
 #include "lib/log.h"
 #include "lib/sys.h"
@@ -105,7 +106,7 @@ static void reap_step(int pidfd, tine__deadline deadline)
 static int fork_step(int sockets[2], int program, tine__deadline deadline)
 {
     int pidfd;
-    pid_t pid = tine__sys_fork(&pidfd);
+    pid_t pid = tine__hooked_fork(TINE_FORKED_SERVER, &pidfd);
 
     if (pid == 0) {
         close(sockets[0]);

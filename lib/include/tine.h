@@ -16,6 +16,7 @@
 #include <tine/dict.h>
 #include <tine/error.h>
 #include <tine/event.h>
+#include <tine/fork.h>
 #include <tine/future.h>
 #include <tine/heap.h>
 #include <tine/imap.h>

@@ -1,6 +1,7 @@
 # Tests of lib/: one program a source file.
 if TESTS_WITH_CHECK
 tests_lib = \
+	%D%/test_at_fork \
 	%D%/test_checked \
 	%D%/test_checksum \
 	%D%/test_clock \
@@ -38,6 +39,7 @@ endif
 %C%_plain_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere \
 	-Wl,--build-id=none
 
+%C%_test_at_fork_LDADD = libtinetest.la
 %C%_test_checked_LDADD = libtinetest.la
 %C%_test_checksum_LDADD = libtinetest.la
 %C%_test_clock_LDADD = libtinetest.la

@@ -2,6 +2,7 @@
 if TESTS_WITH_CHECK
 tests_pool = \
 	%D%/test_account \
+	%D%/test_at_fork \
 	%D%/test_budget \
 	%D%/test_callback \
 	%D%/test_cancel \
@@ -55,6 +56,8 @@ tests_pool_shared = %D%/exempt.c %D%/pools.c %D%/pools.h
 tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_account_SOURCES = %D%/test_account.c $(tests_pool_shared)
 %C%_test_account_LDADD = libtinetest.la
+%C%_test_at_fork_SOURCES = %D%/test_at_fork.c $(tests_processes)
+%C%_test_at_fork_LDADD = libtinetest.la
 %C%_test_budget_SOURCES = %D%/test_budget.c $(tests_pool_shared)
 %C%_test_budget_LDADD = libtinetest.la
 %C%_test_callback_SOURCES = %D%/test_callback.c $(tests_pool_shared)

@@ -183,7 +183,8 @@ typedef struct tine_pool_counts {
  * Shape:   none
  * Units:   options.workers processes
  * Returns: 0, or a negative code; *pool is set only for 0
- * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init();
+ * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE, what a hook
+ *          of tine_register_at_fork() refuses with, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init();
  *          options.sandbox: this kernel has no such box; memory is to be limited, and /proc does not tell how
  *          much a process has), -ENOENT, -EACCES … (a path in the sandbox)
  * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags or start, negative limits, a

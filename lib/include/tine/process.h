@@ -198,7 +198,8 @@ TINE_API int32_t tine_get_start_method(void);
  * Handle:  -EAGAIN (process limit), -EMFILE (also for more than 16 `F`; an `oc` counts as two), -ENFILE.
  *          Not TINE_FORK: -ENOTSUP (tine_init() has not been called), -ENOENT (the function's object file
  *          cannot be loaded there, or is another build by now), -ETIMEDOUT, TINE_EBROKEN (it ended before
- *          it was ready: main does not call tine_init(), or something killed it)
+ *          it was ready: main does not call tine_init(), or something killed it). What a hook refuses
+ *          the fork with (tine_register_at_fork())
  * Give up: -EINVAL (bad format or options, name too long, no function of a loaded object file), -E2BIG
  *          (reserved not zero), -EBADF (`F`, .fds), -ENOMEM, -ERANGE, TINE_EFORMAT, TINE_EFORKED (`o`),
  *          -EADDRINUSE (the family heap's address is taken; TINE_SPAWN: three times in the new process),
