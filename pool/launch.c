@@ -28,6 +28,7 @@
 #include "lib/sys.h"
 #include "pool/forkserver.h"
 #include "pool/start.h"
+#include "pool/surroundings.h"
 #include "shm/heap.h"
 
 #define MAGIC       UINT64_C(0x1e656e6974686372)
@@ -97,7 +98,8 @@ int tine__launch_await(int socket, tine__deadline deadline, pid_t *pid, int *pid
     if (tine__sys_poll_in(socket, left) <= 0)
         return -ETIMEDOUT;
     size = tine__sys_recv_fds(socket, &answer, sizeof answer, &fd, &count, MSG_DONTWAIT);
-    if (size == -ECONNRESET) /* it has left before it had read all, and said why behind this error */
+    if (size ==
+        -ECONNRESET) /* it has left before it had read all, and said why behind this error */
         size = tine__sys_recv_fds(socket, &answer, sizeof answer, &fd, &count, MSG_DONTWAIT);
     if (size == -EPROTO)
         return -EMFILE; /* no room here for its pidfd */
@@ -200,7 +202,7 @@ static int find_shared(struct arrival *arrival)
         return -EPROTO;
     arrival->shared = shared;
     return arrival->luggage.count ==
-                   2 + shared->carried_count + shared->listed_count + shared->surroundings
+                   2 + shared->carried_count + shared->listed_count + shared->surroundings.fd_count
                ? 0
                : -EPROTO;
 }
@@ -240,29 +242,6 @@ static int place_listed(struct arrival *arrival)
     return rc;
 }
 
-/* What one that was executed has of its starter by itself, and one of the forkserver's has not. */
-static int take_surroundings(struct arrival *arrival)
-{
-    const struct tine__process_shm *shared = arrival->shared;
-    const int *fds = arrival->luggage.fds + 2 + shared->carried_count + shared->listed_count;
-
-    if (shared->surroundings == 0)
-        return 0;
-    if (fchdir(*fds) < 0)
-        return -errno;
-    close(*fds++);
-    for (int stream = 0; stream <= STDERR_FILENO; stream++) {
-        if ((shared->streams >> stream & 1) == 0) {
-            close(stream);
-            continue;
-        }
-        if (dup2(*fds, stream) < 0)
-            return -errno;
-        close(*fds++);
-    }
-    return 0;
-}
-
 /* An object that the program has loaded, and this process has not yet, is loaded here, too. */
 static int resolve(const struct tine__process_shm *shared, tine_function **function)
 {
@@ -295,6 +274,13 @@ static int say_ready(const struct arrival *arrival)
     return 0;
 }
 
+static const int *surroundings_of(const struct arrival *arrival)
+{
+    const struct tine__process_shm *shared = arrival->shared;
+
+    return arrival->luggage.fds + 2 + shared->carried_count + shared->listed_count;
+}
+
 static _Noreturn void live(struct arrival *arrival)
 {
     struct tine__carried carried;
@@ -304,9 +290,11 @@ static _Noreturn void live(struct arrival *arrival)
     if (rc == 0)
         rc = place_listed(arrival);
     if (rc == 0)
-        rc = take_surroundings(arrival);
+        rc = tine__surroundings_take(arrival->shared, surroundings_of(arrival));
     if (rc == 0)
         rc = resolve(arrival->shared, &birth.function);
+    if (rc == 0)
+        rc = tine__surroundings_limit(arrival->shared);
     if (rc < 0)
         refuse(arrival, rc);
     if (arrival->shared->log_level <= TINE_LOG_DEBUG) /* else nobody has looked yet */

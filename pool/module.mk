@@ -50,6 +50,7 @@ libtinecore_la_SOURCES += \
 	%D%/start_spawn.c \
 	%D%/stream.c %D%/stream.h \
 	%D%/submit.c \
+	%D%/surroundings.c %D%/surroundings.h \
 	%D%/task.c %D%/task.h \
 	%D%/token.c \
 	%D%/tuples.c %D%/tuples.h \

@@ -24,6 +24,7 @@
 #include "lib/log.h"
 #include "lib/sys.h"
 #include "pool/start.h"
+#include "pool/surroundings.h"
 #include "shm/owner.h"
 
 #define START_TIMEOUT_NS TINE_SEC(30)
@@ -71,17 +72,21 @@ static void introduce(struct tine__process_shm *shared)
 }
 
 static int make_shared(struct tine_process *process, const tine_buffer *packed,
-                       const struct tine__carried *carried)
+                       const tine_buffer *environment, const struct tine__carried *carried)
 {
-    struct tine__process_shm sizes = {.args_size = packed->size};
+    struct tine__process_shm sizes = {.args_size = packed->size,
+                                      .environment_size = environment->size};
 
     process->shared = tine_calloc(1, tine__process_bytes(&sizes));
     if (process->shared == NULL)
         return -ENOMEM;
     process->shared->args_size = packed->size;
+    process->shared->environment_size = environment->size;
     process->shared->carried_count = carried->count;
     process->shared->log_level = atomic_load_explicit(&tine__log_limit, memory_order_relaxed);
     memcpy(process->shared->args, packed->data, packed->size);
+    if (environment->size > 0)
+        memcpy(tine__process_environment(process->shared), environment->data, environment->size);
     introduce(process->shared);
     return tine__function_describe((tine_any_function *)become_nursery, &process->shared->function);
 }
@@ -106,17 +111,20 @@ static int launch(struct tine_process *process, struct tine__pool_shm *pool, int
                   int socket)
 {
     struct tine__carried carried;
-    tine_buffer packed = {0};
+    tine_buffer packed = {0}, environment = {0};
     int rc;
 
     tine__carried_init(&carried);
     rc = pack(&packed, &carried, "pF", pool, socket);
+    if (rc == 0 && method == TINE_FORKSERVER)
+        rc = tine__environment_pack(&environment);
     if (rc == 0)
-        rc = make_shared(process, &packed, &carried);
+        rc = make_shared(process, &packed, &environment, &carried);
     if (rc == 0)
         rc = start(process, method, &carried);
     tine__carried_close(&carried);
     tine_buffer_free(&packed);
+    tine_buffer_free(&environment);
     return rc;
 }
 

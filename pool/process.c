@@ -30,6 +30,7 @@
 #include "lib/waitable.h"
 #include "pool/init.h"
 #include "pool/start.h"
+#include "pool/surroundings.h"
 #include "shm/heap.h"
 #include "shm/owner.h"
 
@@ -144,7 +145,8 @@ struct wish {
     const tine_process_options *options;
     int32_t start;
     tine_buffer args;
-    char *path; /* of the function's object file; NULL: that of the program */
+    tine_buffer environment; /* TINE_FORKSERVER */
+    char *path;              /* of the function's object file; NULL: that of the program */
     struct tine__carried carried;
     struct tine__process_shm *shared;
     int parent; /* pidfd of this process, for the new one */
@@ -187,6 +189,8 @@ static int fill_shared(struct tine__process_shm *shared, const struct wish *wish
         rc = list_descriptors(shared, wish->options);
     if (rc == 0 && wish->path != NULL)
         strcpy(tine__process_path(shared), wish->path);
+    if (wish->environment.size > 0)
+        memcpy(tine__process_environment(shared), wish->environment.data, wish->environment.size);
     return rc;
 }
 
@@ -194,6 +198,7 @@ static int make_shared(struct wish *wish)
 {
     struct tine__process_shm sizes = {.args_size = wish->args.size,
                                       .path_size = wish->path != NULL ? strlen(wish->path) : 0,
+                                      .environment_size = wish->environment.size,
                                       .listed_count = (uint32_t)wish->options->fd_count};
     int rc;
 
@@ -202,6 +207,7 @@ static int make_shared(struct wish *wish)
         return -ENOMEM;
     wish->shared->args_size = sizes.args_size;
     wish->shared->path_size = sizes.path_size;
+    wish->shared->environment_size = sizes.environment_size;
     wish->shared->listed_count = sizes.listed_count;
     rc = fill_shared(wish->shared, wish);
     if (rc < 0)
@@ -330,9 +336,12 @@ static int start(struct wish *wish, tine_process **process)
 {
     int rc = find_path(wish);
 
+    if (rc == 0 && wish->start == TINE_FORKSERVER)
+        rc = tine__environment_pack(&wish->environment);
     if (rc == 0)
         rc = make_shared(wish);
     free(wish->path);
+    tine_buffer_free(&wish->environment);
     if (rc < 0)
         return rc;
     rc = start_shared(wish, process);

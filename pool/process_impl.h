@@ -18,6 +18,20 @@ struct tine__listed {
     uint32_t flags; /* FD_CLOEXEC, or 0 */
 };
 
+#define TINE__LIMITS_MAX 16
+#define TINE__NO_UMASK   UINT32_MAX
+
+/* Of the starter at the start, for a process of the forkserver's (pool/surroundings.c). Else zeros. */
+struct tine__surroundings_shm {
+    uint32_t fd_count; /* of the working directory and the streams; 0: it has all by itself */
+    uint32_t streams;  /* bit n: standard stream n is among them */
+    uint32_t umask;    /* TINE__NO_UMASK: not known */
+    uint32_t limit_count;
+    struct {
+        uint64_t soft, hard;
+    } limits[TINE__LIMITS_MAX];
+};
+
 #define TINE__IDENTITY_MAX 63 /* "1:2:3": third child of the second of the first; then it is cut */
 
 enum {
@@ -57,17 +71,17 @@ struct tine__process_shm {
     int32_t what;   /* TINE_FORKED_… */
     int32_t parent_pid;
     uint64_t parent; /* tine__owner_word */
-    uint64_t args_size, path_size;
+    uint64_t args_size, path_size, environment_size;
     uint32_t carried_count, listed_count;
-    uint32_t surroundings; /* descriptors of them, or 0 */
-    uint32_t streams;      /* bit n: standard stream n is among them */
+    struct tine__surroundings_shm surroundings;
     int32_t log_level;
     struct tine__function_wire function;
     char name[TINE_PROCESS_NAME_MAX + 1];
     char identity[TINE__IDENTITY_MAX + 1];
     char parent_name[TINE_PROCESS_NAME_MAX + 1];
     tine_failure failure;
-    uint8_t args[]; /* packed; padding; tine__listed[]; the path of the function's object file */
+    /* packed; padding; tine__listed[]; the path of the function's object file; the environment */
+    uint8_t args[];
 };
 
 enum tine__role {
@@ -118,10 +132,17 @@ static inline char *tine__process_path(const struct tine__process_shm *shared)
     return (char *)(tine__process_listed(shared) + shared->listed_count);
 }
 
+/* Strings with their ends, one behind the other. */
+static inline char *tine__process_environment(const struct tine__process_shm *shared)
+{
+    return tine__process_path(shared) + shared->path_size + 1;
+}
+
 static inline uint64_t tine__process_bytes(const struct tine__process_shm *shared)
 {
     return sizeof *shared + tine__process_listed_at(shared) +
-           shared->listed_count * sizeof(struct tine__listed) + shared->path_size + 1;
+           shared->listed_count * sizeof(struct tine__listed) + shared->path_size + 1 +
+           shared->environment_size;
 }
 
 /* ---- process.c ------------------------------------------------------------------------------- */

@@ -28,6 +28,7 @@
 #include "pool/forkserver.h"
 #include "pool/init.h"
 #include "pool/launch.h"
+#include "pool/surroundings.h"
 #include "shm/heap.h"
 #include "shm/owner.h"
 
@@ -292,24 +293,6 @@ static int attempt(struct tine_process *process, struct tine__birth *birth,
 
 /* ---- what it takes along --------------------------------------------------------------------- */
 
-static int pack_surroundings(struct tine__luggage *luggage, struct tine__process_shm *shared)
-{
-    int here = tine__sys_above_standard(open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-
-    if (here < 0)
-        return here;
-    luggage->fds[luggage->count++] = here;
-    shared->surroundings = 1;
-    shared->streams = 0;
-    for (int stream = 0; stream <= STDERR_FILENO; stream++)
-        if (fcntl(stream, F_GETFD) >= 0) {
-            luggage->fds[luggage->count++] = stream;
-            shared->streams |= 1u << stream;
-            shared->surroundings++;
-        }
-    return here;
-}
-
 static struct tine__process_shm *copy_of(const struct tine__process_shm *shared, size_t size)
 {
     struct tine__process_shm *copy = tine_alloc(size);
@@ -348,7 +331,7 @@ int tine__start_forkserver(struct tine_process *process, struct tine__birth *bir
 
     if (rc < 0)
         return rc;
-    here = pack_surroundings(&luggage, birth->shared);
+    here = tine__surroundings_pack(&luggage, birth->shared);
     if (here < 0)
         return here;
     tine__start_flush();

@@ -39,6 +39,7 @@ tests_pool = \
 	%D%/test_sandbox \
 	%D%/test_starmap \
 	%D%/test_stream \
+	%D%/test_surroundings \
 	%D%/test_task \
 	%D%/test_tuples
 check_PROGRAMS += $(tests_pool)
@@ -139,6 +140,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_starmap_LDADD = libtinetest.la
 %C%_test_stream_SOURCES = %D%/test_stream.c $(tests_pool_shared)
 %C%_test_stream_LDADD = libtinetest.la
+%C%_test_surroundings_SOURCES = %D%/test_surroundings.c $(tests_processes)
+%C%_test_surroundings_LDADD = libtinetest.la
 %C%_test_task_SOURCES = %D%/test_task.c $(tests_pool_shared)
 %C%_test_task_LDADD = libtinetest.la
 %C%_test_tuples_LDADD = libtinetest.la

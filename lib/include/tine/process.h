@@ -36,9 +36,9 @@
  *                      program's size
  *     TINE_SPAWN       the program executed anew
  *
- * The last two have standard streams and working directory as the program has them at the start, no other
- * descriptors but those that are passed or listed, and memory of tine_alloc() in common with it, but globals of
- * their own. They need a main that begins with
+ * The last two have standard streams, working directory, umask, environment and resource limits as the
+ * program has them at the start, no other descriptors but those that are passed or listed, and memory of
+ * tine_alloc() in common with it, but globals of their own. They need a main that begins with
  *
  *     int main(int argc, char **argv)
  *     {
