@@ -26,7 +26,6 @@
 /* The ways to start a process. */
 #define WAYS 3
 static const int32_t ways[WAYS] = {TINE_FORK, TINE_SPAWN, TINE_FORKSERVER};
-#define OWN_WAYS 2 /* in which the processes are our own children */
 
 static int come_and_go(tine_call *call)
 {
@@ -87,63 +86,6 @@ TEST(all_who_join_are_told_alike, .kills = KILLS, .timeout_s = 60, .loop_end = W
     samples_end(&told);
 }
 
-static int stay(tine_call *call)
-{
-    struct gate *gate;
-
-    ck_assert_ok(tine_args(call, "p", &gate));
-    gate_raise(gate);
-    for (;;)
-        pause();
-}
-
-struct family {
-    struct gate *gate; /* in the heap */
-    int32_t start;
-};
-
-/* Starts daemons until it is killed. */
-static void start_daemons(void *context)
-{
-    struct family *family = context;
-    tine_process_options options = {.start = family->start, .daemon = TINE_DAEMON};
-
-    for (;;) {
-        tine_process *process;
-
-        ck_assert_ok(tine_process_start(&process, stay, &options, "p", family->gate));
-        if (tine_process_active_children(NULL, 0) > 3) {
-            ck_assert_rc(tine_process_kill(process), 0);
-            ck_assert_rc(tine_process_join(process, TINE_FOREVER), 0);
-            tine_process_close(process);
-        }
-    }
-}
-
-/* In the midst of a start, too. */
-TEST(daemons_go_with_a_parent_that_is_killed, .kills = KILLS, .timeout_s = 60, .loop_end = OWN_WAYS)
-{
-    struct samples gone = {.name = "process.parent.killed", .bound_ns = (uint64_t)TINE_MS(100)};
-    struct family family = {.gate = tine_calloc(1, sizeof *family.gate), .start = ways[loop_index]};
-    size_t kills = kills_wanted(KILLS);
-
-    orphans_adopt();
-    for (size_t i = 0; i < kills; i++) {
-        struct child child = child_start(start_daemons, &family);
-        uint32_t raised = atomic_load(&family.gate->raised);
-        int64_t death;
-
-        gate_await(family.gate, raised + 1 + (uint32_t)random_below(3));
-        pause_randomly(TINE_MS(1));
-        child_kill(&child);
-        death = now_ns();
-        orphans_reap();
-        samples_add(&gone, (uint64_t)(now_ns() - death));
-    }
-    samples_end(&gone);
-    tine_free(family.gate);
-}
-
 static int tell_server(tine_call *call)
 {
     _Atomic pid_t *server;
@@ -161,6 +103,114 @@ static int end_of(tine_process *process)
     ck_assert_rc(tine_process_exitcode(process, &exitcode), 0);
     tine_process_close(process);
     return exitcode;
+}
+
+static void kill_server(void *unused)
+{
+    tine_process_options options = {.start = TINE_FORKSERVER};
+    _Atomic pid_t *server = tine_calloc(1, sizeof *server);
+    tine_process *process;
+
+    (void)unused;
+    ck_assert_ok(tine_process_start(&process, tell_server, &options, "p", server));
+    ck_assert_int_eq(end_of(process), 0);
+    ck_assert_int_eq(kill(*server, SIGKILL), 0);
+    tine_free((void *)server);
+}
+
+/* The one that all from here have in common: theirs begin anew, and go with each of them. */
+static void lose_common_server(void)
+{
+    struct child child = child_start(kill_server, NULL);
+
+    child_join(&child);
+}
+
+/* In the heap. */
+struct family {
+    struct gate gate;
+    int32_t start;
+    _Atomic pid_t server; /* or who else has forked the last daemon */
+};
+
+static int stay(tine_call *call)
+{
+    struct family *family;
+
+    ck_assert_ok(tine_args(call, "p", &family));
+    atomic_store(&family->server, getppid());
+    gate_raise(&family->gate);
+    for (;;)
+        pause();
+}
+
+/* Starts daemons until it is killed. */
+static void start_daemons(void *context)
+{
+    struct family *family = context;
+    tine_process_options options = {.start = family->start, .daemon = TINE_DAEMON};
+
+    for (;;) {
+        tine_process *process;
+
+        ck_assert_ok(tine_process_start(&process, stay, &options, "p", family));
+        if (tine_process_active_children(NULL, 0) > 3) {
+            ck_assert_rc(tine_process_kill(process), 0);
+            ck_assert_rc(tine_process_join(process, TINE_FOREVER), 0);
+            tine_process_close(process);
+        }
+    }
+}
+
+/* In the midst of a start, too. */
+TEST(daemons_go_with_a_parent_that_is_killed, .kills = KILLS, .timeout_s = 60, .loop_end = WAYS)
+{
+    struct samples gone = {.name = "process.parent.killed", .bound_ns = (uint64_t)TINE_MS(100)};
+    struct family *family = tine_calloc(1, sizeof *family);
+    size_t kills = kills_wanted(KILLS);
+
+    family->start = ways[loop_index];
+    orphans_adopt();
+    if (family->start == TINE_FORKSERVER)
+        lose_common_server();
+    for (size_t i = 0; i < kills; i++) {
+        uint32_t raised = atomic_load(&family->gate.raised);
+        struct child child = child_start(start_daemons, family);
+        int64_t death;
+
+        gate_await(&family->gate, raised + 1 + (uint32_t)random_below(3));
+        pause_randomly(TINE_MS(1));
+        child_kill(&child);
+        death = now_ns();
+        orphans_reap();
+        samples_add(&gone, (uint64_t)(now_ns() - death));
+    }
+    samples_end(&gone);
+    tine_free(family);
+}
+
+/* The server dies first: its daemons stay, others come from the next one, and all go with their parent. */
+TEST(daemons_stay_when_their_server_is_killed, .kills = KILLS, .timeout_s = 60)
+{
+    struct family *family = tine_calloc(1, sizeof *family);
+    size_t kills = kills_wanted(KILLS);
+
+    family->start = TINE_FORKSERVER;
+    orphans_adopt();
+    lose_common_server();
+    for (size_t i = 0; i < kills; i++) {
+        uint32_t raised = atomic_load(&family->gate.raised);
+        struct child child = child_start(start_daemons, family);
+
+        gate_await(&family->gate, raised + 1 + (uint32_t)random_below(2));
+        pause_randomly(TINE_MS(2));
+        ck_assert_int_eq(kill(atomic_load(&family->server), SIGKILL), 0);
+        gate_await(&family->gate, atomic_load(&family->gate.raised) + 2);
+        pause_randomly(TINE_MS(1));
+        child_kill(&child);
+        orphans_reap();
+    }
+    tine_free(family);
 }
 
 static void kill_soon(void *context)

@@ -25,6 +25,7 @@ tests_kill = \
 	%D%/kill_rwlock \
 	%D%/kill_schedule \
 	%D%/kill_semaphore \
+	%D%/kill_start \
 	%D%/kill_step \
 	%D%/kill_stopped \
 	%D%/kill_storm \
@@ -75,6 +76,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_schedule_SOURCES = %D%/kill_schedule.c $(kill_load)
 %C%_kill_schedule_LDADD = $(kill_libs)
 %C%_kill_semaphore_LDADD = $(kill_libs)
+%C%_kill_start_SOURCES = %D%/kill_start.c $(kill_trace)
+%C%_kill_start_LDADD = $(kill_libs)
 %C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load) $(kill_trace)
 %C%_kill_step_LDADD = $(kill_libs)
 %C%_kill_stopped_SOURCES = %D%/kill_stopped.c $(kill_load)
