@@ -9,6 +9,8 @@
  * A job that somebody is to be told of has TOLD in its state: its end wakes those who sleep at
  * pool.told, which are the waiting threads of a pool with callbacks.
  *
+ * A pool may have a thread of its own that runs them all (pool/caller.c).
+ *
  * One thread at a time runs the callbacks of a future, in the order of adding, without any lock; one that is
  * added meanwhile is run by that thread, too. A handle that is closed before that stays until the last one
  * has returned. A thread in a callback runs no others, whatever it waits for. All private to the program; a forked child has copies that it never looks at.
@@ -100,6 +102,11 @@ static struct tine_future *find_due(struct tine_pool *pool)
 
 /* ---- running ---------------------------------------------------------------------------------- */
 
+bool tine__callbacks_left(tine_pool *pool)
+{
+    return find_due(pool) != NULL || tine__exits_due(pool);
+}
+
 bool tine__callbacks_due(tine_pool *pool)
 {
     bool due = false;
@@ -107,7 +114,7 @@ bool tine__callbacks_due(tine_pool *pool)
     if (!tine__callbacks_pending(pool))
         return false;
     pthread_mutex_lock(&pool->mutex);
-    due = find_due(pool) != NULL || tine__exits_due(pool);
+    due = tine__callbacks_left(pool);
     pthread_mutex_unlock(&pool->mutex);
     return due;
 }
@@ -179,7 +186,10 @@ int64_t tine__callbacks_run(tine_pool *pool)
 
 /* ---- adding ----------------------------------------------------------------------------------- */
 
-/* Under the mutex. Is the caller to run the callbacks, this one and those before it? */
+/*
+ * Under the mutex. Is the calling thread to run the callbacks, this one and those before it? Where the pool has a
+ * thread for them, that one is to find them first.
+ */
 static bool add(struct tine_future *future, struct tine__notice *notice)
 {
     struct tine_pool *pool = future->pool;
@@ -193,6 +203,13 @@ static bool add(struct tine_future *future, struct tine__notice *notice)
     if (future->calling)
         return false;
     over = first ? !tine__future_tell(future) : tine__future_over(future);
+    if (over && pool->has_caller &&
+        atomic_load_explicit(&pool->caller_ended, memory_order_relaxed) == 0) {
+        if (!first)
+            take_out(pool, future);
+        insert(pool, future, NULL);
+        return false;
+    }
     if (over && !first)
         take_out(pool, future);
     else if (!over && first)
@@ -204,6 +221,7 @@ static bool add(struct tine_future *future, struct tine__notice *notice)
 int tine_future_add_done_callback(tine_future *future, tine_done_cb *callback, void *user)
 {
     struct tine__notice *notice;
+    struct tine_pool *pool;
     int rc = tine__future_check(future);
     bool run;
 
@@ -217,11 +235,14 @@ int tine_future_add_done_callback(tine_future *future, tine_done_cb *callback, v
     if (notice == NULL)
         return -ENOMEM;
     *notice = (struct tine__notice){.callback = callback, .user = user};
-    pthread_mutex_lock(&future->pool->mutex);
+    pool = future->pool; /* the future may be closed in the callback */
+    pthread_mutex_lock(&pool->mutex);
     run = add(future, notice);
-    pthread_mutex_unlock(&future->pool->mutex);
+    pthread_mutex_unlock(&pool->mutex);
     if (run)
         (void)run_notices(future);
+    else if (pool->has_caller)
+        tine__waiters_wake_all(&pool->shared->told);
     return 0;
 }
 
@@ -279,7 +300,7 @@ int tine__pool_await(tine_pool *pool, tine__test *test, void *context, tine__dea
     }
 }
 
-static int64_t run_or_wait(tine_pool *pool, tine__deadline deadline)
+int64_t tine__callbacks_serve(tine_pool *pool, tine__deadline deadline)
 {
     for (;;) {
         int64_t count = tine__callbacks_run(pool);
@@ -304,7 +325,9 @@ int tine_pool_run(tine_pool *pool, int64_t timeout_ns)
 
     if (rc < 0 || tine__in_callback)
         return rc < 0 ? rc : -EDEADLK;
-    count = run_or_wait(pool, deadline);
+    if (pool->has_caller)
+        return -EBUSY;
+    count = tine__callbacks_serve(pool, deadline);
     if (count == 0 && tine__pollable_missed(&pool->shared->told) && tine__callbacks_due(pool)) {
         count = tine__callbacks_run(pool);
         tine__watch_ring(&pool->shared->told); /* there may be more */

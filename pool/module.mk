@@ -4,6 +4,7 @@ libtinecore_la_SOURCES += \
 	%D%/begin.c %D%/begin.h \
 	%D%/budget.c %D%/budget.h \
 	%D%/callback.c \
+	%D%/caller.c %D%/caller.h \
 	%D%/cancel.c \
 	%D%/carry.c %D%/carry.h \
 	%D%/claim.c %D%/claim.h \

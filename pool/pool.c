@@ -25,6 +25,7 @@
 #include "lib/reserved.h"
 #include "lib/sys.h"
 #include "pool/budget.h"
+#include "pool/caller.h"
 #include "pool/claim.h"
 #include "pool/failure.h"
 #include "pool/init.h"
@@ -87,8 +88,8 @@ static int check_options(const tine_pool_options *options)
 {
     if (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0 || options->reserved1 != 0)
         return -E2BIG;
-    if ((options->flags &
-         ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING | TINE_POOL_NO_BUDGET)) != 0 ||
+    if ((options->flags & ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING |
+                                      TINE_POOL_NO_BUDGET | TINE_POOL_CALLBACK_THREAD)) != 0 ||
         options->start < TINE_START_DEFAULT || options->start > TINE_FORKSERVER ||
         !sizes_are_right(options))
         return -EINVAL;
@@ -279,8 +280,13 @@ int tine_pool_open(tine_pool **pool, const tine_pool_options *options)
     }
     atomic_store_explicit(&made->id, atomic_fetch_add(&last_id, 1) + 1, memory_order_relaxed);
     atomic_store_explicit(&made->magic, MAGIC, memory_order_release);
-    *pool = made;
-    return 0;
+    if (options != NULL && (options->flags & TINE_POOL_CALLBACK_THREAD) != 0)
+        rc = tine__caller_start(made);
+    if (rc < 0)
+        tine_pool_close(made);
+    else
+        *pool = made;
+    return rc;
 }
 
 /* ---- ends ------------------------------------------------------------------------------------ */
@@ -425,6 +431,8 @@ int tine_pool_join(tine_pool *pool, int64_t timeout_ns)
     if (rc == 0 && status_of(pool) == TINE__SHUT)
         rc = leave(pool, deadline);
     (void)tine__callbacks_run(pool);
+    if (rc == 0)
+        rc = tine__caller_await(pool, deadline);
     if (rc == -ETIMEDOUT && timeout_ns == 0)
         return -EAGAIN;
     return status_of(pool) == TINE__BROKEN ? TINE_EBROKEN : rc;
@@ -478,6 +486,7 @@ void tine_pool_close(tine_pool *pool)
     if (status_of(pool) <= TINE__SHUT && !has_unfinished(pool))
         (void)leave(pool, tine__deadline_after(LEAVE_NS));
     (void)tine_pool_terminate(pool);
+    tine__caller_join(pool);
     (void)tine__callbacks_run(pool);
     if (pool->shared->unbudgeted == 0)
         tine__budget_leave();

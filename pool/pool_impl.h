@@ -66,6 +66,9 @@ struct tine_pool {
     int32_t cpus;              /* counted once; 0: not yet */
     bool no_spin;              /* as asked for */
     bool quiet_end;            /* all processes are known to be gone: blocks may be freed */
+    bool has_caller;           /* callbacks are run by `caller` alone; constant while it runs */
+    pthread_t caller;
+    _Atomic uint32_t caller_ended; /* futex: 1 once it has run the last callback */
     bool exits_running;        /* a thread calls on_exit */
     struct tine__totals totals; /* of jobs whose end was seen, with TINE_POOL_ACCOUNTING */
     tine_worker_exit_cb *on_exit;
@@ -252,15 +255,23 @@ void tine__future_stop(struct tine_future *future);
 
 /* Is this thread in a callback? Then it runs no others, however it waits: that could nest without end. */
 extern _Thread_local bool tine__in_callback __attribute__((tls_model("initial-exec")));
+/* The pool whose own thread this is, or NULL; see pool/caller.c. */
+extern _Thread_local const struct tine_pool *tine__caller_of
+    __attribute__((tls_model("initial-exec")));
 /* Are there callbacks that this thread may have to run? */
 static inline bool tine__callbacks_pending(const tine_pool *pool)
 {
-    return atomic_load_explicit(&pool->called, memory_order_relaxed) > 0 && !tine__in_callback;
+    return atomic_load_explicit(&pool->called, memory_order_relaxed) > 0 && !tine__in_callback &&
+           (!pool->has_caller || tine__caller_of == pool);
 }
-/* Is there a callback to be run now? */
+/* Is there a callback to be run now, by whomever? Under the mutex. */
+bool tine__callbacks_left(tine_pool *pool);
+/* Is there one for this thread? */
 bool tine__callbacks_due(tine_pool *pool);
 /* Runs all that are due; how many that were. Without the mutex. */
 int64_t tine__callbacks_run(tine_pool *pool);
+/* The same, once there is one: 0 when the deadline has passed, -ESHUTDOWN when the pool has ended. */
+int64_t tine__callbacks_serve(tine_pool *pool, tine__deadline deadline);
 /*
  * Waits, and runs callbacks, until the test is true or the pool has ended: 0, or -ETIMEDOUT. What it tests has
  * been told of by tine__future_tell().

@@ -5,6 +5,7 @@ tests_pool = \
 	%D%/test_at_fork \
 	%D%/test_budget \
 	%D%/test_callback \
+	%D%/test_caller \
 	%D%/test_cancel \
 	%D%/test_claim \
 	%D%/test_completed \
@@ -63,6 +64,9 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_budget_LDADD = libtinetest.la
 %C%_test_callback_SOURCES = %D%/test_callback.c $(tests_pool_shared)
 %C%_test_callback_LDADD = libtinetest.la
+%C%_test_caller_SOURCES = %D%/test_caller.c $(tests_pool_shared)
+%C%_test_caller_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pthread_create
+%C%_test_caller_LDADD = libtinetest.la
 %C%_test_cancel_SOURCES = %D%/test_cancel.c $(tests_pool_shared)
 %C%_test_cancel_LDADD = libtinetest.la
 %C%_test_claim_LDADD = libtinetest.la

@@ -15,7 +15,8 @@
  * ended (-ECANCELED) or broke (TINE_EBROKEN, TINE_EWORKER). It stays readable after its pool was closed.
  *
  * Callbacks are run by whichever thread is inside a waiting call on the pool: one that waits for a future, by
- * tine_wait() too, tine_pool_join(), or tine_pool_run(), which is there for them.
+ * tine_wait() too, tine_pool_join(), or tine_pool_run(), which is there for them. With
+ * TINE_POOL_CALLBACK_THREAD the pool has a thread that runs them all, and nobody has to wait.
  * When a worker dies with the job, the future fails with TINE_EWORKER or the job runs again
  * (.retries); it never stays pending.
  */
@@ -229,7 +230,7 @@ TINE_API bool tine_future_cancelled(tine_future *future);
  * In:      future    a future that is not closed
  *          callback  called once with the future, whose result it may read, and user. If the job has ended
  *                    already: at once, in this call, unless another thread is running earlier
- *                    callbacks of the future and so will run this one
+ *                    callbacks of the future and so will run this one, or the pool has a thread for it
  *          user      the caller's own
  * Out:     none
  * Shape:   callbacks of one future run one after the other in the order of adding, those of several
@@ -244,8 +245,8 @@ TINE_API bool tine_future_cancelled(tine_future *future);
  *          others, but runs no other callbacks meanwhile.
  *          A future that is closed first lives on until its callbacks have run
  * Death:   as the job: a callback is called whoever dies, at the latest by tine_pool_close()
- * Source:  pool/callback.c; follows concurrent.futures.Future.add_done_callback; differs: there is no thread
- *          of the pool's that would run it, see tine_pool_run()
+ * Source:  pool/callback.c; follows concurrent.futures.Future.add_done_callback; differs: a thread of the
+ *          pool's that runs it is to be asked for, see tine_pool_run()
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_future_add_done_callback(tine_future *future, tine_done_cb *callback,

@@ -100,6 +100,8 @@ enum {
     TINE_POOL_NO_SPIN = 1,    /* idle workers and waiting callers sleep at once */
     TINE_POOL_ACCOUNTING = 2, /* times and costs of jobs are taken: about a microsecond a call or chunk */
     TINE_POOL_NO_BUDGET = 4,  /* the workers take no part in the family's CPU budget */
+    /* A thread of the pool's own runs its callbacks, and no other does; it has all signals blocked. */
+    TINE_POOL_CALLBACK_THREAD = 8,
 };
 
 enum {
@@ -183,7 +185,7 @@ typedef struct tine_pool_counts {
  * Shape:   none
  * Units:   options.workers processes
  * Returns: 0, or a negative code; *pool is set only for 0
- * Handle:  -EAGAIN (process limit), -EMFILE, -ENFILE, what a hook
+ * Handle:  -EAGAIN (process limit, or no thread for callbacks), -EMFILE, -ENFILE, what a hook
  *          of tine_register_at_fork() refuses with, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init();
  *          options.sandbox: this kernel has no such box; memory is to be limited, and /proc does not tell how
  *          much a process has), -ENOENT, -EACCES … (a path in the sandbox)
@@ -454,7 +456,8 @@ TINE_API TINE_CHECKED int tine_pool_starmap_async(tine_future **future, tine_poo
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = run what is due)
  * Returns: how many callbacks were run; 0 when none was due in time; or a negative code
  * Handle:  -ESHUTDOWN (the pool has ended, and no callback is left)
- * Give up: -EINVAL, -EBADF, TINE_EFORKED, -EDEADLK (called in a callback)
+ * Give up: -EINVAL, -EBADF, TINE_EFORKED, -EDEADLK (called in a callback), -EBUSY (the pool has a thread
+ *          for them: TINE_POOL_CALLBACK_THREAD)
  * Blocks:  yes, at most timeout_ns and what the callbacks take; not interrupted by signals
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   returns within 100 ms of the death of what is waited for
@@ -512,7 +515,8 @@ TINE_API int tine_pool_shutdown(tine_pool *pool, uint32_t flags);
  * Returns: 0, or a negative code; a second call waits on
  * Handle:  -ETIMEDOUT, -EAGAIN (timeout 0 and not ended); the pool stays shut to new work
  * Give up: -EBADF, TINE_EBROKEN (the nursery died), TINE_EFORKED
- * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks of futures
+ * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks of futures,
+ *          or waits for the thread that does
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   workers that die meanwhile are replaced until the work is done
  * Source:  pool/pool.c; follows Python's Pool.close() and Pool.join()
@@ -550,6 +554,7 @@ TINE_API int tine_pool_terminate(tine_pool *pool);
  * Handle:  none
  * Give up: none
  * Blocks:  shortly: idle workers leave by themselves, a pool with unfinished work is terminated
+ *          first; callbacks that are due, or run, have ended
  * Safety:  thread one, not in a callback, and no other may be in a call on the pool or wait for one of its
  *          futures: tine_pool_terminate() makes them return | process owner | fork child may close (frees
  *          its copy only) | signal no
