@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -526,6 +527,11 @@ int tine__sys_accept(int fd)
         accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     while (accepted < 0 && (errno == EINTR || errno == ECONNABORTED));
     return above_standard(accepted);
+}
+
+int tine__sys_eventfd(void)
+{
+    return above_standard(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
 int tine__sys_epoll(void)

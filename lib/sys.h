@@ -80,6 +80,8 @@ int tine__sys_socketpair(int fds[2]); /* AF_UNIX SOCK_SEQPACKET */
 int tine__sys_socket(int domain, int type);
 int tine__sys_accept(int fd); /* the next one, not blocking; -EAGAIN */
 int tine__sys_epoll(void);
+/* A counter that starts at 0: readable when it has been added to. */
+int tine__sys_eventfd(void);
 int tine__sys_poll_in(int fd, int64_t timeout_ns);     /* 1 readable or hung up, 0 timed out */
 int tine__sys_poll_out(int fd, int64_t timeout_ns);    /* 1 writable or hung up, 0 timed out */
 int tine__sys_close_range(unsigned from, unsigned to); /* both included; -ENOSYS under valgrind */

@@ -55,7 +55,13 @@ void tine__account_open(struct tine__job_shm *job, uint64_t place)
 
 /* ---- workers ---------------------------------------------------------------------------------- */
 
-void tine__account_begin(struct tine__job_shm *job, int64_t *cpu_ns)
+/* Of a worker that is a thread it is the thread's own time that counts. */
+static clockid_t clock_of(bool thread)
+{
+    return thread ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID;
+}
+
+void tine__account_begin(struct tine__job_shm *job, bool thread, int64_t *cpu_ns)
 {
     _Atomic uint64_t *started = &account_of(job)->started_ns;
     uint64_t none = 0;
@@ -63,13 +69,13 @@ void tine__account_begin(struct tine__job_shm *job, int64_t *cpu_ns)
     if (atomic_load_explicit(started, memory_order_relaxed) == 0)
         atomic_compare_exchange_strong_explicit(started, &none, (uint64_t)tine__now_ns(),
                                                 memory_order_relaxed, memory_order_relaxed);
-    *cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    *cpu_ns = clock_ns(clock_of(thread));
 }
 
-void tine__account_end(struct tine__job_shm *job, int64_t cpu_ns)
+void tine__account_end(struct tine__job_shm *job, bool thread, int64_t cpu_ns)
 {
     struct tine__account_shm *account = account_of(job);
-    int64_t used = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns;
+    int64_t used = clock_ns(clock_of(thread)) - cpu_ns;
     struct rusage usage;
 
     if (getrusage(RUSAGE_SELF, &usage) == 0)

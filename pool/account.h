@@ -15,8 +15,8 @@ void tine__account_open(struct tine__job_shm *job, uint64_t place);
 /* ---- a worker's side: of jobs that have an account --------------------------------------------- */
 
 /* Before and after a part of the job; the latter before the part is marked done. */
-void tine__account_begin(struct tine__job_shm *job, int64_t *cpu_ns);
-void tine__account_end(struct tine__job_shm *job, int64_t cpu_ns);
+void tine__account_begin(struct tine__job_shm *job, bool thread, int64_t *cpu_ns);
+void tine__account_end(struct tine__job_shm *job, bool thread, int64_t cpu_ns);
 
 /* ---- the nursery's side ------------------------------------------------------------------------ */
 

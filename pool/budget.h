@@ -84,6 +84,8 @@ struct tine__token {
     bool lent;               /* while it sleeps */
 };
 
+/* For who works without ever having one: as if there were no other pools. */
+void tine__token_none(struct tine__token *token);
 /* Before the worker's first claim; `budgeted` false: its claims are never gated. */
 void tine__token_init(struct tine__token *token, struct tine__pool_shm *pool,
                       struct tine__worker_shm *worker, bool budgeted);

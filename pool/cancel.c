@@ -29,6 +29,17 @@ static bool is_begun(const struct tine_future *future)
                                   future->first_ticket + 1);
 }
 
+/* Where nothing can be killed: what runs goes on, and the job's memory stays until that has ended. */
+static void abandon(struct tine_future *future)
+{
+    struct tine__pool_shm *shared = future->pool->shared;
+
+    tine__job_stop(shared, future->job);
+    if (future->job->kind != TINE__JOB_CALL)
+        tine__job_check(shared, future->job);
+    tine__job_abandon(shared, future->job);
+}
+
 /* Starts nothing more of the job and kills what runs of it. Returns when it has ended, or cannot
  * soon. */
 void tine__future_stop(struct tine_future *future)
@@ -36,6 +47,10 @@ void tine__future_stop(struct tine_future *future)
     tine__deadline deadline = tine__deadline_after(STOP_NS);
     struct tine__job_shm *job = future->job;
 
+    if (future->pool->kind != TINE_PROCESSES) {
+        abandon(future);
+        return;
+    }
     while (tine__future_status(future) < TINE__ENDED && !tine__deadline_passed(deadline)) {
         /* every time: a rest may have been put up by a settlement that began before the first */
         tine__job_stop(future->pool->shared, job);
@@ -56,6 +71,8 @@ static bool cancel(struct tine_future *future, bool running, bool *begun)
 {
     bool cancelled = tine__job_cancel(future->pool->shared, future->job, running, begun);
 
+    if (cancelled && *begun && future->pool->kind != TINE_PROCESSES)
+        tine__job_abandon(future->pool->shared, future->job);
     if (cancelled) {
         tine__callbacks_prefer(future);
         atomic_fetch_add_explicit(&future->pool->cancels, 1, memory_order_seq_cst);
@@ -105,6 +122,18 @@ bool tine_future_running(tine_future *future)
 }
 
 /* ---- all of a pool --------------------------------------------------------------------------- */
+
+void tine__pool_abandon(tine_pool *pool, bool cancelled)
+{
+    bool begun = false;
+
+    for (struct tine_future *future = pool->jobs; future != NULL; future = future->older) {
+        if (cancelled)
+            (void)cancel(future, true, &begun);
+        if (!tine__job_over(future->job))
+            abandon(future);
+    }
+}
 
 int tine_pool_shutdown(tine_pool *pool, uint32_t flags)
 {

@@ -28,6 +28,7 @@
 #include "ipc/handles.h"
 #include "lib/sys.h"
 #include "pool/pool_impl.h"
+#include "pool/threads.h"
 
 /* What the nursery answers; the descriptor is beside it where the code is 0. */
 struct answer {
@@ -157,7 +158,8 @@ static int fetch(struct tine__descriptors *hooks, uint64_t number, int *fd)
         }
     if (fetched->count == TINE__CALL_DESCRIPTORS_MAX)
         return TINE_EFORMAT; /* no call has so many */
-    rc = ask(fetched->control, number, fd);
+    rc = fetched->threads != NULL ? tine__threads_fetch(fetched->threads, number, fd)
+                                  : ask(fetched->control, number, fd);
     if (rc < 0)
         return rc;
     fetched->got[fetched->count].number = number;
@@ -170,6 +172,7 @@ void tine__fetched_init(struct tine__fetched *fetched, int control)
     fetched->hooks = (struct tine__descriptors){
         .fetch = fetch, .borrow = fetch, .handle_kinds = tine__handle_kinds};
     fetched->control = control;
+    fetched->threads = NULL;
     fetched->count = 0;
 }
 
@@ -229,7 +232,7 @@ void tine__kept_close(const struct tine__kept *kept)
             close(kept->at[slot].fd);
 }
 
-static int find(const struct tine__kept *kept, uint64_t number)
+int tine__kept_find(const struct tine__kept *kept, uint64_t number)
 {
     uint32_t slot = number % TINE__KEPT_MAX;
 
@@ -244,7 +247,7 @@ bool tine__kept_answer(const struct tine__kept *kept, int control)
 
     if (size != (ssize_t)sizeof answer.number)
         return size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR)); /* a nudge, or none */
-    fd = find(kept, answer.number);
+    fd = tine__kept_find(kept, answer.number);
     answer.code = fd < 0 ? fd : 0;
     size = tine__sys_send_fds(control, &answer, sizeof answer, &fd, fd < 0 ? 0 : 1, MSG_DONTWAIT);
     if (size < 0 && fd >= 0) { /* too many are under way: the task may ask again */

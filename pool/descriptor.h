@@ -38,7 +38,8 @@ void tine__keeping_drop(struct tine__keeping *keeping);
 
 struct tine__fetched {
     struct tine__descriptors hooks;
-    int control; /* socket, to the nursery */
+    int control;                   /* socket, to the nursery; or -1, and */
+    struct tine__threads *threads; /* these, who keep them */
     uint32_t count;
     struct {
         uint64_t number;
@@ -63,6 +64,8 @@ struct tine__kept {
 /* From now on fd is kept, or closed if it is not wanted any more; negative: why it did not come. */
 void tine__kept_add(struct tine__kept *kept, const struct tine__pool_shm *pool, uint64_t number,
                     int fd);
+/* What is kept under this number, or why there is none. */
+int tine__kept_find(const struct tine__kept *kept, uint64_t number);
 /* Closes what was released. */
 void tine__kept_sweep(struct tine__kept *kept, const struct tine__pool_shm *pool);
 /* In a newborn worker: they are not its own. */

@@ -262,14 +262,22 @@ static int code_of_ended(struct tine_future *future, tine_failure *failure)
                                        : code_of_lost(future, failure);
 }
 
-/* What is over but not done is a cancelled call, to which its ticket still leads: it stays in the list. */
+/* What of an ended pool nobody looks at any more: threads cannot be killed. */
+static bool has_quiet_pool(const struct tine_future *future)
+{
+    return tine__future_status(future) >= TINE__ENDED &&
+           (future->pool->kind == TINE_PROCESSES || future->pool->quiet_end);
+}
+
+/* What is over but not done is a cancelled call, to which its ticket still leads, or what a thread goes on with:
+   it stays in the list. */
 static void leave_list(struct tine_future *future)
 {
     struct tine_pool *pool = future->pool;
 
     pthread_mutex_lock(&pool->mutex);
     tine__account_collect(future);
-    if (tine__job_done(future->job) || tine__future_status(future) >= TINE__ENDED) {
+    if (tine__job_done(future->job) || has_quiet_pool(future)) {
         tine__future_unlink(future);
     } else {
         future->counted = true;

@@ -183,6 +183,36 @@ void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index)
     reach(worker, TINE__STAGE_READY);
 }
 
+int tine__thread_begin(struct tine__pool_shm *pool, uint32_t index)
+{
+    struct tine__initialize_shm *made = TINE__AT(struct tine__initialize_shm, pool->initialize);
+    int rc;
+
+    if (made == NULL)
+        return 0;
+    reach(tine__worker_at(pool, index), TINE__STAGE_BEGINNING);
+    rc = initialize(made, index);
+    if (rc < 0)
+        return rc;
+    reach(tine__worker_at(pool, index), TINE__STAGE_READY);
+    return 0;
+}
+
+void tine__thread_failed(struct tine__pool_shm *pool, uint32_t index)
+{
+    struct tine__death none = {.pid = getpid(), .exit_status = -1};
+
+    (void)tine__initialize_failed(pool, index, &none);
+}
+
+void *tine__worker_change_state(void *changed)
+{
+    void *before = state;
+
+    state = changed;
+    return before;
+}
+
 void tine__worker_end(struct tine__pool_shm *pool)
 {
     const struct tine__initialize_shm *made =

@@ -22,6 +22,13 @@ void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index);
 /* In a worker that leaves in order. */
 void tine__worker_end(struct tine__pool_shm *pool);
 
+/* In a thread of the program: 0, or the initializer has failed with this code; */
+int tine__thread_begin(struct tine__pool_shm *pool, uint32_t index);
+/* then the pool is broken by this, not by two threads at once. */
+void tine__thread_failed(struct tine__pool_shm *pool, uint32_t index);
+/* What tine_worker_state() gives in this thread from here on; what it gave before. */
+void *tine__worker_change_state(void *changed);
+
 /*
  * In the nursery: has this worker died of its beginning? Then none other would fare better, and
  * the pool is broken.

@@ -153,6 +153,35 @@ void tine__job_stop(struct tine__pool_shm *pool, struct tine__job_shm *job)
                            job); /* a call that waited to run again: nobody else will end it */
 }
 
+void tine__job_abandon(struct tine__pool_shm *pool, struct tine__job_shm *job)
+{
+    /* seq_cst: for the watchers, as in tine__job_complete */
+    uint32_t before =
+        atomic_fetch_or_explicit(&job->state, TINE__JOB_ABANDONED, memory_order_seq_cst);
+
+    if ((before & (TINE__JOB_DONE | TINE__JOB_ABANDONED)) == 0)
+        tine__job_wake(pool, &job->state, before);
+}
+
+int tine__job_keep_result(struct tine__job_shm *job, const tine_buffer *result)
+{
+    void *copy = job->small, *dropped = TINE__AT(void, job->result);
+
+    /* That of a worker which died before the job was complete. Forgotten first: a death in between
+       loses the block, and does not free it twice. */
+    job->result = 0;
+    tine_free(dropped);
+    if (result->size > sizeof job->small) {
+        copy = tine_alloc(result->size);
+        if (copy == NULL)
+            return -ENOMEM;
+        job->result = TINE__ADDRESS(copy);
+    }
+    memcpy(copy, result->data, result->size);
+    job->result_size = result->size;
+    return 0;
+}
+
 tine_failure tine__job_failure(const struct tine__job_shm *job, int code, uint64_t index,
                                uint64_t count)
 {

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <tine/codec.h>
+
 #include "pool/layout.h"
 
 static inline struct tine__claims_shm *tine__job_claims(const struct tine__job_shm *job)
@@ -24,6 +26,8 @@ void tine__job_wake(struct tine__pool_shm *pool, _Atomic uint32_t *state, uint32
 void tine__job_check(struct tine__pool_shm *pool, struct tine__job_shm *job);
 /* Nothing more of the job is started: units, rests, items. */
 void tine__job_stop(struct tine__pool_shm *pool, struct tine__job_shm *job);
+/* What of it runs in threads goes on, but nobody waits for that any more. After tine__job_stop(). */
+void tine__job_abandon(struct tine__pool_shm *pool, struct tine__job_shm *job);
 /* A worker begins with a call; false: it was cancelled, and is not to be run. */
 bool tine__job_begin(struct tine__job_shm *job);
 /* A call whose worker has died waits again; false: it was cancelled meanwhile. By the nursery. */
@@ -39,12 +43,12 @@ static inline bool tine__job_done(const struct tine__job_shm *job)
     /* acquire: pairs with tine__job_complete */
     return (atomic_load_explicit(&job->state, memory_order_acquire) & TINE__JOB_DONE) != 0;
 }
-/* Done, or a call that was cancelled before a worker had it. */
+/* Done, or abandoned, or a call that was cancelled before a worker had it. */
 static inline bool tine__job_over(const struct tine__job_shm *job)
 {
     uint32_t state = atomic_load_explicit(&job->state, memory_order_acquire);
 
-    return (state & TINE__JOB_DONE) != 0 ||
+    return (state & (TINE__JOB_DONE | TINE__JOB_ABANDONED)) != 0 ||
            (job->kind == TINE__JOB_CALL && (state & TINE__JOB_CANCELLED) != 0 &&
             (state & TINE__JOB_RUNNING) == 0);
 }
@@ -57,6 +61,8 @@ static inline bool tine__job_stopped(const struct tine__job_shm *job)
     return atomic_load_explicit(&job->stop, memory_order_relaxed) != 0;
 }
 
+/* The result of a call, before it is complete. 0, -ENOMEM. */
+int tine__job_keep_result(struct tine__job_shm *job, const tine_buffer *result);
 /* Records a failure unless one with a lower index stands; stops the job where it fails fast. */
 void tine__job_fail(struct tine__pool_shm *pool, struct tine__job_shm *job,
                     const tine_failure *failure);

@@ -191,6 +191,7 @@ enum {
     TINE__JOB_RUNNING = 8,    /* of calls: a worker has it in hand */
     TINE__JOB_CANCELLED = 16, /* by the program */
     TINE__JOB_DONE = 32,
+    TINE__JOB_ABANDONED = 64, /* over for the program, although a thread may go on with it */
 };
 
 /* A function as the program has it, and by which a worker finds its own. */

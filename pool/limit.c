@@ -55,9 +55,19 @@ enum { IDLE, ARMED, ASKED, SIGNALLING, CONDEMNED, BLOATED };
 #define YIELD_MS       1
 
 static const struct tine__worker_shm *mine;
+static _Thread_local const struct tine__worker_shm *here; /* where this thread is the worker */
+
+/* A thread has no nursery that sees to its limits: it looks at the clock. */
+static bool is_late(const struct tine__alarm_shm *alarm)
+{
+    return (atomic_load_explicit(&alarm->word, memory_order_relaxed) & STATES) == ARMED &&
+           tine__now_ns() >= atomic_load_explicit(&alarm->stop_at, memory_order_relaxed);
+}
 
 bool tine_should_stop(void)
 {
+    if (here != NULL)
+        return is_late(&here->alarm);
     /* Nothing else is read by it: relaxed. */
     return mine != NULL &&
            (atomic_load_explicit(&mine->alarm.word, memory_order_relaxed) & STATES) >= ASKED;
@@ -71,6 +81,8 @@ int tine__limit_check_pool(const tine_pool_options *options)
 
     if (options->task_timeout_ns < 0 || options->task_kill_ns < 0)
         return -EINVAL;
+    if (options->kind != TINE_PROCESSES && (options->task_kill_ns != 0 || signal != 0))
+        return -ENOTSUP;
     return signal < 0 || signal > SIGRTMAX || signal == SIGKILL || signal == SIGSTOP ? -EINVAL : 0;
 }
 
@@ -121,6 +133,14 @@ void tine__limit_worker(const struct tine__worker_shm *worker)
     mine = worker;
 }
 
+const struct tine__worker_shm *tine__limit_thread(const struct tine__worker_shm *worker)
+{
+    const struct tine__worker_shm *before = here;
+
+    here = worker;
+    return before;
+}
+
 static int64_t due_after(int64_t now, int64_t ns)
 {
     return ns <= 0 || ns > INT64_MAX - now ? INT64_MAX : now + ns;
@@ -146,7 +166,7 @@ void tine__limit_begin(struct tine__pool_shm *pool, struct tine__worker_shm *wor
     atomic_store_explicit(&alarm->kill_at, kill_at, memory_order_relaxed);
     /* seq_cst, both: see above. Releases the dues. */
     atomic_store_explicit(&alarm->word, ((word & ~STATES) + ITEM) | ARMED, memory_order_seq_cst);
-    if (atomic_load_explicit(&pool->watch_at, memory_order_seq_cst) > due)
+    if (control >= 0 && atomic_load_explicit(&pool->watch_at, memory_order_seq_cst) > due)
         send(control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 

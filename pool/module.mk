@@ -31,6 +31,7 @@ libtinecore_la_SOURCES += \
 	%D%/nursery_launch.c \
 	%D%/orphans.c %D%/orphans.h \
 	%D%/outcome.c %D%/outcome.h \
+	%D%/place.c %D%/place.h \
 	%D%/pool.c %D%/pool_impl.h \
 	%D%/process.c %D%/process_impl.h \
 	%D%/progress.c \
@@ -53,6 +54,7 @@ libtinecore_la_SOURCES += \
 	%D%/submit.c \
 	%D%/surroundings.c %D%/surroundings.h \
 	%D%/task.c %D%/task.h \
+	%D%/threads.c %D%/threads.h \
 	%D%/token.c \
 	%D%/tuples.c %D%/tuples.h \
 	%D%/worker.c %D%/worker.h

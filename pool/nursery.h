@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "pool/layout.h"
+#include "pool/threads.h"
 
 struct tine_process;
 
@@ -20,6 +21,7 @@ struct tine__nursery_note {
 struct tine__nursery {
     int pidfd;
     int socket;
+    struct tine__threads *threads; /* instead of a nursery; then pidfd tells that they have left */
     struct tine_process *launched; /* whose pidfd that is, where it is no fork; else NULL */
     uint32_t workers;
     struct tine__child {
@@ -30,6 +32,9 @@ struct tine__nursery {
 
 /* Starts the nursery by this method (TINE_FORK …), which starts the pool's workers. */
 int tine__nursery_start(struct tine__nursery *nursery, struct tine__pool_shm *pool, int32_t method);
+/* For a pool of this many threads, or none: jobs run in their callers. */
+int tine__nursery_start_threads(struct tine__nursery *nursery, struct tine__pool_shm *pool,
+                                uint32_t threads);
 /* Takes in what the nursery has told about started workers. Never blocks. */
 void tine__nursery_listen(struct tine__nursery *nursery);
 /*

@@ -24,6 +24,13 @@
 
 #define KEEP_NS TINE_SEC(1) /* for room in the nursery's socket */
 
+int tine__nursery_start_threads(struct tine__nursery *nursery, struct tine__pool_shm *pool,
+                                uint32_t threads)
+{
+    *nursery = (struct tine__nursery){.pidfd = -1, .socket = -1};
+    return tine__threads_start(&nursery->threads, pool, threads, &nursery->pidfd);
+}
+
 void tine__nursery_listen(struct tine__nursery *nursery)
 {
     for (;;) {
@@ -62,6 +69,8 @@ int tine__nursery_keep(struct tine__nursery *nursery, uint64_t number, int fd)
 {
     tine__deadline deadline = tine__deadline_after(KEEP_NS);
 
+    if (nursery->threads != NULL)
+        return tine__threads_keep(nursery->threads, number, fd);
     for (;;) {
         ssize_t size =
             tine__sys_send_fds(nursery->socket, &number, sizeof number, &fd, 1, MSG_DONTWAIT);
@@ -86,7 +95,10 @@ bool tine__nursery_ended(struct tine__nursery *nursery, int64_t timeout_ns)
 
 void tine__nursery_nudge(struct tine__nursery *nursery)
 {
-    send(nursery->socket, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (nursery->threads != NULL)
+        tine__threads_sweep(nursery->threads);
+    else
+        send(nursery->socket, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void kill_children(struct tine__nursery *nursery)
@@ -140,6 +152,7 @@ void tine__nursery_forget(struct tine__nursery *nursery)
 {
     free(nursery->launched); /* its pidfd is closed as the nursery's */
     nursery->launched = NULL;
+    nursery->threads = NULL;
     for (uint32_t i = 0; i < nursery->workers; i++)
         nursery->children[i].pid = 0;
 }
@@ -155,7 +168,10 @@ void tine__nursery_fini(struct tine__nursery *nursery)
         close(nursery->socket);
     /* By pidfd, for the host may have reaped it first, and its pid may be another child's by now.
      */
-    if (nursery->launched != NULL) {
+    if (nursery->threads != NULL) {
+        tine__threads_join(nursery->threads);
+        close(nursery->pidfd);
+    } else if (nursery->launched != NULL) {
         tine__nursery_bury(nursery->launched);
     } else if (nursery->pidfd >= 0) {
         siginfo_t info;
@@ -164,6 +180,7 @@ void tine__nursery_fini(struct tine__nursery *nursery)
             continue;
         close(nursery->pidfd);
     }
+    nursery->threads = NULL;
     nursery->launched = NULL;
     nursery->socket = nursery->pidfd = -1;
 }

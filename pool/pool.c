@@ -84,15 +84,26 @@ static bool sizes_are_right(const tine_pool_options *options)
            options->workers_min <= (options->workers != 0 ? options->workers : most);
 }
 
+/* What threads, which nobody can kill or replace, cannot have. */
+static bool wants_processes(const tine_pool_options *options)
+{
+    return options->idle_timeout_ns != 0 || options->sandbox != NULL ||
+           options->max_tasks_per_worker != 0 || options->max_memory_per_worker != 0 ||
+           options->max_growth_per_worker != 0;
+}
+
 static int check_options(const tine_pool_options *options)
 {
-    if (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0 || options->reserved1 != 0)
+    if (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0)
         return -E2BIG;
     if ((options->flags & ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING |
                                       TINE_POOL_NO_BUDGET | TINE_POOL_CALLBACK_THREAD)) != 0 ||
+        options->kind < TINE_PROCESSES || options->kind > TINE_INLINE ||
         options->start < TINE_START_DEFAULT || options->start > TINE_FORKSERVER ||
         !sizes_are_right(options))
         return -EINVAL;
+    if (options->kind != TINE_PROCESSES && wants_processes(options))
+        return -ENOTSUP;
     return tine__limit_check_pool(options);
 }
 
@@ -101,6 +112,8 @@ static int32_t method_of(const tine_pool_options *options)
 {
     int32_t method = options->start;
 
+    if (options->kind != TINE_PROCESSES)
+        return TINE_FORK; /* as the program is */
     if (method == TINE_START_DEFAULT)
         method = tine__start_method();
     if (method == TINE_FORK || tine__program_name() != NULL)
@@ -152,11 +165,15 @@ static struct sizes choose_sizes(struct tine_pool *pool, const tine_pool_options
 {
     int32_t workers = options->workers, places = options->workers_max;
 
+    if (pool->kind == TINE_INLINE)
+        return (struct sizes){.workers = 1, .places = 1};
     if (workers == 0) {
         workers = pool->cpus = tine_cpu_count();
         if (workers < options->workers_min)
             workers = options->workers_min;
     }
+    if (pool->kind == TINE_THREADS)
+        places = workers;
     if (places == 0)
         places = workers * 2 > PLACES_MIN ? workers * 2 : PLACES_MIN;
     if (places > TINE_WORKERS_MAX)
@@ -220,6 +237,14 @@ static void want_exits(struct tine_pool *pool, const tine_pool_options *options)
     atomic_init(&pool->called, pool->shared->tells_exits);
 }
 
+static int start_workers(struct tine_pool *pool, int32_t method)
+{
+    if (pool->kind == TINE_PROCESSES)
+        return tine__nursery_start(&pool->nursery, pool->shared, method);
+    return tine__nursery_start_threads(&pool->nursery, pool->shared,
+                                       pool->kind == TINE_INLINE ? 0 : pool->shared->workers);
+}
+
 static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
 {
     int32_t method = method_of(options);
@@ -227,6 +252,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
 
     if (method < 0)
         return method;
+    pool->kind = options->kind;
     pool->no_spin = (options->flags & TINE_POOL_NO_SPIN) != 0;
     pool->generation = tine__fork_generation();
     if (pool->generation == 0)
@@ -234,7 +260,8 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     tine__tasks_init(&pool->tasks, method != TINE_FORK);
     rc = make_shared(pool, options);
     if (rc == 0) {
-        pool->shared->unbudgeted = (options->flags & TINE_POOL_NO_BUDGET) != 0;
+        pool->shared->unbudgeted =
+            pool->kind != TINE_PROCESSES || (options->flags & TINE_POOL_NO_BUDGET) != 0;
         pool->shared->accounts = (options->flags & TINE_POOL_ACCOUNTING) != 0;
         want_exits(pool, options);
         rc = tine__initialize_make(pool->shared, &pool->tasks, options);
@@ -244,7 +271,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
         rc = tine__recycle_set_pool(pool->shared, options, method == TINE_FORK);
     }
     if (rc == 0)
-        rc = tine__nursery_start(&pool->nursery, pool->shared, method);
+        rc = start_workers(pool, method);
     if (rc < 0) {
         free_shared(pool);
         tine__tasks_fini(&pool->tasks);
@@ -307,6 +334,16 @@ static void set_status(struct tine_pool *pool, int status)
     tine__waiters_wake_all(&pool->shared->told);
 }
 
+/* Under the mutex. Threads go on with what they have in hand, and leave then; close waits for that. */
+static void drop_threads(struct tine_pool *pool, int status)
+{
+    atomic_store_explicit(&pool->shared->state, TINE__POOL_ENDING, memory_order_seq_cst);
+    tine__pool_abandon(pool, status == TINE__TERMINATED);
+    tine__stream_wake_all(pool->shared);
+    tine__threads_leave(pool->nursery.threads);
+    set_status(pool, status);
+}
+
 /* Under the mutex. */
 static void kill_processes(struct tine_pool *pool, int status)
 {
@@ -316,6 +353,12 @@ static void kill_processes(struct tine_pool *pool, int status)
     set_status(pool, status);
 }
 
+/* Under the mutex. */
+static void end_workers(struct tine_pool *pool, int status)
+{
+    (pool->kind == TINE_PROCESSES ? kill_processes : drop_threads)(pool, status);
+}
+
 /* Under the mutex: the nursery has ended although nobody has asked it to. */
 static void break_pool(struct tine_pool *pool)
 {
@@ -323,12 +366,18 @@ static void break_pool(struct tine_pool *pool)
 
     tine__pool_failure(pool->shared, &failure);
     tine__log_error("pool: %s", failure.message);
-    kill_processes(pool, TINE__BROKEN);
+    end_workers(pool, TINE__BROKEN);
+}
+
+bool tine__pool_has_fallen(tine_pool *pool)
+{
+    return pool->kind == TINE_PROCESSES ? tine__nursery_ended(&pool->nursery, 0)
+                                        : tine__pool_says_why(pool->shared);
 }
 
 bool tine__pool_is_broken(tine_pool *pool)
 {
-    if (status_of(pool) <= TINE__SHUT && tine__nursery_ended(&pool->nursery, 0)) {
+    if (status_of(pool) <= TINE__SHUT && tine__pool_has_fallen(pool)) {
         pthread_mutex_lock(&pool->mutex);
         if (status_of(pool) <= TINE__SHUT) {
             break_pool(pool);
@@ -346,7 +395,7 @@ int tine_pool_terminate(tine_pool *pool)
         return rc;
     pthread_mutex_lock(&pool->mutex);
     if (status_of(pool) <= TINE__SHUT)
-        kill_processes(pool, TINE__TERMINATED);
+        end_workers(pool, TINE__TERMINATED);
     pthread_mutex_unlock(&pool->mutex);
     return 0;
 }
@@ -390,6 +439,8 @@ static void ask_to_leave(struct tine_pool *pool)
     tine__stream_wake_all(pool->shared);
     tine__budget_nudge();
     tine__nursery_nudge(&pool->nursery);
+    if (pool->kind != TINE_PROCESSES)
+        tine__threads_leave(pool->nursery.threads);
 }
 
 static int leave(struct tine_pool *pool, tine__deadline deadline)
@@ -408,6 +459,14 @@ static int leave(struct tine_pool *pool, tine__deadline deadline)
     }
     pthread_mutex_unlock(&pool->mutex);
     return 0;
+}
+
+/* Terminated, they leave when what each has in hand is done. */
+static int await_threads(struct tine_pool *pool, tine__deadline deadline)
+{
+    int64_t left = deadline == TINE__NEVER ? -1 : tine__deadline_left(deadline);
+
+    return tine__nursery_ended(&pool->nursery, left) ? 0 : -ETIMEDOUT;
 }
 
 void tine__pool_shut(tine_pool *pool)
@@ -430,6 +489,8 @@ int tine_pool_join(tine_pool *pool, int64_t timeout_ns)
         rc = await_jobs(pool, deadline);
     if (rc == 0 && status_of(pool) == TINE__SHUT)
         rc = leave(pool, deadline);
+    if (rc == 0 && pool->kind != TINE_PROCESSES && status_of(pool) == TINE__TERMINATED)
+        rc = await_threads(pool, deadline);
     (void)tine__callbacks_run(pool);
     if (rc == 0)
         rc = tine__caller_await(pool, deadline);
@@ -490,6 +551,8 @@ void tine_pool_close(tine_pool *pool)
     (void)tine__callbacks_run(pool);
     if (pool->shared->unbudgeted == 0)
         tine__budget_leave();
+    if (pool->kind != TINE_PROCESSES)
+        pool->quiet_end = await_threads(pool, TINE__NEVER) == 0;
     release_jobs(pool);
     tine__nursery_fini(&pool->nursery);
     tine__tasks_fini(&pool->tasks);

@@ -46,6 +46,7 @@ struct tine_pool {
         mutex; /* guards all below but the atomics; never held in a callback, nor while waiting
                   but for killed processes, a few milliseconds, at most 0.4 s */
     _Atomic int status;
+    int32_t kind; /* TINE_PROCESSES … */
     struct tine__pool_shm *shared;
     struct tine__stream stream;
     struct tine__tasks tasks;
@@ -143,6 +144,8 @@ int tine__pool_check(tine_pool *pool);
 int tine__pool_check_handle(tine_pool *pool);
 /* No new work from now on. */
 void tine__pool_shut(tine_pool *pool);
+/* Does nobody work for the pool any more, although it was not told to end? Nothing is changed by this. */
+bool tine__pool_has_fallen(tine_pool *pool);
 /* Looks whether the nursery lives; if not, the pool is broken from here on. */
 bool tine__pool_is_broken(tine_pool *pool);
 /* Spins as long as fits the pool's size. Under the mutex. */
@@ -250,6 +253,8 @@ void tine__future_free(struct tine_future *future, bool with_blocks);
 /* Starts nothing more of the job and kills what runs of it. Returns when it has ended, or cannot
  * soon. */
 void tine__future_stop(struct tine_future *future);
+/* The end of a pool without processes: all jobs are over, as cancelled ones or not. Under the mutex. */
+void tine__pool_abandon(tine_pool *pool, bool cancelled);
 
 /* ---- callback.c ------------------------------------------------------------------------------ */
 

@@ -290,6 +290,8 @@ int tine_pool_resize(tine_pool *pool, int32_t workers)
 
     if (rc < 0)
         return rc;
+    if (pool->kind != TINE_PROCESSES)
+        return -ENOTSUP;
     if (workers < 1 || (uint32_t)workers > pool->shared->workers)
         return -EINVAL;
     if (tine__pool_is_broken(pool))

@@ -19,6 +19,7 @@
 #include "pool/failure.h"
 #include "pool/limit.h"
 #include "pool/resize.h"
+#include "pool/worker.h"
 
 #define RESULT_BYTES_MAX (UINT64_C(1) << 30)
 #define WAKES            2  /* by the program; woken workers wake the others */
@@ -79,6 +80,8 @@ static int make_job(struct tine_future *future, const struct tine__plan *plan)
     struct tine__job_shm *job;
     size_t extra, size;
 
+    if (limited && limits.task_kill_ns != 0 && future->pool->kind != TINE_PROCESSES)
+        return -ENOTSUP;
     if (!tine__round_up(plan->extra, TINE__LINE, &extra) ||
         !tine__add_size(sizeof *job + extra, TINE__LINE * (size_t)((limited != 0) + accounted),
                         &size) ||
@@ -199,7 +202,7 @@ static int publish(struct tine_future *future, uint32_t tickets)
     int rc = tine__pool_check(pool);
 
     /* Nobody waits in an idle pool, so nobody else has looked. */
-    if (rc == 0 && pool->jobs == NULL && tine__nursery_ended(&pool->nursery, 0))
+    if (rc == 0 && pool->jobs == NULL && tine__pool_has_fallen(pool))
         rc = TINE_EBROKEN;
     if (rc == 0)
         rc = tine__stream_reserve(&pool->stream, tickets);
@@ -217,10 +220,11 @@ static int publish(struct tine_future *future, uint32_t tickets)
 int tine__future_publish(struct tine_future *future, uint32_t tickets, struct tine_future **made)
 {
     struct tine_pool *pool = future->pool;
+    bool here = pool->kind == TINE_INLINE;
     int rc;
 
     pthread_mutex_lock(&pool->mutex);
-    rc = publish(future, tickets);
+    rc = publish(future, here ? 0 : tickets);
     pthread_mutex_unlock(&pool->mutex);
     if (rc < 0) {
         (void)tine__pool_is_broken(pool);
@@ -229,11 +233,15 @@ int tine__future_publish(struct tine_future *future, uint32_t tickets, struct ti
         tine__future_free(future, true);
         return rc;
     }
+    *made = future;
+    if (here) {
+        tine__worker_run_here(pool->shared, pool->nursery.threads, future->job);
+        return 0;
+    }
     future->wake_later = future->blocking && tickets > 1 &&
                          atomic_load_explicit(&pool->shared->spin_ns, memory_order_relaxed) > 0;
     if (tine__resize_has_room(pool->shared))
         tine__resize_demand(pool);
     tine__stream_wake(pool->shared, tickets == 1 || future->wake_later ? 1 : WAKES);
-    *made = future;
     return 0;
 }

@@ -203,12 +203,17 @@ static void say_asleep(bool begins)
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
+static const _Atomic uint64_t no_root; /* no pool, for ever */
+
+void tine__token_none(struct tine__token *token)
+{
+    *token = (struct tine__token){.root = &no_root};
+}
+
 void tine__token_init(struct tine__token *token, struct tine__pool_shm *pool,
                       struct tine__worker_shm *worker, bool budgeted)
 {
-    static const _Atomic uint64_t none; /* no pool, for ever */
-
-    *token = (struct tine__token){.root = budgeted ? tine__budget_root() : &none,
+    *token = (struct tine__token){.root = budgeted ? tine__budget_root() : &no_root,
                                   .pool = pool,
                                   .worker = worker,
                                   .generation = tine__fork_generation()};

@@ -7,7 +7,7 @@
  * order at the end of a unit is: results, then done, then at = 0, so that a unit is never finished
  * twice.
  *
- * Single-threaded as far as tine is concerned: tasks may have threads, the loop has one.
+ * A process, or a thread of the program: the loop has one thread, and all that it has is its own.
  */
 #include "pool/worker.h"
 
@@ -30,9 +30,11 @@
 #include "pool/budget.h"
 #include "pool/claim.h"
 #include "pool/environment.h"
+#include "pool/initialize.h"
 #include "pool/job.h"
 #include "pool/limit.h"
 #include "pool/outcome.h"
+#include "pool/place.h"
 #include "pool/recycle.h"
 #include "pool/redo.h"
 #include "pool/resize.h"
@@ -69,21 +71,6 @@ struct self {
     struct tine__wear wear;
     struct tine_call call;
 };
-
-static int worker_index = -1;
-static const struct tine__pool_shm *worker_pool;
-
-int tine_worker_index(void)
-{
-    return worker_index;
-}
-
-int tine_worker_count(void)
-{
-    if (worker_pool == NULL)
-        return 0;
-    return (int)atomic_load_explicit(&worker_pool->wanted, memory_order_relaxed);
-}
 
 /* ---- where we are ---------------------------------------------------------------------------- */
 
@@ -303,7 +290,7 @@ static bool run_unit(struct self *self, struct tine__job_shm *job, const struct 
     uint64_t next = range->end;
 
     if (job->accounted)
-        tine__account_begin(job, &cpu_ns);
+        tine__account_begin(job, self->call.fetched.threads != NULL, &cpu_ns);
     at_item(self, range->begin, false);
     if (!has_task(self, job))
         fail(self, job, -ENOENT, range, not_loaded);
@@ -314,7 +301,7 @@ static bool run_unit(struct self *self, struct tine__job_shm *job, const struct 
     else
         run_range(self, job, range);
     if (job->accounted)
-        tine__account_end(job, cpu_ns);
+        tine__account_end(job, self->call.fetched.threads != NULL, cpu_ns);
     at_item(self, next, false);
     self->items += next - range->begin;
     atomic_store_explicit(&slot->items, self->items, memory_order_relaxed);
@@ -387,25 +374,6 @@ static bool work_on_loop(struct self *self, struct tine__job_shm *job)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-static int keep_result(struct tine__job_shm *job, const tine_buffer *result)
-{
-    void *copy = job->small, *dropped = TINE__AT(void, job->result);
-
-    /* That of a worker which died before the job was complete. Forgotten first: a death in between
-       loses the block, and does not free it twice. */
-    job->result = 0;
-    tine_free(dropped);
-    if (result->size > sizeof job->small) {
-        copy = tine_alloc(result->size);
-        if (copy == NULL)
-            return -ENOMEM;
-        job->result = TINE__ADDRESS(copy);
-    }
-    memcpy(copy, result->data, result->size);
-    job->result_size = result->size;
-    return 0;
-}
-
 /* The descriptors are let go of after the end: until then the call may have to run again. */
 static void end_call(struct self *self, struct tine__job_shm *job)
 {
@@ -413,7 +381,11 @@ static void end_call(struct self *self, struct tine__job_shm *job)
 
     tine__numbers_of(job, &numbers);
     tine__job_complete(self->pool, job);
-    if (numbers.count > 0 && tine__numbers_release(self->pool, &numbers))
+    if (numbers.count == 0 || !tine__numbers_release(self->pool, &numbers))
+        return;
+    if (self->call.fetched.threads != NULL)
+        tine__threads_sweep(self->call.fetched.threads);
+    else
         send(self->call.fetched.control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -428,7 +400,7 @@ static void run_call(struct self *self, struct tine__job_shm *job)
         return;
     }
     if (job->accounted)
-        tine__account_begin(job, &cpu_ns);
+        tine__account_begin(job, self->call.fetched.threads != NULL, &cpu_ns);
     at_item(self, 0, false);
     if (!has_task(self, job)) {
         fail(self, job, -ENOENT, &whole, not_loaded);
@@ -437,7 +409,7 @@ static void run_call(struct self *self, struct tine__job_shm *job)
         rc = tine__call_run(&self->call, job, 0, TINE__AT(const void, job->args), job->args_size);
         end_item(self, job);
         if (rc >= 0) {
-            rc = keep_result(job, &self->call.result);
+            rc = tine__job_keep_result(job, &self->call.result);
             if (rc < 0)
                 snprintf(self->call.message, sizeof self->call.message, "no memory for the result");
         }
@@ -445,7 +417,7 @@ static void run_call(struct self *self, struct tine__job_shm *job)
             fail(self, job, rc, &whole, self->call.message);
     }
     if (job->accounted)
-        tine__account_end(job, cpu_ns);
+        tine__account_end(job, self->call.fetched.threads != NULL, cpu_ns);
     end_call(self, job);
     count_finished(self);
 }
@@ -626,32 +598,85 @@ static void wait_for_work(struct self *self)
     sleep_once(self);
 }
 
+static void begin(struct self *self, struct tine__pool_shm *pool, struct tine__worker_shm *shared,
+                  uint32_t index, int control)
+{
+    *self = (struct self){.pool = pool,
+                          .shared = shared,
+                          .index = index,
+                          .limited = pool->unbudgeted != 0,
+                          .generation = tine__fork_generation()};
+    tine__call_init(&self->call, control);
+    self->fork_word = atomic_load_explicit(&tine__fork_word, memory_order_acquire);
+    /* before anything is announced: see tine__pool_kill_job */
+    atomic_store_explicit(&shared->pid, (uint32_t)getpid(), memory_order_release);
+    tine__token_none(&self->token);
+    tine__recycle_begin(&self->wear, pool);
+}
+
+/* A process is killed then. */
+static bool is_to_drop_all(const struct self *self)
+{
+    return self->call.fetched.threads != NULL &&
+           atomic_load_explicit(&self->pool->state, memory_order_acquire) == TINE__POOL_ENDING;
+}
+
+static void work(struct self *self)
+{
+    while (!tine__resize_leaves(self->shared)) {
+        await_token(self, wants_ticket);
+        if (!is_to_drop_all(self) && (work_on_rest(self) || work_on_ticket(self)))
+            continue;
+        if (atomic_load_explicit(&self->pool->state, memory_order_acquire) != TINE__POOL_RUNNING)
+            break;
+        wait_for_work(self);
+    }
+    tine__call_fini(&self->call);
+}
+
 void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index, int control)
 {
-    struct self self = {.pool = pool,
-                        .shared = tine__worker_at(pool, index),
-                        .index = index,
-                        .limited = pool->unbudgeted != 0,
-                        .generation = tine__fork_generation()};
+    struct self self;
 
-    tine__call_init(&self.call, control);
-    self.fork_word = atomic_load_explicit(&tine__fork_word, memory_order_acquire);
-
-    /* before anything is announced: see tine__pool_kill_job */
-    atomic_store_explicit(&self.shared->pid, (uint32_t)getpid(), memory_order_release);
-    worker_index = (int)index;
-    worker_pool = pool;
+    begin(&self, pool, tine__worker_at(pool, index), index, control);
+    tine__place_of_process((struct tine__place){.index = (int)index, .pool = pool});
     tine__limit_worker(self.shared);
     tine__token_init(&self.token, pool, self.shared, pool->unbudgeted == 0);
-    tine__recycle_begin(&self.wear, pool);
-    while (!tine__resize_leaves(self.shared)) {
-        await_token(&self, wants_ticket);
-        if (work_on_rest(&self) || work_on_ticket(&self))
-            continue;
-        if (atomic_load_explicit(&pool->state, memory_order_acquire) != TINE__POOL_RUNNING)
-            break;
-        wait_for_work(&self);
-    }
+    work(&self);
     tine__token_fini(&self.token);
+}
+
+void tine__worker_thread(struct tine__pool_shm *pool, uint32_t index, struct tine__threads *threads)
+{
+    struct self self;
+
+    begin(&self, pool, tine__worker_at(pool, index), index, -1);
+    self.call.fetched.threads = threads;
+    (void)tine__place_of_thread((struct tine__place){.index = (int)index, .pool = pool});
+    (void)tine__limit_thread(self.shared);
+    work(&self);
+}
+
+/* Jobs may run in several callers at once, and in jobs: what a worker has for itself is on the stack. */
+void tine__worker_run_here(struct tine__pool_shm *pool, struct tine__threads *threads,
+                           struct tine__job_shm *job)
+{
+    const struct tine__worker_shm *limited;
+    struct tine__place outer;
+    void *state = tine__worker_change_state(tine__threads_state(threads));
+    struct tine__worker_shm place = {.job = 0};
+    struct self self;
+
+    begin(&self, pool, &place, 0, -1);
+    self.call.fetched.threads = threads;
+    outer = tine__place_of_thread((struct tine__place){.index = 0, .pool = pool});
+    limited = tine__limit_thread(&place);
+    if (job->kind == TINE__JOB_CALL)
+        run_call(&self, job);
+    else
+        (void)work_on_loop(&self, job);
+    (void)tine__limit_thread(limited);
+    (void)tine__place_of_thread(outer);
+    (void)tine__worker_change_state(state);
     tine__call_fini(&self.call);
 }

@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: MIT
 # Runs the tests of pools with another kind of worker: sourced, with the kind in $kind.
-# What makes no sense with it stands in tests/pool/exempt.c.
+# What makes no sense with it stands in tests/pool/exempt.c; programs that are all about something that the kind
+# does not have are left out here: processes of threads, waiting for what runs where all runs at once.
+inline='imap loop loop_errors map progress reduce starmap task'
+threads="callback cancel completed descriptor future pool $inline"
+processes="account budget compute descriptor_limits guest initialize instants limit limits nested recycle resize sandbox $threads"
+case $kind in
+inline) names=$inline ;;
+threads) names=$threads ;;
+*) names=$processes ;;
+esac
 failed=0
-for name in callback cancel completed compute descriptor descriptor_limits future guest imap initialize instants limit limits loop \
-	loop_errors map nested pool progress reduce resize sandbox starmap task; do
+for name in $names; do
 	TINE_TEST_POOL=$kind tests/pool/test_$name
 	status=$?
 	if [ $status -ne 0 ] && [ $status -ne 77 ]; then

@@ -18,6 +18,7 @@ tests_pool = \
 	%D%/test_imap \
 	%D%/test_initialize \
 	%D%/test_instants \
+	%D%/test_kinds \
 	%D%/test_limit \
 	%D%/test_limits \
 	%D%/test_loop \
@@ -44,11 +45,13 @@ tests_pool = \
 	%D%/test_task \
 	%D%/test_tuples
 check_PROGRAMS += $(tests_pool)
-TESTS += $(tests_pool) %D%/pools_forkserver.sh %D%/pools_spawn.sh
+TESTS += $(tests_pool) %D%/pools_forkserver.sh %D%/pools_inline.sh %D%/pools_spawn.sh \
+	%D%/pools_threads.sh
 check_LTLIBRARIES += %D%/plugin.la
 endif
 
-EXTRA_DIST += %D%/by_kind.sh %D%/pools_forkserver.sh %D%/pools_spawn.sh
+EXTRA_DIST += %D%/by_kind.sh %D%/pools_forkserver.sh %D%/pools_inline.sh %D%/pools_spawn.sh \
+	%D%/pools_threads.sh
 
 # A module to be loaded: the rpath, which it will never see, makes it a shared object.
 %C%_plugin_la_SOURCES = %D%/plugin.c
@@ -95,6 +98,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_initialize_LDADD = libtinetest.la
 %C%_test_instants_SOURCES = %D%/test_instants.c $(tests_pool_shared)
 %C%_test_instants_LDADD = libtinetest.la
+%C%_test_kinds_SOURCES = %D%/test_kinds.c $(tests_pool_shared)
+%C%_test_kinds_LDADD = libtinetest.la
 %C%_test_limit_SOURCES = %D%/test_limit.c $(tests_pool_shared)
 %C%_test_limit_LDADD = libtinetest.la
 %C%_test_limits_SOURCES = %D%/test_limits.c $(tests_pool_shared)

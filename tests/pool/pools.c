@@ -23,9 +23,14 @@ unsigned pools_with(void)
     return with;
 }
 
+int32_t pools_kind(void)
+{
+    return with == WITH_THREADS ? TINE_THREADS : with == WITH_INLINE ? TINE_INLINE : TINE_PROCESSES;
+}
+
 static void read_kind(void)
 {
-    static const char *const names[] = {"fork", "spawn", "forkserver"};
+    static const char *const names[] = {"fork", "spawn", "forkserver", "threads", "inline"};
     const char *wanted = getenv("TINE_TEST_POOL");
 
     for (unsigned i = 0; wanted != NULL && i < sizeof names / sizeof names[0]; i++)
@@ -37,7 +42,7 @@ static int prepare_start(int argc, char **argv)
 {
     int rc;
 
-    if (with == WITH_FORK)
+    if (with != WITH_SPAWN && with != WITH_FORKSERVER)
         return 0;
     rc = tine_init(&argc, &argv);
     return rc < 0 ? rc
@@ -69,7 +74,8 @@ tine_pool *pool_of(int32_t workers)
 {
     tine_pool *pool;
 
-    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = workers}), 0);
+    ck_assert_rc(
+        tine_pool_open(&pool, &(tine_pool_options){.workers = workers, .kind = pools_kind()}), 0);
     return pool;
 }
 

@@ -2,7 +2,7 @@
 /*
  * What the tests of pools share: the heap is there before the first test, and what it holds.
  *
- * TINE_TEST_POOL says what the workers are: fork (the default), spawn, forkserver. tests/pool/exempt.c
+ * TINE_TEST_POOL says what the workers are: fork (the default), spawn, forkserver, threads, inline. tests/pool/exempt.c
  * lists the tests that make no sense with one of them.
  */
 #ifndef TINE_TESTS_POOLS_H
@@ -18,10 +18,13 @@ enum {
     WITH_FORK = 1,
     WITH_SPAWN = 2,
     WITH_FORKSERVER = 4,
+    WITH_THREADS = 8,
+    WITH_INLINE = 16,
 };
 
-/* Which of these is tested. */
+/* Which of these is tested; and the .kind of it. */
 unsigned pools_with(void);
+int32_t pools_kind(void);
 
 /* The main function of a program that tests pools. */
 #define SUITE_OF_POOLS(title)                                                                      \

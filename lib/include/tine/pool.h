@@ -33,7 +33,22 @@
  *                      whatever the program's size. They see functions, globals of their own as those
  *                      were at that time, and no descriptors but the standard ones and those that tasks are sent
  *
- * Memory of tine_alloc() is shared by all. When a worker dies, the item that it was
+ * Memory of tine_alloc() is shared by all. Or (.kind) there are no processes:
+ *
+ *     TINE_THREADS     workers are threads of the program, with its signals blocked: they see all that it sees, and
+ *                      what a task crashes, it crashes. Nothing can be killed: what is cancelled while it runs,
+ *                      takes too long, or has its pool terminated, goes on to its end and keeps its thread so
+ *                      long. It is over for who waits (-ECANCELED, -ETIMEDOUT), and what it was given by
+ *                      pointer, the arrays of a map in the heap as well, must stay until tine_pool_join() or
+ *                      tine_pool_close() have returned, which wait for it
+ *     TINE_INLINE      a job runs in the call that submits it, and is done when that returns: for debugging. Its
+ *                      timeout is not kept. A task may submit to its own pool
+ *
+ * Both refuse what takes a kill, or a nursery: .task_kill_ns, .stop_signal, .idle_timeout_ns, .max_…_per_worker, .sandbox
+ * and tine_pool_resize() are -ENOTSUP; a soft limit is kept. They take no part in the CPU budget. A task of a pool of threads that waits for another one of the same
+ * pool may wait for ever, as in Python; tine_pool_join() and close are not for tasks.
+ *
+ * When a worker dies, the item that it was
  * running fails with TINE_EWORKER (or runs again: .retries), every other item gets its result, and a new
  * worker takes its place. A task may open a pool of its own. All pools of a family share one CPU budget: while there
  * are several, they run together as many tasks as there are usable CPUs, but each pool at least one; workers that
@@ -68,8 +83,8 @@ typedef struct tine_buffer tine_buffer; /* tine/codec.h */
 typedef struct tine_pool_options {
     int32_t workers;     /* 1 … TINE_WORKERS_MAX; default: tine_cpu_count() */
     uint32_t flags;      /* TINE_POOL_… */
+    int32_t kind;        /* TINE_PROCESSES … */
     int32_t start;       /* TINE_FORK … (tine/process.h); default: tine_get_start_method() */
-    uint32_t reserved1;
     int32_t workers_min; /* with .idle_timeout_ns: so many stay, idle or not; default 1 */
     int32_t workers_max; /* places, up to TINE_WORKERS_MAX: tine_pool_resize() goes no further;
                             default: twice .workers, and 8 at least */
@@ -95,6 +110,13 @@ typedef struct tine_pool_options {
     const tine_sandbox *sandbox; /* what workers may not do (tine/sandbox.h); NULL: as the program */
     uint64_t reserved[8]; /* must be zero */
 } tine_pool_options;
+
+/* Kinds of workers. */
+enum {
+    TINE_PROCESSES = 0,
+    TINE_THREADS = 1, /* threads of the program */
+    TINE_INLINE = 2,  /* none: a job runs in the call that submits it */
+};
 
 enum {
     TINE_POOL_NO_SPIN = 1,    /* idle workers and waiting callers sleep at once */
@@ -178,18 +200,18 @@ typedef struct tine_pool_counts {
 } tine_pool_counts;
 
 /**
- * tine_pool_open - start a pool of worker processes
+ * tine_pool_open - start a pool of workers
  *
  * In:      options  NULL for defaults
  * Out:     pool     the pool, to be freed with tine_pool_close()
  * Shape:   none
- * Units:   options.workers processes
+ * Units:   options.workers processes, or threads
  * Returns: 0, or a negative code; *pool is set only for 0
  * Handle:  -EAGAIN (process limit, or no thread for callbacks), -EMFILE, -ENFILE, what a hook
  *          of tine_register_at_fork() refuses with, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init();
  *          options.sandbox: this kernel has no such box; memory is to be limited, and /proc does not tell how
- *          much a process has), -ENOENT, -EACCES … (a path in the sandbox)
- * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags or start, negative limits, a
+ *          much a process has; an option that this .kind cannot have), -ENOENT, -EACCES … (a path in the sandbox)
+ * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags, kind or start, negative limits, a
  *          stop_signal that is none or cannot be handled, max_memory_per_worker below what a forked worker
  *          begins with), -E2BIG (reserved not zero), -ENOMEM,
  *          -EADDRINUSE (the family heap's address is taken, here or three times in a process executed anew),

@@ -226,7 +226,7 @@ TINE_API bool tine_should_stop(void);
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal yes
  * Death:   the worker that replaces a dead one takes over its index
- * Source:  pool/worker.c; as omp_get_thread_num
+ * Source:  pool/place.c; as omp_get_thread_num
  * Since:   0.1
  */
 TINE_API int tine_worker_index(void);
@@ -244,7 +244,7 @@ TINE_API int tine_worker_index(void);
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal yes
  * Death:   dead workers that are being replaced count
- * Source:  pool/worker.c; as omp_get_num_threads; differs: tine_pool_resize() changes it at any time
+ * Source:  pool/place.c; as omp_get_num_threads; differs: tine_pool_resize() changes it at any time
  * Since:   0.1
  */
 TINE_API int tine_worker_count(void);

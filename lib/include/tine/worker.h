@@ -24,7 +24,8 @@
  *     tine_pool_open(&pool, &(tine_pool_options){.initializer = open_database,
  *                    .finalizer = close_database, .context = path, .context_size = strlen(path) + 1});
  *
- * A worker that replaces a dead one is initialized like the first. What an initializer could not do for one it
+ * In a pool of threads each thread does the same; an inline pool has it done once, by tine_pool_open() and by who ends
+ * the pool, and nobody's end to tell of. A worker that replaces a dead one is initialized like the first. What an initializer could not do for one it
  * would hardly do for the next, so nothing is tried again: waiting and later calls get TINE_EBROKEN, and
  * tine_pool_failure() says why. A worker that dies in a task is only replaced.
  */
