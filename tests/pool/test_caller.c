@@ -223,8 +223,8 @@ TEST(a_callback_submits_the_next)
 static void raise_gate(tine_pool *pool, const tine_worker_exit *exit, void *user)
 {
     (void)pool;
-    ck_assert_int_eq(exit->exit_status, 5);
-    gate_raise(user);
+    if (exit->exit_status == 5) /* and not that of the next one, which is killed with the pool */
+        gate_raise(user);
 }
 
 static int leave(tine_call *call)
