@@ -46,6 +46,7 @@
 #include "pool/budget.h"
 #include "pool/descriptor.h"
 #include "pool/exit.h"
+#include "pool/failure.h"
 #include "pool/initialize.h"
 #include "pool/limit.h"
 #include "pool/orphans.h"
@@ -65,6 +66,7 @@ struct ward {
     int control;       /* socket, to it; -1: it has closed its end */
     bool untold;       /* the program does not know it yet */
     uint64_t finished; /* units done in this place when it started */
+    int64_t born_ns;
 };
 
 /* The nursery's own state, private to its process. */
@@ -183,7 +185,8 @@ static int start_worker(struct keeper *keeper, uint32_t index)
                           .pidfd = pidfd,
                           .control = sockets[0],
                           .untold = true,
-                          .finished = finished_in(keeper, index)};
+                          .finished = finished_in(keeper, index),
+                          .born_ns = tine__now_ns()};
     atomic_store_explicit(&shared->pid, (uint32_t)pid, memory_order_relaxed);
     atomic_fetch_add_explicit(&keeper->pool->started, 1, memory_order_relaxed);
     keeper->alive++;
@@ -195,6 +198,30 @@ static int start_worker(struct keeper *keeper, uint32_t index)
 static bool is_in(const struct keeper *keeper, uint32_t state)
 {
     return atomic_load_explicit(&keeper->pool->state, memory_order_acquire) == state;
+}
+
+static void kill_all(const struct keeper *keeper)
+{
+    for (uint32_t i = 0; i < keeper->pool->workers; i++)
+        if (keeper->wards[i].pid != 0)
+            tine__sys_pidfd_kill(keeper->wards[i].pidfd, SIGKILL);
+}
+
+/* The pool is broken. */
+static void give_up(struct keeper *keeper, tine_failure *failure)
+{
+    tine__log_error("pool: %s", failure->message);
+    tine__pool_break(keeper->pool, failure);
+    kill_all(keeper);
+}
+
+static void give_up_starting(struct keeper *keeper, uint32_t index, int rc)
+{
+    tine_failure failure = {.worker = (int32_t)index, .error = rc, .exit_status = -1};
+
+    snprintf(failure.message, sizeof failure.message, "no worker can be started: %s",
+             tine_strerror(rc));
+    give_up(keeper, &failure);
 }
 
 static void start_missing(struct keeper *keeper)
@@ -216,7 +243,8 @@ static void start_missing(struct keeper *keeper)
         rc = start_worker(keeper, i);
         if (rc < 0) {
             tine__log_warning("pool: cannot start worker %u: error %d", i, -rc);
-            tine__restart_failed(&keeper->restart);
+            if (tine__restart_failed(&keeper->restart, keeper->alive))
+                give_up_starting(keeper, i, rc);
         } else {
             tine__restart_done(&keeper->restart, now);
         }
@@ -255,11 +283,34 @@ static void tell_exit(const struct keeper *keeper, uint32_t index, const struct 
                                         .peak_rss_bytes = (uint64_t)usage->ru_maxrss * 1024});
 }
 
-static void kill_all(const struct keeper *keeper)
+static uint64_t finished_by_all(const struct keeper *keeper)
 {
+    uint64_t finished = 0;
+
     for (uint32_t i = 0; i < keeper->pool->workers; i++)
-        if (keeper->wards[i].pid != 0)
-            tine__sys_pidfd_kill(keeper->wards[i].pidfd, SIGKILL);
+        finished += finished_in(keeper, i);
+    return finished;
+}
+
+/* Its account is settled: what has failed for good counts as finished. */
+static void judge_death(struct keeper *keeper, uint32_t index, const struct tine__death *death)
+{
+    const struct ward *ward = &keeper->wards[index];
+    struct tine__victim victim = {.finished = finished_in(keeper, index) != ward->finished,
+                                  .done = finished_by_all(keeper),
+                                  .born_ns = ward->born_ns};
+    tine_failure failure = {.pid = death->pid,
+                            .worker = (int32_t)index,
+                            .signal = death->signal,
+                            .exit_status = death->exit_status};
+
+    if (!tine__restart_died(&keeper->restart, &victim))
+        return;
+    snprintf(failure.message, sizeof failure.message,
+             "workers die one after the other with nothing done; the last one, %d, by signal %d, "
+             "with exit status %d",
+             death->pid, death->signal, death->exit_status);
+    give_up(keeper, &failure);
 }
 
 static void reap(struct keeper *keeper, uint32_t index)
@@ -301,7 +352,7 @@ static void reap(struct keeper *keeper, uint32_t index)
     }
     tine__log_info("pool: worker %u (pid %d) ended: signal %d, status %d", index, death.pid,
                    death.signal, death.exit_status);
-    tine__restart_died(&keeper->restart, finished_in(keeper, index) != ward->finished);
+    judge_death(keeper, index, &death);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */

@@ -38,6 +38,7 @@ tests_pool = \
 	%D%/test_redo \
 	%D%/test_reduce \
 	%D%/test_resize \
+	%D%/test_restart \
 	%D%/test_sandbox \
 	%D%/test_starmap \
 	%D%/test_stream \
@@ -141,6 +142,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_reduce_LDADD = libtinetest.la
 %C%_test_resize_SOURCES = %D%/test_resize.c $(tests_pool_shared)
 %C%_test_resize_LDADD = libtinetest.la
+%C%_test_restart_SOURCES = %D%/test_restart.c $(tests_pool_shared)
+%C%_test_restart_LDADD = libtinetest.la
 %C%_test_sandbox_SOURCES = %D%/test_sandbox.c %D%/boxed.c %D%/boxed.h $(tests_pool_shared)
 # A kernel that lacks what a sandbox needs.
 %C%_test_sandbox_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__landlock_version,--wrap=tine__seccomp_has

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Workers that leave their place to others: when, and that nobody notices but by the counts. */
 #include <tine/pool.h>
+#include <tine/process.h>
 
 #include <errno.h>
 #include <signal.h>
@@ -337,7 +338,9 @@ TEST(a_limit_below_what_there_is_already_is_refused)
 {
     tine_pool *pool = NULL;
 
-    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.max_memory_per_worker = 1}), -EINVAL);
+    ck_assert_rc(
+        tine_pool_open(&pool, &(tine_pool_options){.start = TINE_FORK, .max_memory_per_worker = 1}),
+        -EINVAL);
     ck_assert_ptr_null(pool);
 }
 

@@ -4,7 +4,9 @@
  *
  *     open ──► running ──► join (no new work, all of it done, workers gone)
  *                 │  └───► terminate (everything killed, unfinished jobs -ECANCELED)
- *                 └──────► broken (the nursery died: running jobs TINE_EWORKER, later ones TINE_EBROKEN)
+ *                 └──────► broken (the nursery died: running jobs TINE_EWORKER, later ones TINE_EBROKEN;
+ *                                  or workers die and die and nothing gets done, or none can be started:
+ *                                  TINE_EBROKEN; tine_pool_failure() says why)
  *     close: ends what still runs as terminate does, and frees the handle; from every state
  *
  * The canonical use:
