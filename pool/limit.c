@@ -131,6 +131,7 @@ uint8_t tine__limit_choose(const struct tine__pool_shm *pool, const tine_job_opt
 void tine__limit_worker(const struct tine__worker_shm *worker)
 {
     mine = worker;
+    here = NULL; /* of a worker that was a thread, and whose task has opened this pool */
 }
 
 const struct tine__worker_shm *tine__limit_thread(const struct tine__worker_shm *worker)
