@@ -24,7 +24,9 @@
 
 #include "lib/fork.h"
 #include "pool/failure.h"
+#include "pool/guest.h"
 #include "pool/sandbox.h"
+#include "shm/owner.h"
 
 /* Of the thread that runs tasks; said: while it is in its initializer. */
 static _Thread_local void *state;
@@ -42,12 +44,19 @@ static int add_function(struct tine__tasks *tasks, const void *function, uint64_
     return rc;
 }
 
-static int add_sandbox(struct tine__initialize_shm *made, const tine_sandbox *sandbox)
+static int add_sandbox(struct tine__initialize_shm *made, const struct tine__pool_shm *pool,
+                       const tine_sandbox *sandbox)
 {
+    tine_sandbox box = sandbox != NULL ? *sandbox : (tine_sandbox){0};
     struct tine__sandbox_shm *copy;
-    int rc = sandbox == NULL ? 0 : tine__sandbox_make(&copy, sandbox);
+    int rc;
 
-    if (sandbox != NULL && rc == 0)
+    if (pool->untrusted) /* nor could a guest be kept from its worker otherwise */
+        box.flags |= TINE_SANDBOX_COMPUTE_ONLY;
+    else if (sandbox == NULL)
+        return 0;
+    rc = tine__sandbox_make(&copy, &box);
+    if (rc == 0)
         made->sandbox = TINE__ADDRESS(copy);
     return rc;
 }
@@ -61,6 +70,7 @@ static int add_context(struct tine__initialize_shm *made, const tine_pool_option
     copy = tine_alloc(options->context_size);
     if (copy == NULL)
         return -ENOMEM;
+    made->context_size = options->context_size;
     made->context = TINE__ADDRESS(memcpy(copy, options->context, options->context_size));
     return 0;
 }
@@ -75,7 +85,8 @@ int tine__initialize_make(struct tine__pool_shm *pool, struct tine__tasks *tasks
         return -EINVAL;
     if (options->initializer == NULL && options->finalizer == NULL && options->context != NULL)
         return -EINVAL;
-    if (options->initializer == NULL && options->finalizer == NULL && options->sandbox == NULL)
+    if (options->initializer == NULL && options->finalizer == NULL && options->sandbox == NULL &&
+        !pool->untrusted)
         return 0;
     made = tine_calloc(1, sizeof *made + pool->workers * sizeof made->said[0]);
     if (made == NULL)
@@ -87,7 +98,7 @@ int tine__initialize_make(struct tine__pool_shm *pool, struct tine__tasks *tasks
         rc = add_function(tasks, TINE__AT(const void, (uintptr_t)options->finalizer),
                           &made->finalizer);
     if (rc == 0)
-        rc = add_sandbox(made, options->sandbox);
+        rc = add_sandbox(made, pool, options->sandbox);
     return rc < 0 ? rc : add_context(made, options);
 }
 
@@ -124,43 +135,58 @@ int tine_worker_fail(int code, const char *format, ...)
     return code;
 }
 
-static int enter_sandbox(const struct tine__initialize_shm *made)
+/* What this process is known by is read from /proc, once, while it may. */
+static void learn_identity(void)
+{
+    tine_free(tine_alloc(1));
+    (void)tine__owner_word();
+}
+
+static int enter_sandbox(const struct tine__initialize_shm *made, struct tine__said_shm *words)
 {
     if (made->sandbox == 0)
         return 0;
+    learn_identity();
     return tine__sandbox_enter(TINE__AT(const struct tine__sandbox_shm, made->sandbox),
-                               said->message, sizeof said->message);
+                               words->message, sizeof words->message);
 }
 
-static int run_initializer(const struct tine__initialize_shm *made)
+int tine__initializer_run(const struct tine__task_shm *task, void *context,
+                          struct tine__said_shm *words)
 {
-    const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, made->initializer);
     uint64_t generation = tine__fork_generation(), function;
     int rc = -ENOENT; /* its object file cannot be loaded here */
 
     if (task == NULL)
         return 0;
+    said = words;
     function = tine__task_find(task);
     if (function != 0)
-        rc = TINE__AT(tine_initializer, function)(TINE__AT(void, made->context), &state);
+        rc = TINE__AT(tine_initializer, function)(context, &state);
     if (tine__fork_generation() != generation)
         _exit(0); /* a fork that the initializer made, and that came back from it */
+    said = NULL;
     return rc;
 }
 
-/* The initializer runs in the sandbox. */
-static int initialize(struct tine__initialize_shm *made, uint32_t index)
+/* The initializer runs in the sandbox; both in the guest where there is one. */
+static int initialize(struct tine__pool_shm *pool, uint32_t index)
 {
+    struct tine__initialize_shm *made = TINE__AT(struct tine__initialize_shm, pool->initialize);
+    struct tine__said_shm *words = &made->said[index];
     int rc;
 
-    said = &made->said[index];
-    memset(said, 0, sizeof *said);
-    rc = enter_sandbox(made);
-    if (rc == 0)
-        rc = run_initializer(made);
+    memset(words, 0, sizeof *words);
+    if (pool->untrusted) {
+        rc = tine__guest_start(pool, index, words);
+    } else {
+        rc = enter_sandbox(made, words);
+        if (rc == 0)
+            rc = tine__initializer_run(TINE__AT(const struct tine__task_shm, made->initializer),
+                                       TINE__AT(void, made->context), words);
+    }
     if (rc < 0)
-        said->code = rc;
-    said = NULL;
+        words->code = rc;
     return rc;
 }
 
@@ -178,7 +204,7 @@ void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index)
     if (pool->initialize == 0)
         return;
     reach(worker, TINE__STAGE_BEGINNING);
-    if (initialize(TINE__AT(struct tine__initialize_shm, pool->initialize), index) < 0)
+    if (initialize(pool, index) < 0)
         exit(EXIT_FAILURE); /* without the program's handlers: see leave_at_exit */
     reach(worker, TINE__STAGE_READY);
 }
@@ -191,7 +217,7 @@ int tine__thread_begin(struct tine__pool_shm *pool, uint32_t index)
     if (made == NULL)
         return 0;
     reach(tine__worker_at(pool, index), TINE__STAGE_BEGINNING);
-    rc = initialize(made, index);
+    rc = initialize(pool, index);
     if (rc < 0)
         return rc;
     reach(tine__worker_at(pool, index), TINE__STAGE_READY);
@@ -213,17 +239,27 @@ void *tine__worker_change_state(void *changed)
     return before;
 }
 
+void tine__finalizer_run(const struct tine__task_shm *task, void *context)
+{
+    uint64_t function = task == NULL ? 0 : tine__task_find(task);
+
+    if (function != 0)
+        TINE__AT(tine_finalizer, function)(context, state);
+}
+
 void tine__worker_end(struct tine__pool_shm *pool)
 {
     const struct tine__initialize_shm *made =
         TINE__AT(const struct tine__initialize_shm, pool->initialize);
-    uint64_t function;
 
-    if (made == NULL || made->finalizer == 0)
+    /* about to be killed: the pool is terminated, or broken */
+    if (atomic_load_explicit(&pool->state, memory_order_acquire) == TINE__POOL_ENDING)
         return;
-    function = tine__task_find(TINE__AT(const struct tine__task_shm, made->finalizer));
-    if (function != 0)
-        TINE__AT(tine_finalizer, function)(TINE__AT(void, made->context), state);
+    if (pool->untrusted)
+        tine__guest_end();
+    if (made != NULL)
+        tine__finalizer_run(TINE__AT(const struct tine__task_shm, made->finalizer),
+                            TINE__AT(void, made->context));
 }
 
 /* ---- in the nursery --------------------------------------------------------------------------- */

@@ -19,8 +19,12 @@ void tine__initialize_free(struct tine__pool_shm *pool);
 
 /* In a new worker: it gets ready, or exits. */
 void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index);
-/* In a worker that leaves in order. */
+/* In a worker that leaves in order; one with a guest does not return. */
 void tine__worker_end(struct tine__pool_shm *pool);
+/* What runs in the worker, or in its guest; task may be NULL. */
+int tine__initializer_run(const struct tine__task_shm *task, void *context,
+                          struct tine__said_shm *words);
+void tine__finalizer_run(const struct tine__task_shm *task, void *context);
 
 /* In a thread of the program: 0, or the initializer has failed with this code; */
 int tine__thread_begin(struct tine__pool_shm *pool, uint32_t index);

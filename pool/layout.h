@@ -126,6 +126,7 @@ struct tine__said_shm {
 
 /* What workers may not do; see pool/sandbox.c. */
 struct tine__sandbox_shm {
+    uint64_t size; /* of all this */
     uint32_t flags;
     int32_t nice;
     uint32_t limit_count, has_cpus;
@@ -138,7 +139,7 @@ struct tine__sandbox_shm {
 /* What each worker does first and last, where anything was asked for. */
 struct tine__initialize_shm {
     uint64_t initializer, finalizer; /* tine__task_shm, or 0 */
-    uint64_t context;                /* in the heap, or 0 */
+    uint64_t context, context_size;  /* in the heap, or 0 */
     uint64_t sandbox;                /* tine__sandbox_shm, or 0 */
     struct tine__said_shm said[];    /* one a worker */
 };
@@ -309,7 +310,7 @@ struct tine__pool_shm {
     _Atomic uint64_t retried;                /* items that ran again, of all jobs */
     _Atomic uint64_t cpu_ns, peak_rss_bytes; /* of workers that have ended: sum, and largest */
     uint32_t accounts;                       /* 1: jobs have accounts */
-    uint32_t unused1;
+    uint32_t untrusted;                      /* 1: tasks run in guests (pool/guest.h) */
     _Atomic uint64_t recycled;
     struct tine__waiters_shm told; /* who waits for one of many jobs: TINE__JOB_TOLD */
     _Atomic uint32_t settlements; /* begun and ended ones together: odd while one goes on */

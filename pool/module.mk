@@ -18,6 +18,7 @@ libtinecore_la_SOURCES += \
 	%D%/failure.c %D%/failure.h \
 	%D%/forkserver.c %D%/forkserver.h \
 	%D%/future.c \
+	%D%/guest.c %D%/guest.h \
 	%D%/imap.c \
 	%D%/init.c %D%/init.h \
 	%D%/initialize.c %D%/initialize.h \

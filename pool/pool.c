@@ -89,20 +89,29 @@ static bool wants_processes(const tine_pool_options *options)
 {
     return options->idle_timeout_ns != 0 || options->sandbox != NULL ||
            options->max_tasks_per_worker != 0 || options->max_memory_per_worker != 0 ||
-           options->max_growth_per_worker != 0;
+           options->max_growth_per_worker != 0 || (options->flags & TINE_POOL_UNTRUSTED) != 0;
+}
+
+/* What is seen to in the worker, and so not in its guest. */
+static bool wants_trust(const tine_pool_options *options)
+{
+    return options->task_timeout_ns != 0 || options->stop_signal != 0 ||
+           options->max_memory_per_worker != 0 || options->max_growth_per_worker != 0;
 }
 
 static int check_options(const tine_pool_options *options)
 {
     if (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0)
         return -E2BIG;
-    if ((options->flags & ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING |
-                                      TINE_POOL_NO_BUDGET | TINE_POOL_CALLBACK_THREAD)) != 0 ||
+    if ((options->flags &
+         ~(uint32_t)(TINE_POOL_NO_SPIN | TINE_POOL_ACCOUNTING | TINE_POOL_NO_BUDGET |
+                     TINE_POOL_CALLBACK_THREAD | TINE_POOL_UNTRUSTED)) != 0 ||
         options->kind < TINE_PROCESSES || options->kind > TINE_INLINE ||
         options->start < TINE_START_DEFAULT || options->start > TINE_FORKSERVER ||
         !sizes_are_right(options))
         return -EINVAL;
-    if (options->kind != TINE_PROCESSES && wants_processes(options))
+    if ((options->kind != TINE_PROCESSES && wants_processes(options)) ||
+        ((options->flags & TINE_POOL_UNTRUSTED) != 0 && wants_trust(options)))
         return -ENOTSUP;
     return tine__limit_check_pool(options);
 }
@@ -262,6 +271,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     if (rc == 0) {
         pool->shared->unbudgeted =
             pool->kind != TINE_PROCESSES || (options->flags & TINE_POOL_NO_BUDGET) != 0;
+        pool->shared->untrusted = (options->flags & TINE_POOL_UNTRUSTED) != 0;
         pool->shared->accounts = (options->flags & TINE_POOL_ACCOUNTING) != 0;
         want_exits(pool, options);
         rc = tine__initialize_make(pool->shared, &pool->tasks, options);

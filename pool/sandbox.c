@@ -26,7 +26,6 @@
 #include "lib/checked.h"
 #include "lib/confine.h"
 #include "pool/compute.h"
-#include "shm/owner.h"
 
 #define FILES                (TINE_SANDBOX_READ_ONLY | TINE_SANDBOX_LISTED)
 #define ALL                  (TINE_SANDBOX_NO_NEW_PRIVS | FILES | TINE_SANDBOX_COMPUTE_ONLY | TINE_SANDBOX_KILL)
@@ -176,6 +175,7 @@ int tine__sandbox_make(struct tine__sandbox_shm **made, const tine_sandbox *sand
     *made = tine_calloc(1, size);
     if (*made == NULL)
         return -ENOMEM;
+    (*made)->size = size;
     fill(*made, sandbox);
     return 0;
 }
@@ -276,18 +276,10 @@ static const struct step {
     {enter_files, "files"},   {enter_calls, "system calls"},
 };
 
-/* What this process is known by is read from /proc, once, while it may. */
-static void learn_identity(void)
-{
-    tine_free(tine_alloc(1));
-    (void)tine__owner_word();
-}
-
 int tine__sandbox_enter(const struct tine__sandbox_shm *sandbox, char *message, size_t size)
 {
     int rc = 0;
 
-    learn_identity();
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && rc == 0; i++) {
         rc = steps[i].enter(sandbox);
         if (rc < 0)

@@ -159,6 +159,12 @@ int tine__call_start(struct tine_future **future, tine_pool *pool, tine_function
     return rc < 0 ? rc : tine__future_publish(made, 1, future);
 }
 
+/* Pointers, functions, descriptors and what stands on them are for processes of the family. */
+static int check_format(const tine_pool *pool, const char *format)
+{
+    return pool->shared->untrusted && strpbrk(format, "pcFo") != NULL ? -ENOTSUP : 0;
+}
+
 static int start_call(struct tine_future **future, tine_pool *pool, struct tine__plan *plan,
                       const char *format, struct tine__arguments *args)
 {
@@ -171,7 +177,9 @@ static int start_call(struct tine_future **future, tine_pool *pool, struct tine_
         return rc;
     tine__keeping_begin(&keeping, pool);
     args->descriptors = &keeping.hooks;
-    rc = format == NULL ? -EINVAL : tine__pack(&packed, format, true, args);
+    rc = format == NULL ? -EINVAL : check_format(pool, format);
+    if (rc == 0)
+        rc = tine__pack(&packed, format, true, args);
     if (rc == 0)
         rc = open_call(&made, pool, plan, &packed, &keeping.numbers);
     tine_buffer_free(&packed);

@@ -162,6 +162,14 @@ int tine__future_open_empty(struct tine_future **future, tine_pool *pool,
     return 0;
 }
 
+/* What a process that is not trusted has no part in: memory that is shared, and soft limits, which stand there. */
+static int check_untrusted(const struct tine__pool_shm *pool, const struct tine__plan *plan)
+{
+    bool packed = plan->kind == TINE__JOB_CALL || plan->kind == TINE__JOB_STARMAP;
+
+    return pool->untrusted && (!packed || plan->options->task_timeout_ns > 0) ? -ENOTSUP : 0;
+}
+
 int tine__future_open(struct tine_future **future, tine_pool *pool, const struct tine__plan *plan)
 {
     int rc = tine__future_open_empty(future, pool, plan);
@@ -169,7 +177,9 @@ int tine__future_open(struct tine_future **future, tine_pool *pool, const struct
     if (rc < 0)
         return rc;
     atomic_init(&(*future)->phase, TINE__PENDING);
-    rc = make_job(*future, plan);
+    rc = check_untrusted(pool->shared, plan);
+    if (rc == 0)
+        rc = make_job(*future, plan);
     if (rc == 0)
         rc = describe_task(*future, plan->function);
     if (rc < 0)

@@ -19,6 +19,7 @@
 
 #include "lib/fork.h"
 #include "lib/function.h"
+#include "pool/guest.h"
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
@@ -136,7 +137,7 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
     call->failed = 0;
     call->message[0] = '\0';
     call->result.size = 0;
-    rc = TINE__AT(tine_function, call->function)(call);
+    rc = call->by_guest ? tine__guest_call(call) : TINE__AT(tine_function, call->function)(call);
     if (call->texts.first != NULL)
         tine__texts_free(&call->texts);
     tine__fetched_close(&call->fetched);

@@ -22,6 +22,7 @@ struct tine_call {
     struct tine__texts texts;     /* strings that tine_args handed out, */
     struct tine__fetched fetched; /* and descriptors */
     int32_t failed;               /* code of tine_fail, or 0 */
+    bool by_guest;                /* tasks run in the worker's guest (pool/guest.h) */
     char message[sizeof((tine_failure *)0)->message];
 };
 

@@ -607,6 +607,7 @@ static void begin(struct self *self, struct tine__pool_shm *pool, struct tine__w
                           .limited = pool->unbudgeted != 0,
                           .generation = tine__fork_generation()};
     tine__call_init(&self->call, control);
+    self->call.by_guest = pool->untrusted != 0;
     self->fork_word = atomic_load_explicit(&tine__fork_word, memory_order_acquire);
     /* before anything is announced: see tine__pool_kill_job */
     atomic_store_explicit(&shared->pid, (uint32_t)getpid(), memory_order_release);

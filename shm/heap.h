@@ -20,6 +20,12 @@ int tine__heap_open(void);
  */
 int tine__heap_adopt(int fd);
 
+/*
+ * In a forked child that is not to have it: the heap is no longer mapped. Its file is still open: the caller closes all
+ * descriptors that it does not know.
+ */
+void tine__heap_leave(void);
+
 /* Does the range lie in pages that the heap has handed out or could hand out? */
 bool tine__heap_contains(const void *pointer, size_t size);
 uint64_t tine__heap_offset(const void *pointer); /* of a contained pointer, from the heap's base */

@@ -335,6 +335,15 @@ int tine__heap_adopt(int fd)
     return rc;
 }
 
+void tine__heap_leave(void)
+{
+    if (!atomic_load_explicit(&opened, memory_order_acquire))
+        return;
+    munmap((void *)HEAP_BASE, tine__heap.size);
+    tine__heap = (struct heap_local){.fd = -1};
+    atomic_store_explicit(&opened, false, memory_order_release);
+}
+
 int tine__heap_lock(void)
 {
     return tine__robust_lock(&tine__heap.shared->lock, tine__heap_rebuild, NULL);

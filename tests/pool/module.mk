@@ -44,7 +44,8 @@ tests_pool = \
 	%D%/test_stream \
 	%D%/test_surroundings \
 	%D%/test_task \
-	%D%/test_tuples
+	%D%/test_tuples \
+	%D%/test_untrusted
 check_PROGRAMS += $(tests_pool)
 TESTS += $(tests_pool) %D%/pools_forkserver.sh %D%/pools_inline.sh %D%/pools_spawn.sh \
 	%D%/pools_threads.sh
@@ -158,3 +159,5 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_task_LDADD = libtinetest.la
 %C%_test_tuples_LDADD = libtinetest.la
 %C%_test_task_DEPENDENCIES = libtinetest.la %D%/plugin.la
+%C%_test_untrusted_SOURCES = %D%/test_untrusted.c $(tests_pool_shared)
+%C%_test_untrusted_LDADD = libtinetest.la

@@ -126,6 +126,7 @@ enum {
     TINE_POOL_NO_BUDGET = 4,  /* the workers take no part in the family's CPU budget */
     /* A thread of the pool's own runs its callbacks, and no other does; it has all signals blocked. */
     TINE_POOL_CALLBACK_THREAD = 8,
+    TINE_POOL_UNTRUSTED = 16, /* tasks run in processes without the family heap, see tine/sandbox.h */
 };
 
 enum {

@@ -13,7 +13,16 @@
  * comes out again; processes that it starts are in it, too. The program and the nursery stay outside. Descriptors that
  * were open at tine_pool_open() can still be used, whatever they lead to, and the family heap can be written: a box
  * holds off what runs wild, and what is tricked by its input. It is no wall against a task that is out to harm
- * the program through the memory that they share.
+ * the program through the memory that they share; that is what TINE_POOL_UNTRUSTED is for.
+ *
+ * Where tasks themselves are not trusted, open the pool with TINE_POOL_UNTRUSTED. Each worker then has a guest, a process
+ * that has neither the family heap nor any descriptor but the standard ones and a socket to its worker; it runs
+ * initializer, tasks and finalizer, and is in the box, which is COMPUTE_ONLY at least. Arguments, context and results are
+ * copied, and checked when they come back: a guest that dies, or sends what is no reply, fails its item and no other.
+ * What needs shared memory gives -ENOTSUP: loops over arrays and indices, the letters p, c, F and o, and soft limits of
+ * time; tine_alloc() gives NULL in a guest, and locks and queues cannot be used. Accounts and limits of memory see
+ * the worker; .limits of the box are the guest's. A guest has a copy of the program's
+ * private memory as it was when the pool was opened (none of it with TINE_SPAWN), so nothing that is secret belongs there.
  *
  * A kernel or machine that cannot have the box as asked for gives -ENOTSUP at once: there is no weaker box. If a
  * worker cannot step in (a limit above the program's own, say), the pool is broken, as by an initializer
