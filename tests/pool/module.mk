@@ -27,6 +27,7 @@ tests_pool = \
 	%D%/test_nested \
 	%D%/test_outcome \
 	%D%/test_pool \
+	%D%/test_pool_start \
 	%D%/test_process \
 	%D%/test_process_args \
 	%D%/test_process_faults \
@@ -118,6 +119,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_outcome_LDADD = libtinetest.la
 %C%_test_pool_SOURCES = %D%/test_pool.c $(tests_pool_shared)
 %C%_test_pool_LDADD = libtinetest.la
+%C%_test_pool_start_SOURCES = %D%/test_pool_start.c $(tests_processes)
+%C%_test_pool_start_LDADD = libtinetest.la
 %C%_test_process_SOURCES = %D%/test_process.c $(tests_processes)
 %C%_test_process_LDADD = libtinetest.la
 %C%_test_process_args_SOURCES = %D%/test_process_args.c $(tests_processes)

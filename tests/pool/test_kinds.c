@@ -307,6 +307,16 @@ static int run_until_told(tine_call *call)
     return 0;
 }
 
+TEST(a_program_without_tine_init_can_only_be_forked)
+{
+    tine_pool *pool = NULL;
+
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.start = TINE_SPAWN}), -ENOTSUP);
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.start = TINE_FORKSERVER}), -ENOTSUP);
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.start = 4}), -EINVAL);
+    ck_assert_ptr_null(pool);
+}
+
 TEST(a_soft_limit_is_told, .loop_end = KINDS)
 {
     tine_pool *pool = pool_with((tine_pool_options){
