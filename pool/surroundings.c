@@ -57,7 +57,7 @@ static void pack_limits(struct tine__surroundings_shm *surroundings)
     for (uint32_t i = 0; i < RLIM_NLIMITS; i++) {
         struct rlimit limit;
 
-        if (getrlimit((int)i, &limit) < 0)
+        if (getrlimit(i, &limit) < 0)
             break;
         surroundings->limits[i].soft = limit.rlim_cur;
         surroundings->limits[i].hard = limit.rlim_max;
@@ -159,10 +159,10 @@ int tine__surroundings_limit(const struct tine__process_shm *shared)
         struct rlimit now, wanted = {.rlim_cur = surroundings->limits[i].soft,
                                      .rlim_max = surroundings->limits[i].hard};
 
-        if (getrlimit((int)i, &now) == 0 && now.rlim_cur == wanted.rlim_cur &&
+        if (getrlimit(i, &now) == 0 && now.rlim_cur == wanted.rlim_cur &&
             now.rlim_max == wanted.rlim_max)
             continue;
-        if (setrlimit((int)i, &wanted) < 0)
+        if (setrlimit(i, &wanted) < 0)
             return -errno;
     }
     return 0;
