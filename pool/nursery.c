@@ -542,7 +542,15 @@ static _Noreturn void live(struct keeper *keeper, int socket)
     keep(keeper);
 }
 
-int tine__nursery_live(struct tine__pool_shm *pool, int program, int socket)
+static void set_of(uint64_t blocked, sigset_t *mask)
+{
+    sigemptyset(mask);
+    for (int signal = 1; signal <= 64; signal++)
+        if ((blocked >> (signal - 1) & 1) != 0)
+            sigaddset(mask, signal);
+}
+
+int tine__nursery_live(struct tine__pool_shm *pool, int program, int socket, uint64_t blocked)
 {
     struct keeper keeper;
     int rc = make_keeper(&keeper, pool, program);
@@ -550,6 +558,7 @@ int tine__nursery_live(struct tine__pool_shm *pool, int program, int socket)
     if (rc < 0)
         return rc;
     tine__sig_block(&keeper.worker_mask);
+    set_of(blocked, &keeper.worker_mask);
     live(&keeper, socket);
 }
 

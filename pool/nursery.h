@@ -63,7 +63,8 @@ int tine__nursery_launch(struct tine__nursery *nursery, struct tine__pool_shm *p
                          int socket);
 /* Reaps it, once it has ended, and frees the handle. */
 void tine__nursery_bury(struct tine_process *launched);
-/* Its life, in a process with one thread; program: a pidfd. Returns only what keeps it from living. */
-int tine__nursery_live(struct tine__pool_shm *pool, int program, int socket);
+/* Its life, in a process with one thread; program: a pidfd; blocked: in
+   workers, bit n - 1 is signal n. Returns only what keeps it from living. */
+int tine__nursery_live(struct tine__pool_shm *pool, int program, int socket, uint64_t blocked);
 
 #endif

@@ -3,7 +3,7 @@
  * Nurseries that are no forks of the program: .start of a pool is TINE_SPAWN or TINE_FORKSERVER.
  *
  * Such a nursery is a process like those of tine_process_start(), but for the list of children, in which
- * it does not stand: it is launched with the pool's address and its end of the socket for arguments,
+ * it does not stand: it is launched with the pool's address, its end of the socket and a signal mask for arguments,
  * and forks the workers from itself, clean and small as it is. What it shares with the program is
  * freed with the pool. Of a forkserver's nursery that only goes when the server has said how it ended;
  * where the server is stopped, so that it may say so later, the block is left alone.
@@ -11,6 +11,7 @@
 #include "pool/nursery.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 
 #include "lib/function.h"
 #include "lib/log.h"
+#include "lib/sig.h"
 #include "lib/sys.h"
 #include "pool/start.h"
 #include "pool/surroundings.h"
@@ -36,11 +38,12 @@
 static int become_nursery(tine_call *call)
 {
     struct tine__pool_shm *pool;
-    int socket, rc = tine_args(call, "pF", &pool, &socket);
+    uint64_t blocked;
+    int socket, rc = tine_args(call, "pFQ", &pool, &socket, &blocked);
 
     if (rc < 0)
         return rc;
-    return tine__nursery_live(pool, tine_process_sentinel(tine_process_parent()), socket);
+    return tine__nursery_live(pool, tine_process_sentinel(tine_process_parent()), socket, blocked);
 }
 
 /* ---- the program's side ---------------------------------------------------------------------- */
@@ -107,6 +110,20 @@ static int start(struct tine_process *process, int32_t method, struct tine__carr
     return rc;
 }
 
+/* Workers have the signal mask of the thread that opens the pool: bit n - 1 is signal n. */
+static uint64_t blocked_here(void)
+{
+    uint64_t blocked = 0;
+    sigset_t mask;
+
+    tine__sig_block(&mask);
+    tine__sig_restore(&mask);
+    for (int signal = 1; signal <= 64; signal++)
+        if (sigismember(&mask, signal) == 1)
+            blocked |= UINT64_C(1) << (signal - 1);
+    return blocked;
+}
+
 static int launch(struct tine_process *process, struct tine__pool_shm *pool, int32_t method,
                   int socket)
 {
@@ -115,7 +132,7 @@ static int launch(struct tine_process *process, struct tine__pool_shm *pool, int
     int rc;
 
     tine__carried_init(&carried);
-    rc = pack(&packed, &carried, "pF", pool, socket);
+    rc = pack(&packed, &carried, "pFQ", pool, socket, blocked_here());
     if (rc == 0 && method == TINE_FORKSERVER)
         rc = tine__environment_pack(&environment);
     if (rc == 0)

@@ -9,8 +9,6 @@
 #define PROGRAM  (WITH_THREADS | WITH_INLINE)
 
 static const char no_child[] = "the nursery is the forkserver's child";
-static const char as_server[] =
-    "limits, mask, environment and rights are those that the forkserver has";
 static const char stopped_server[] = "a forkserver that is stopped with all others stays so";
 static const char crashes[] = "what a task does to its process it does to the program";
 static const char no_kill[] = "what runs is not killed, but waited for in the end";
@@ -27,7 +25,6 @@ static const struct exemption {
     /* budget */
     {"pool/budget", "a_task_that_waits_elsewhere_stands_in_nobodys_way", EXECUTED,
      "it uses a descriptor of the program's"},
-    {"pool/budget", "libraries_in_workers_share_the_cpus", WITH_FORKSERVER, as_server},
     /* callback */
     {"pool/callback", "a_callback_may_wait_and_terminate", WITH_THREADS, no_kill},
     {"pool/callback", "join_and_close_run_all_callbacks", WITH_THREADS, no_kill},
@@ -50,10 +47,6 @@ static const struct exemption {
      WITH_FORKSERVER, no_child},
     {"pool/descriptor_limits", "a_nursery_that_takes_nothing_more_refuses_the_call_in_a_second",
      WITH_FORKSERVER, no_child},
-    {"pool/descriptor_limits", "a_nursery_without_room_for_it_says_so_to_the_task", WITH_FORKSERVER,
-     as_server},
-    {"pool/descriptor_limits", "workers_have_the_programs_limit_of_descriptors", WITH_FORKSERVER,
-     as_server},
     /* faults */
     {"pool/faults", "whatever_fails_in_nursery_and_workers", EXECUTED, own_globals},
     {"pool/faults", "a_worker_that_could_not_leave_as_it_should_does_not_begin", EXECUTED,
@@ -66,15 +59,14 @@ static const struct exemption {
     {"pool/guest", "workers_see_globals_as_they_were_and_the_heap_as_it_is", EXECUTED, own_globals},
     {"pool/guest", "a_program_that_reaps_everything_sees_no_worker", WITH_FORKSERVER, no_child},
     {"pool/guest", "a_nursery_reaped_by_somebody_else_breaks_nothing", WITH_FORKSERVER, no_child},
-    {"pool/guest", "workers_have_the_mask_of_the_program_but_not_its_handlers", WITH_FORKSERVER,
-     as_server},
     /* imap */
     {"pool/imap", "a_late_item", WITH_INLINE, at_once},
     {"pool/imap", "an_item_fails_at_its_place", PROGRAM, crashes},
     {"pool/imap", "closed_early_it_cancels_what_waits", WITH_INLINE, at_once},
     {"pool/imap", "the_pool_is_ended_in_the_midst", PROGRAM, no_kill},
     /* limits */
-    {"pool/limits", "too_few_processes_give_eagain_or_fewer_workers", WITH_FORKSERVER, as_server},
+    {"pool/limits", "too_few_processes_give_eagain_or_fewer_workers", WITH_FORKSERVER,
+     "the forkserver's user is another"},
     /* loop */
     {"pool/loop", "a_task_submitted_behind_a_loop_gets_a_worker", WITH_INLINE, at_once},
     {"pool/loop", "every_worker_comes_to_a_job_that_needs_all", WITH_INLINE, at_once},
