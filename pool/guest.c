@@ -268,19 +268,27 @@ static int receive_reply(uint64_t nonce, uint64_t most, struct tine__guest_reply
                : TINE_EFORMAT;
 }
 
+/* For want of descriptors or processes: no fault of the pool's, and the nursery tries again. */
+static _Noreturn void give_up(const struct tine__pool_shm *pool, uint32_t index)
+{
+    atomic_store_explicit(&tine__worker_at(pool, index)->stage, TINE__STAGE_BORN,
+                          memory_order_relaxed);
+    _exit(EXIT_FAILURE);
+}
+
 int tine__guest_start(struct tine__pool_shm *pool, uint32_t index, struct tine__said_shm *said)
 {
     struct tine__guest_reply record;
-    int sockets[2], rc = tine__sys_socketpair(sockets);
+    int sockets[2], rc;
 
-    if (rc < 0)
-        return rc;
+    if (tine__sys_socketpair(sockets) < 0)
+        give_up(pool, index);
     host = (struct host){.pool = pool, .index = index, .socket = sockets[0]};
     host.pid = fork_guest(pool, index, sockets);
-    rc = host.pid < 0 ? -errno : 0;
+    if (host.pid < 0)
+        give_up(pool, index);
     close(sockets[1]);
-    if (rc == 0)
-        rc = receive_reply(0, 0, &record);
+    rc = receive_reply(0, 0, &record);
     if (rc == TINE_EEOF)
         follow();
     if (rc < 0)

@@ -299,6 +299,8 @@ bool tine__initialize_failed(struct tine__pool_shm *pool, uint32_t index,
     if (made == NULL || atomic_load_explicit(&tine__worker_at(pool, index)->stage,
                                              memory_order_relaxed) != TINE__STAGE_BEGINNING)
         return false;
+    if (made->initializer == 0 && made->said[index].code == 0)
+        return false; /* nothing of the caller's has run: it was killed */
     if (made->initializer != 0)
         memcpy(failure.task, TINE__AT(struct tine__task_shm, made->initializer)->name,
                sizeof failure.task);

@@ -31,6 +31,7 @@ tests_kill = \
 	%D%/kill_storm \
 	%D%/kill_task \
 	%D%/kill_terminate \
+	%D%/kill_untrusted \
 	%D%/kill_wait \
 	%D%/kill_worker
 check_PROGRAMS += $(tests_kill)
@@ -88,6 +89,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_task_LDADD = $(kill_libs)
 %C%_kill_terminate_SOURCES = %D%/kill_terminate.c $(kill_load)
 %C%_kill_terminate_LDADD = $(kill_libs)
+%C%_kill_untrusted_SOURCES = %D%/kill_untrusted.c $(kill_load)
+%C%_kill_untrusted_LDADD = $(kill_libs)
 %C%_kill_wait_LDADD = $(kill_libs)
 %C%_kill_worker_SOURCES = %D%/kill_worker.c $(kill_load)
 %C%_kill_worker_LDADD = $(kill_libs)
