@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -80,21 +82,26 @@ TEST(killed_at_random_they_lose_nothing, .kills = KILLS, .loop_end = 2)
     tine_pool *pool = open_untrusted();
     tine_job_options options = {.retries = TINE_UNLIMITED, .chunk = 10};
     tine_buffer args = {0};
+    tine_pool_counts counts;
     struct hunt hunt = {0};
-    size_t kills = 0;
+    size_t kills = 0, wanted = kills_wanted(KILLS);
 
     pack_items(&args);
     hunt_begin(&hunt, getpid());
-    while (kills < (KILLS)) {
+    while (kills < wanted) {
         tine_future *future;
 
         ck_assert_ok(tine_pool_starmap_async(&future, pool, square, &args, &options));
-        while (!tine_future_done(future) && kills < (KILLS))
+        while (!tine_future_done(future) && kills < wanted)
             kills += loop_index == 0 ? kill_guest(&hunt) : hunt_kill(&hunt, TINE_MS(1)) != 0;
         check_results(future);
         tine_future_close(future);
         hunt_forget(&hunt);
     }
+    ck_assert_ok(tine_pool_stats(pool, &counts));
+    printf("%zu kills, %ju deaths, %ju retries\n", kills, (uintmax_t)counts.deaths,
+           (uintmax_t)counts.retries);
+    ck_assert_uint_gt(counts.deaths, 0);
     tine_buffer_free(&args);
     tine_pool_close(pool);
 }
