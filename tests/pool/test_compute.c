@@ -236,6 +236,33 @@ TEST(computing_goes_on)
     tine_free(tally);
 }
 
+/* More workers than CPUs, in two pools: they take turns (pool/budget.h). */
+TEST(two_pools_that_compute_only_share_the_cpus)
+{
+    tine_sandbox sandbox = {.flags = TINE_SANDBOX_COMPUTE_ONLY | TINE_SANDBOX_KILL};
+    tine_pool *pools[2] = {open_boxed(3, &sandbox), open_boxed(3, &sandbox)};
+    struct tally *tally = tally_new(1000);
+    tine_job_options options = {.context = &tally, .context_size = sizeof tally, .chunk = 1};
+    tine_future *futures[2];
+
+    for (int i = 0; i < 20; i++) {
+        memset(tally->times, 0, tally->n);
+        ck_assert_rc(tine_pool_for_async(&futures[0], pools[0], tally->n, tally_count, &options),
+                     0);
+        ck_assert_rc(tine_pool_for_async(&futures[1], pools[1], tally->n, tally_count, &options),
+                     0);
+        for (int j = 0; j < 2; j++) {
+            ck_assert_rc(tine_future_result(futures[j], TINE_FOREVER, NULL), 0);
+            tine_future_close(futures[j]);
+        }
+    }
+    for (int j = 0; j < 2; j++) {
+        ck_assert_uint_eq(pool_counts(pools[j]).deaths, 0);
+        tine_pool_close(pools[j]);
+    }
+    tine_free(tally);
+}
+
 static int abort_it(const char *path)
 {
     (void)path;

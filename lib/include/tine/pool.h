@@ -122,7 +122,7 @@ enum {
 
 enum {
     TINE_POOL_NO_SPIN = 1,    /* idle workers and waiting callers sleep at once */
-    TINE_POOL_ACCOUNTING = 2, /* times and costs of jobs are taken: about a microsecond a call or chunk */
+    TINE_POOL_ACCOUNTING = 2, /* times and costs of jobs are taken: one or two microseconds a call or chunk */
     TINE_POOL_NO_BUDGET = 4,  /* the workers take no part in the family's CPU budget */
     /* A thread of the pool's own runs its callbacks, and no other does; it has all signals blocked. */
     TINE_POOL_CALLBACK_THREAD = 8,
