@@ -19,6 +19,7 @@
 #include <tine/heap.h>
 
 #include "lib/sys.h"
+#include "pool/backoff.h"
 #include "pool/claim.h"
 #include "pool/redo.h"
 #include "shm/watch.h"
@@ -62,7 +63,7 @@ void tine__job_check(struct tine__pool_shm *pool, struct tine__job_shm *job)
     if (!tine__claims_settled(tine__job_claims(job), &pool->born, job->units))
         return;
     if (atomic_load_explicit(&job->had_death, memory_order_acquire) != 0 &&
-        tine__redo_has(pool, job))
+        (tine__backoff_has(job) || tine__redo_has(pool, job)))
         return;
     tine__job_complete(pool, job);
 }

@@ -40,6 +40,8 @@
  * said[w]            worker w                   nursery once w is   nothing: death orders it
  *                                               dead
  * worker line 3      see pool/limit.c
+ * job.waiting        nursery                    who completes or    (raised before the claim is done,
+ *                                               frees the job       lowered after the rest is put up)
  * pool.watch_at      nursery                    workers             a needless nudge
  * job, constant part program before publishing  workers, nursery    (cannot be: published by tail)
  * job's account      workers that have a part   program             — (complete once DONE)
@@ -225,11 +227,13 @@ struct tine__values_shm {
 enum {
     TINE__LIMITED_ALARM = 1, /* items are timed: pool/limit.c */
     TINE__LIMITED_WEAR = 2,  /* items are counted: pool/recycle.c */
+    TINE__LIMITED_RETRY = 4, /* rests wait before they run again: pool/backoff.c */
 };
 
 /* What few jobs ask for. Constant once the job is published. */
 struct tine__limits_shm {
     int64_t task_timeout_ns, task_kill_ns; /* of an item (chunk, in for and reduce); 0: none */
+    int64_t backoff_ns;     /* before the first time that an item runs again */
     uint64_t retry_limited; /* 1: what a limit has ended counts among .retries */
 };
 
@@ -260,6 +264,7 @@ struct tine__job_shm {
     uint64_t account;          /* tine__account_shm, or 0 */
     _Atomic uint32_t deaths;
     _Atomic uint32_t retried;  /* items that ran again */
+    _Atomic uint64_t waiting;  /* rests that the nursery keeps for later: pool/backoff.c */
     /* loops */
     uint64_t n, units;
     uint64_t chunk;                      /* 0: the boundaries stand in `bounds` */

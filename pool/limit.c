@@ -88,7 +88,7 @@ int tine__limit_check_pool(const tine_pool_options *options)
 
 int tine__limit_check_job(const tine_job_options *options)
 {
-    if ((options->flags & ~(uint32_t)TINE_JOB_RETRY_LIMITED) != 0)
+    if (options->backoff_ns < 0 || (options->flags & ~(uint32_t)TINE_JOB_RETRY_LIMITED) != 0)
         return -EINVAL;
     return options->task_timeout_ns < TINE_FOREVER || options->task_kill_ns < TINE_FOREVER ? -EINVAL
                                                                                            : 0;
@@ -118,11 +118,14 @@ uint8_t tine__limit_choose(const struct tine__pool_shm *pool, const tine_job_opt
     *limits = (struct tine__limits_shm){
         .task_timeout_ns = choose(options->task_timeout_ns, pool->limits.task_timeout_ns),
         .task_kill_ns = choose(options->task_kill_ns, pool->limits.task_kill_ns),
+        .backoff_ns = options->backoff_ns,
         .retry_limited = (options->flags & TINE_JOB_RETRY_LIMITED) != 0};
     if (limits->task_timeout_ns != 0 || limits->task_kill_ns != 0 || pool->max_memory != 0)
         limited |= TINE__LIMITED_ALARM;
     if (pool->max_tasks != 0 || pool->max_memory != 0 || pool->max_growth != 0)
         limited |= TINE__LIMITED_WEAR;
+    if (options->backoff_ns > 0)
+        limited |= TINE__LIMITED_RETRY;
     return limited;
 }
 

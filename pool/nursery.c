@@ -78,6 +78,7 @@ struct keeper {
     sigset_t worker_mask, waiting;
     uint32_t alive, untold;
     struct tine__restart restart;
+    struct tine__backoff backoff;
     struct rlimit files; /* the program's, for workers */
     struct tine__kept *kept;
     struct pollfd *polled; /* program, socket, pidfds, controls */
@@ -345,7 +346,7 @@ static void reap(struct keeper *keeper, uint32_t index)
         kill_all(keeper);
         return;
     }
-    tine__settle(keeper->pool, index, &death);
+    tine__settle(keeper->pool, &keeper->backoff, index, &death);
     if (!unasked) {
         tine__restart_left(&keeper->restart);
         return;
@@ -387,15 +388,20 @@ static void signal_worker(void *context, uint32_t index, int signal)
         tine__sys_pidfd_kill(keeper->wards[index].pidfd, signal);
 }
 
+static tine__deadline earlier(tine__deadline a, tine__deadline b)
+{
+    return a < b ? a : b;
+}
+
 /* The nursery's timer: until when nothing has to be done unasked. */
 static tine__deadline next_due(struct keeper *keeper)
 {
-    tine__deadline limit = tine__limit_enforce(keeper->pool, signal_worker, keeper), size;
+    tine__deadline due = tine__limit_enforce(keeper->pool, signal_worker, keeper);
 
     if (!is_in(keeper, TINE__POOL_RUNNING))
-        return limit;
-    size = tine__resize_due(keeper->pool, keeper->restart.next);
-    return size < limit ? size : limit;
+        return due;
+    due = earlier(due, tine__resize_due(keeper->pool, keeper->restart.next));
+    return earlier(due, tine__backoff_look(&keeper->backoff, keeper->pool));
 }
 
 static void wait_for_events(struct keeper *keeper)

@@ -43,6 +43,16 @@ static void fill(struct tine__pool_shm *pool, struct tine__redo_shm *redo,
     atomic_fetch_add_explicit(&pool->redo_sequence, 1, memory_order_release);
 }
 
+bool tine__redo_is_half_empty(const struct tine__pool_shm *pool)
+{
+    uint64_t used = 0;
+
+    for (uint64_t i = 0; i < pool->redo_count; i++)
+        used += (atomic_load_explicit(&entry_at(pool, i)->word, memory_order_acquire) &
+                 STATE_MASK) != TINE__REDO_FREE;
+    return used < pool->redo_count / 2;
+}
+
 int tine__redo_put(struct tine__pool_shm *pool, struct tine__job_shm *job,
                    const struct tine__rest *rest)
 {

@@ -10,6 +10,7 @@
 /* What a dead worker left of a unit. */
 struct tine__rest {
     uint64_t begin, end, unit, attempts;
+    int64_t wait_ns; /* before it is put up; 0: at once */
 };
 
 /* By the nursery only. -ENOSPC cannot happen while the bound of pool/redo.c holds. */
@@ -33,6 +34,8 @@ struct tine__redo_shm *tine__redo_take(struct tine__pool_shm *pool, uint32_t wor
 /* By the taker, or for it once it is dead. */
 void tine__redo_free(struct tine__redo_shm *redo);
 
+/* Is there room for others than those that the bound speaks of? By the nursery. */
+bool tine__redo_is_half_empty(const struct tine__pool_shm *pool);
 /* Are parts of the job waiting or taken? */
 bool tine__redo_has(const struct tine__pool_shm *pool, const struct tine__job_shm *job);
 /* Frees what waits (not what is taken) of a job that was stopped. Was there any? */

@@ -18,6 +18,7 @@
 #include <tine/heap.h>
 
 #include "lib/fork.h"
+#include "pool/backoff.h"
 #include "pool/descriptor.h"
 #include "pool/outcome.h"
 #include "pool/redo.h"
@@ -67,7 +68,8 @@ static bool in_use(const struct tine_pool *pool, const struct tine__job_shm *job
     bool had_death = atomic_load_explicit(&job->had_death, memory_order_acquire) != 0;
     uint32_t looked_at;
 
-    if ((settled & 1) != 0 || (had_death && tine__redo_has(shared, job)))
+    if ((settled & 1) != 0 ||
+        (had_death && (tine__backoff_has(job) || tine__redo_has(shared, job))))
         return true;
     /* A call's one worker is through with it once it is done. */
     looked_at = job->kind == TINE__JOB_CALL && !had_death ? 0 : tine__born(shared);

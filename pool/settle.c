@@ -35,6 +35,7 @@
 
 struct account {
     struct tine__pool_shm *pool;
+    struct tine__backoff *backoff;
     uint32_t worker;
     uint64_t at;
     enum tine__limit limit; /* that ended it */
@@ -105,6 +106,7 @@ static bool may_retry(const struct account *account, struct tine__job_shm *job,
         TINE__AT(const struct tine__limits_shm, job->limits)->retry_limited == 0)
         return false;
     rest->attempts++;
+    rest->wait_ns = tine__backoff_ns(job, rest->attempts);
     atomic_fetch_add_explicit(&job->retried, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&account->pool->retried, 1, memory_order_relaxed);
     return true;
@@ -146,20 +148,46 @@ static void cut_finished(const struct account *account, struct tine__job_shm *jo
     rest->attempts = 0;
 }
 
+static bool has_unclaimed(const struct tine__job_shm *job)
+{
+    return job->kind != TINE__JOB_CALL &&
+           !tine__claims_exhausted(tine__job_claims(job), job->units);
+}
+
 /* Should a worker come and look at this loop, for the rest or for units that nobody has claimed? */
 static bool needs_help(const struct tine__job_shm *job, const struct tine__rest *rest)
 {
-    return !tine__job_stopped(job) &&
-           (rest->begin < rest->end || !tine__claims_exhausted(tine__job_claims(job), job->units));
+    return !tine__job_stopped(job) && (rest->begin < rest->end || has_unclaimed(job));
 }
 
 static void put_up(const struct account *account, struct tine__job_shm *job,
                    const struct tine__rest *rest)
 {
+    static const struct tine__rest help = {0};
+
     /* before the entry: whoever completes the job then looks into the table (tine__job_check) */
     atomic_store_explicit(&job->had_death, 1, memory_order_release);
+    if (rest->wait_ns > 0 && tine__backoff_add(account->backoff, job, rest)) {
+        /* Its wait is what keeps it from taking down one worker after the other. */
+        count_as_finished(tine__worker_at(account->pool, account->worker));
+        if (!has_unclaimed(job))
+            return;
+        rest = &help;
+    }
     if (tine__redo_put(account->pool, job, rest) < 0)
         blame(account, job, rest->begin, rest->end - rest->begin);
+}
+
+/* The same for one that was an entry of the table. */
+static void put_up_again(const struct account *account, struct tine__job_shm *job,
+                         struct tine__redo_shm *redo, const struct tine__rest *rest)
+{
+    if (rest->wait_ns == 0) {
+        tine__redo_again(account->pool, redo, rest);
+        return;
+    }
+    put_up(account, job, rest);
+    tine__redo_free(redo);
 }
 
 /* A loop, entered by a ticket or a rest that is done: settles the unit in hand. */
@@ -194,7 +222,7 @@ static void settle_rest(const struct account *account, struct tine__redo_shm *re
     tine__account_settle(job);
     cut_finished(account, job, &rest);
     if (needs_help(job, &rest))
-        tine__redo_again(account->pool, redo, &rest);
+        put_up_again(account, job, redo, &rest);
     else
         tine__redo_free(redo);
     tine__job_check(account->pool, job);
@@ -231,7 +259,7 @@ static void settle_call(const struct account *account, struct tine__job_shm *job
     if (again && redo == NULL)
         put_up(account, job, &rest);
     else if (again)
-        tine__redo_again(account->pool, redo, &rest);
+        put_up_again(account, job, redo, &rest);
     else
         end_call(account, job);
     if (!again) /* the nursery, this process, looks for it before it sleeps */
@@ -280,10 +308,12 @@ static void settle_hands(const struct account *account, struct tine__worker_shm 
     tine__stream_leave(nursery);
 }
 
-void tine__settle(struct tine__pool_shm *pool, uint32_t worker, const struct tine__death *death)
+void tine__settle(struct tine__pool_shm *pool, struct tine__backoff *backoff, uint32_t worker,
+                  const struct tine__death *death)
 {
     struct tine__worker_shm *dead = tine__worker_at(pool, worker);
     struct account account = {.pool = pool,
+                              .backoff = backoff,
                               .worker = worker,
                               .at = atomic_load_explicit(&dead->at, memory_order_acquire),
                               .limit = tine__limit_hit(pool, dead, death->signal),

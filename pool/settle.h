@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "pool/backoff.h"
 #include "pool/layout.h"
 
 struct tine__death {
@@ -17,6 +18,7 @@ struct tine__death {
  * to run again, what it had claimed and not begun is put up again. By the nursery only, before
  * another process takes the worker's place.
  */
-void tine__settle(struct tine__pool_shm *pool, uint32_t worker, const struct tine__death *death);
+void tine__settle(struct tine__pool_shm *pool, struct tine__backoff *backoff, uint32_t worker,
+                  const struct tine__death *death);
 
 #endif

@@ -57,8 +57,11 @@ static void field_close(struct field *field, int kind, uint64_t jobs)
 
 static void run_under_fire(struct field *field, struct load *load, int kind, int32_t retries)
 {
+    tine_job_options options = {.retries = retries,
+                                .backoff_ns = (int64_t)random_below(TINE_MS(1))};
+
     hunt_forget(&field->hunt);
-    load_start(load, (enum load_kind)kind, field->pool, &(tine_job_options){.retries = retries});
+    load_start(load, (enum load_kind)kind, field->pool, &options);
     if (random_below(4) == 0)
         hunt_kill(&field->hunt, TINE_US(300));
     else if (hunt_aim(&field->hunt)) {

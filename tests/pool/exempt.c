@@ -85,9 +85,6 @@ static const struct exemption {
     {"pool/pool", "terminate_frees_threads_that_wait", WITH_THREADS, no_kill},
     /* progress */
     {"pool/progress", "progress_is_reported_while_the_job_runs", WITH_INLINE, at_once},
-    /* recycle */
-    {"pool/recycle", "a_limit_below_what_there_is_already_is_refused", EXECUTED,
-     "such workers begin with little"},
     /* task */
     {"pool/task", "a_failure_names_task_worker_and_reason", PROGRAM, no_process},
     {"pool/task", "a_function_that_the_worker_does_not_have_is_no_argument", PROGRAM, no_process},

@@ -3,6 +3,7 @@ if TESTS_WITH_CHECK
 tests_pool = \
 	%D%/test_account \
 	%D%/test_at_fork \
+	%D%/test_backoff \
 	%D%/test_budget \
 	%D%/test_callback \
 	%D%/test_caller \
@@ -66,6 +67,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_account_LDADD = libtinetest.la
 %C%_test_at_fork_SOURCES = %D%/test_at_fork.c $(tests_processes)
 %C%_test_at_fork_LDADD = libtinetest.la
+%C%_test_backoff_SOURCES = %D%/test_backoff.c $(tests_pool_shared)
+%C%_test_backoff_LDADD = libtinetest.la
 %C%_test_budget_SOURCES = %D%/test_budget.c $(tests_pool_shared)
 %C%_test_budget_LDADD = libtinetest.la
 %C%_test_callback_SOURCES = %D%/test_callback.c $(tests_pool_shared)

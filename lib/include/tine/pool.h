@@ -160,6 +160,9 @@ typedef struct tine_job_options {
     uint32_t reserved0;
     int64_t task_timeout_ns;    /* instead of the pool's; TINE_FOREVER: no limit */
     int64_t task_kill_ns;       /* instead of the pool's; TINE_FOREVER: no limit */
+    int64_t backoff_ns;         /* an item waits so long before it runs again (.retries), twice as long before
+                                   the next time, and so on; what is left of its chunk waits with it; default: it
+                                   runs again at once */
     uint64_t reserved[8]; /* must be zero */
 } tine_job_options;
 
