@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "lib/reserved.h"
 #include "lib/sys.h"
 
 struct node {
@@ -36,9 +37,8 @@ int tine_register_at_fork(const tine_fork_hooks *hooks)
 
     if (hooks == NULL)
         return -EINVAL;
-    for (size_t i = 0; i < sizeof hooks->reserved / sizeof hooks->reserved[0]; i++)
-        if (hooks->reserved[i] != 0)
-            return -E2BIG;
+    if (TINE__RESERVED_SET(hooks->reserved))
+        return -E2BIG;
     node = malloc(sizeof *node);
     if (node == NULL)
         return -ENOMEM;

@@ -98,8 +98,8 @@ int tine__launch_await(int socket, tine__deadline deadline, pid_t *pid, int *pid
     if (tine__sys_poll_in(socket, left) <= 0)
         return -ETIMEDOUT;
     size = tine__sys_recv_fds(socket, &answer, sizeof answer, &fd, &count, MSG_DONTWAIT);
-    if (size ==
-        -ECONNRESET) /* it has left before it had read all, and said why behind this error */
+    /* It has left before it had read all, and what it said stands behind this error. */
+    if (size == -ECONNRESET)
         size = tine__sys_recv_fds(socket, &answer, sizeof answer, &fd, &count, MSG_DONTWAIT);
     if (size == -EPROTO)
         return -EMFILE; /* no room here for its pidfd */

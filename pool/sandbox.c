@@ -25,6 +25,7 @@
 #include "lib/auto.h"
 #include "lib/checked.h"
 #include "lib/confine.h"
+#include "lib/reserved.h"
 #include "pool/compute.h"
 
 #define FILES                (TINE_SANDBOX_READ_ONLY | TINE_SANDBOX_LISTED)
@@ -51,9 +52,8 @@ static int check_shape(const tine_sandbox *sandbox)
 {
     uint32_t files = sandbox->flags & FILES;
 
-    for (size_t i = 0; i < sizeof sandbox->reserved / sizeof sandbox->reserved[0]; i++)
-        if (sandbox->reserved[i] != 0)
-            return -E2BIG;
+    if (TINE__RESERVED_SET(sandbox->reserved))
+        return -E2BIG;
     if ((sandbox->flags & ~(uint32_t)ALL) != 0 || files == FILES || sandbox->nice < 0 ||
         sandbox->nice > NICE_MAX)
         return -EINVAL;
