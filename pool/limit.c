@@ -23,8 +23,8 @@
  *
  * The nursery sleeps until the earliest due that it has seen and says in pool.watch_at until when. Who arms a
  * word for an earlier one nudges it. Either the worker reads the plan that was made without it, or the
- * nursery reads its word: both write first, then read. The nudge comes before `at` says that user code runs:
- * a worker that is stopped forever in between holds an item that has not begun.
+ * nursery reads its word: both write first, then read. Before it arms the word the worker has said in `at` which
+ * item is next: a worker that is ended at a limit is ended for that one, whether or not user code has got it.
  */
 #include "pool/limit.h"
 
@@ -83,7 +83,9 @@ int tine__limit_check_pool(const tine_pool_options *options)
         return -EINVAL;
     if (options->kind != TINE_PROCESSES && (options->task_kill_ns != 0 || signal != 0))
         return -ENOTSUP;
-    return signal < 0 || signal > SIGRTMAX || signal == SIGKILL || signal == SIGSTOP ? -EINVAL : 0;
+    if (signal == SIGKILL || signal == SIGSTOP || (signal > SIGSYS && signal < SIGRTMIN))
+        return -EINVAL; /* the last ones are the C library's own */
+    return signal < 0 || signal > SIGRTMAX ? -EINVAL : 0;
 }
 
 int tine__limit_check_job(const tine_job_options *options)
@@ -210,7 +212,7 @@ void tine__limit_end(const struct tine__pool_shm *pool, struct tine__worker_shm 
         if ((word & STATES) == SIGNALLING)
             word = await_signal(alarm);
         if ((word & STATES) >= CONDEMNED)
-            kill(getpid(), SIGKILL);
+            raise(SIGKILL); /* which a sandbox that forbids kill() still allows */
     } while (!atomic_compare_exchange_weak_explicit(&alarm->word, &word, word & ~STATES,
                                                     memory_order_release, memory_order_relaxed));
     if ((word & STATES) == ASKED && pool->stop_signal != 0)

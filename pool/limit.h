@@ -26,7 +26,7 @@ uint8_t tine__limit_choose(const struct tine__pool_shm *pool, const tine_job_opt
 void tine__limit_worker(const struct tine__worker_shm *worker);
 /* The same for this thread, until it is NULL again; what it was before. */
 const struct tine__worker_shm *tine__limit_thread(const struct tine__worker_shm *worker);
-/* Before user code has the item, and before `at` says that it has. */
+/* Before user code has the item, which `at` names already. */
 void tine__limit_begin(struct tine__pool_shm *pool, struct tine__worker_shm *worker,
                        const struct tine__job_shm *job, int control);
 /* When user code has returned. Does not return where the time was up before. */

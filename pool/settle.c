@@ -42,6 +42,12 @@ struct account {
     const struct tine__death *death;
 };
 
+/* Has the item at `at` been begun? At a limit what ends the worker is that item's time, begun or not. */
+static bool was_running(const struct account *account)
+{
+    return (account->at & 1) != 0 || account->limit != TINE__LIMIT_NONE;
+}
+
 /* What failed for good is over with: a worker that died of it is not one that gets nothing done. */
 static void count_as_finished(struct tine__worker_shm *dead)
 {
@@ -135,7 +141,7 @@ static void cut_finished(const struct account *account, struct tine__job_shm *jo
     if (next != rest->begin)
         rest->attempts = 0;
     rest->begin = next;
-    if ((account->at & 1) == 0 || account->at >> 2 != next)
+    if (!was_running(account) || account->at >> 2 != next)
         return;
     atomic_fetch_add_explicit(&job->deaths, 1, memory_order_relaxed);
     if (may_retry(account, job, rest))
@@ -241,7 +247,7 @@ static void settle_call(const struct account *account, struct tine__job_shm *job
                         struct tine__redo_shm *redo)
 {
     struct tine__rest rest = {.begin = 0, .end = 1, .attempts = redo == NULL ? 0 : redo->attempts};
-    bool running = (account->at & 1) != 0, again = !tine__job_stopped(job);
+    bool running = was_running(account), again = !tine__job_stopped(job);
     struct tine__numbers numbers;
 
     tine__numbers_of(job, &numbers);

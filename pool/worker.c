@@ -104,8 +104,10 @@ static inline void leave_if_forked(const struct self *self)
 /* User code has the item from here on. */
 static inline void begin_item(struct self *self, const struct tine__job_shm *job, uint64_t index)
 {
-    if ((job->limited & TINE__LIMITED_ALARM) != 0)
+    if ((job->limited & TINE__LIMITED_ALARM) != 0) {
+        at_item(self, index, false); /* whose time begins: it is not the one before that is late */
         tine__limit_begin(self->pool, self->shared, job, self->call.fetched.control);
+    }
     at_item(self, index, true);
 }
 

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,7 @@
 #include <tine/semaphore.h>
 #include <tine/worker.h>
 
+#include "pool/pool_impl.h"
 #include "tests/pool/boxed.h"
 #include "tests/pool/pools.h"
 #include "tests/support/suite.h"
@@ -322,6 +325,43 @@ TEST(the_permits_of_the_dead_are_found_from_inside)
     tine_future_close(waiter);
     tine_pool_close(pool);
     tine_free(permits);
+}
+
+/* As the program and the nursery do, which then send SIGKILL. */
+static int condemn_itself(tine_call *call)
+{
+    struct tine__worker_shm *worker = *(struct tine__worker_shm **)tine_call_context(call);
+    bool late;
+    int rc = tine_args(call, "?", &late);
+
+    if (late)
+        atomic_fetch_add(&worker->alarm.word, 3); /* from armed to condemned */
+    else
+        atomic_fetch_or(&worker->job, 1);
+    return rc;
+}
+
+static int answer(tine_call *call)
+{
+    (void)call;
+    return 0;
+}
+
+/* It would take others' work with it when the signal arrives. */
+TEST(a_condemned_worker_takes_no_more_work, .loop_end = 2)
+{
+    tine_pool *pool = open_boxed(1, &(tine_sandbox){.flags = TINE_SANDBOX_COMPUTE_ONLY});
+    struct tine__worker_shm *worker = tine__worker_at(pool->shared, 0);
+    tine_job_options options = {
+        .context = &worker, .context_size = sizeof worker, .task_kill_ns = TINE_SEC(1000)};
+    tine_results *results;
+
+    if (tine_pool_apply(&results, pool, condemn_itself, &options, "?", loop_index == 1) == 0)
+        tine_results_close(results);
+    ck_assert_rc(tine_pool_apply(&results, pool, answer, NULL, ""), 0);
+    tine_results_close(results);
+    ck_assert_uint_eq(pool_counts(pool).deaths, 1);
+    tine_pool_close(pool);
 }
 
 static int try_to_open(void *context, void **state)

@@ -495,13 +495,46 @@ TEST(an_item_ends_only_when_its_signal_was_sent)
     tine_pool_close(pool);
 }
 
+/* Item 1 is late when its clock runs, but the worker has not called it yet. */
+static int be_late_at_first(const void *in, void *out, void *context)
+{
+    struct tine__worker_shm *worker = *(struct tine__worker_shm **)context;
+
+    (void)out;
+    if (*(const int *)in != 1)
+        return 0;
+    atomic_store(&worker->at, 1 << 2 | 2);
+    atomic_fetch_add(&worker->alarm.word, 3); /* from armed to condemned */
+    return raise(SIGKILL);
+}
+
+TEST(an_item_that_was_late_before_it_was_called_is_not_tried_for_ever)
+{
+    tine_pool *pool = pool_of(1);
+    struct tine__worker_shm *worker = tine__worker_at(pool->shared, 0);
+    tine_failure failure = {0};
+    int numbers[] = {0, 1, 2};
+    tine_map map = {.item = be_late_at_first, .in = numbers, .in_size = sizeof *numbers, .n = 3};
+    tine_job_options options = {.context = &worker,
+                                .context_size = sizeof worker,
+                                .task_kill_ns = LONG,
+                                .chunk = 3,
+                                .failure = &failure};
+
+    ck_assert_rc(tine_pool_map(pool, &map, &options), TINE_ELIMIT);
+    ck_assert_uint_eq(failure.index, 1);
+    ck_assert_uint_eq(pool_counts(pool).deaths, 1);
+    tine_pool_close(pool);
+}
+
 /* ---- options ---------------------------------------------------------------------------------- */
 
 TEST(limits_that_make_no_sense_are_refused)
 {
     static const tine_pool_options bad_pools[] = {
         {.task_timeout_ns = -1}, {.task_kill_ns = -1},     {.stop_signal = -1},
-        {.stop_signal = 1000},   {.stop_signal = SIGKILL}, {.stop_signal = SIGSTOP}};
+        {.stop_signal = 1000},   {.stop_signal = SIGKILL}, {.stop_signal = SIGSTOP},
+        {.stop_signal = 32},     {.stop_signal = 33}}; /* the C library's own */
     static const tine_job_options bad_jobs[] = {
         {.task_timeout_ns = -2}, {.task_kill_ns = -2}, {.flags = 2 * TINE_JOB_RETRY_LIMITED}};
     tine_pool *pool = NULL;
