@@ -52,6 +52,7 @@ static const struct exemption {
     {"pool/faults", "a_worker_that_could_not_leave_as_it_should_does_not_begin", EXECUTED,
      own_globals},
     /* future */
+    {"pool/future", "all_memory_comes_back_whatever_the_order_of_closing", WITH_THREADS, no_kill},
     {"pool/future", "an_abandoned_map_in_the_heap_is_stopped_first", WITH_THREADS, no_kill},
     {"pool/future", "the_end_of_a_pool_ends_the_wait_for_its_futures", WITH_THREADS, no_kill},
     {"pool/future", "unfinished_futures_are_cancelled_by_close", WITH_THREADS, no_kill},

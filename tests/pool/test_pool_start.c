@@ -152,7 +152,7 @@ TEST(a_stopped_nursery_does_not_hold_up_the_end, .loop_end = METHODS)
 
     ck_assert_int_eq(kill(told.nursery, SIGSTOP), 0);
     ck_assert_rc(tine_pool_terminate(pool), 0);
-    ck_assert(is_gone(told.worker));
+    ck_assert_eventually(is_gone(told.worker));
     tine_pool_close(pool);
     ck_assert_eventually(is_gone(told.nursery));
 }

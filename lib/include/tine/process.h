@@ -111,7 +111,8 @@ typedef struct tine_process_options {
  * Out:     none
  * Shape:   both are left as they are
  * Units:   none
- * Returns: 0, or a negative code; in a process that tine_process_start() has executed it does not return
+ * Returns: 0, or a negative code; in a process that tine_process_start() or tine_pool_open() has executed it
+ *          does not return
  * Handle:  none
  * Give up: -EINVAL (NULL, no argv[0])
  * Blocks:  until the forkserver runs, about a millisecond
@@ -147,7 +148,7 @@ typedef void tine_preload(void *context);
 TINE_API void tine_set_forkserver_preload(tine_preload *hook, void *context);
 
 /**
- * tine_set_start_method - choose how processes start whose options do not say it
+ * tine_set_start_method - choose how processes, and workers of pools, start whose options do not say it
  *
  * In:      method  TINE_FORK, TINE_SPAWN or TINE_FORKSERVER
  *          force   also when it has been chosen already
@@ -166,7 +167,7 @@ TINE_API void tine_set_forkserver_preload(tine_preload *hook, void *context);
 TINE_API TINE_CHECKED int tine_set_start_method(int32_t method, bool force);
 
 /**
- * tine_get_start_method - how processes start whose options do not say it
+ * tine_get_start_method - how processes, and workers of pools, start whose options do not say it
  *
  * In:      none
  * Out:     none
