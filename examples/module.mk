@@ -2,7 +2,8 @@
 #
 # They see nothing of the library but its public headers and exported symbols.
 noinst_PROGRAMS += %D%/condition %D%/counter %D%/epoll %D%/event %D%/pipe %D%/pipeline %D%/primes %D%/queue \
-	%D%/readme %D%/rpc %D%/rwlock %D%/semaphore %D%/shared_image %D%/treehash %D%/wordcount
+	%D%/readme %D%/rpc %D%/rwlock %D%/semaphore %D%/shared_image %D%/treehash %D%/wordcount \
+	%D%/workers
 
 %C%_counter_SOURCES = %D%/counter.c
 %C%_counter_LDADD = libtine.la
@@ -46,6 +47,9 @@ noinst_PROGRAMS += %D%/condition %D%/counter %D%/epoll %D%/event %D%/pipe %D%/pi
 %C%_wordcount_SOURCES = %D%/wordcount.c
 %C%_wordcount_LDADD = libtine.la
 
+%C%_workers_SOURCES = %D%/workers.c
+%C%_workers_LDADD = libtine.la
+
 # The program in README.md, so that it and its output cannot go stale.
 nodist_%C%_readme_SOURCES = %D%/readme.c
 %C%_readme_LDADD = libtine.la
@@ -59,6 +63,13 @@ noinst_PROGRAMS += %D%/libuv
 %C%_libuv_SOURCES = %D%/libuv.c %D%/parts.h
 %C%_libuv_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS)
 %C%_libuv_LDADD = libtine.la $(UV_LIBS)
+endif
+
+if HAVE_CURL
+noinst_PROGRAMS += %D%/download
+%C%_download_SOURCES = %D%/download.c
+%C%_download_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS)
+%C%_download_LDADD = libtine.la $(CURL_LIBS)
 endif
 
 if HAVE_PNG

@@ -2,6 +2,7 @@
 example_tests = \
 	%D%/condition.sh \
 	%D%/counter.sh \
+	%D%/download.sh \
 	%D%/epoll.sh \
 	%D%/event.sh \
 	%D%/heat.sh \
@@ -17,6 +18,7 @@ example_tests = \
 	%D%/shared_image.sh \
 	%D%/treehash.sh \
 	%D%/treehash_kill.sh \
-	%D%/wordcount.sh
+	%D%/wordcount.sh \
+	%D%/workers.sh
 dist_check_SCRIPTS += $(example_tests)
 TESTS += $(example_tests)
