@@ -25,6 +25,7 @@
 #include "lib/fork.h"
 #include "pool/failure.h"
 #include "pool/guest.h"
+#include "pool/place.h"
 #include "pool/sandbox.h"
 #include "shm/owner.h"
 
@@ -200,6 +201,7 @@ void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index)
 {
     struct tine__worker_shm *worker = tine__worker_at(pool, index);
 
+    tine__place_of_process((struct tine__place){.index = (int)index, .pool = pool});
     state = NULL; /* of a worker whose task has opened this pool */
     if (pool->initialize == 0)
         return;
@@ -212,12 +214,15 @@ void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index)
 int tine__thread_begin(struct tine__pool_shm *pool, uint32_t index)
 {
     struct tine__initialize_shm *made = TINE__AT(struct tine__initialize_shm, pool->initialize);
+    struct tine__place outer;
     int rc;
 
     if (made == NULL)
         return 0;
     reach(tine__worker_at(pool, index), TINE__STAGE_BEGINNING);
+    outer = tine__place_of_thread((struct tine__place){.index = (int)index, .pool = pool});
     rc = initialize(pool, index);
+    (void)tine__place_of_thread(outer);
     if (rc < 0)
         return rc;
     reach(tine__worker_at(pool, index), TINE__STAGE_READY);

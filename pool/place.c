@@ -13,6 +13,7 @@ static _Thread_local struct tine__place of_thread;
 void tine__place_of_process(struct tine__place place)
 {
     of_process = place;
+    of_thread = (struct tine__place){.pool = NULL}; /* of the thread that was forked */
 }
 
 struct tine__place tine__place_of_thread(struct tine__place place)

@@ -30,6 +30,7 @@
 #include "pool/descriptor.h"
 #include "pool/exit.h"
 #include "pool/initialize.h"
+#include "pool/place.h"
 #include "pool/resize.h"
 #include "pool/stream.h"
 #include "pool/worker.h"
@@ -191,10 +192,13 @@ void tine__threads_leave(struct tine__threads *threads)
     if (!last)
         return;
     if (threads->ready && is_in(threads, TINE__POOL_LEAVING)) {
+        struct tine__place outer =
+            tine__place_of_thread((struct tine__place){.pool = threads->pool});
         void *before = tine__worker_change_state(threads->state);
 
         tine__worker_end(threads->pool);
         (void)tine__worker_change_state(before);
+        (void)tine__place_of_thread(outer);
     }
     say_ended(threads);
 }

@@ -642,7 +642,6 @@ void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index, int control)
     struct self self;
 
     begin(&self, pool, tine__worker_at(pool, index), index, control);
-    tine__place_of_process((struct tine__place){.index = (int)index, .pool = pool});
     tine__limit_worker(self.shared);
     tine__token_init(&self.token, pool, self.shared, pool->unbudgeted == 0);
     work(&self);

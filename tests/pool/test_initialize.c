@@ -30,6 +30,7 @@ struct traces {
 /* A worker's state. */
 struct state {
     pid_t pid;
+    int index;
     struct traces *traces;
 };
 
@@ -46,7 +47,9 @@ static int begin(void *context, void **state)
     struct state *made = malloc(sizeof *made);
 
     ck_assert_ptr_nonnull(made);
-    *made = (struct state){.pid = getpid(), .traces = *(struct traces **)context};
+    *made = (struct state){
+        .pid = getpid(), .index = tine_worker_index(), .traces = *(struct traces **)context};
+    ck_assert_int_ge(made->index, 0);
     atomic_fetch_add(&made->traces->begun, 1);
     *state = made;
     return 0;
@@ -58,6 +61,7 @@ static void end(void *context, void *state)
 
     ck_assert_ptr_eq(made->traces, *(struct traces **)context);
     ck_assert_int_eq(made->pid, getpid());
+    ck_assert_int_eq(made->index, tine_worker_index());
     atomic_fetch_add(&made->traces->ended, 1);
     free(made);
 }

@@ -219,8 +219,8 @@ TINE_API bool tine_should_stop(void);
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: 0 … workers-1 inside a task; -1 outside of one. In a pool whose size changes: below .workers_max,
- *          for those who leave are those who have nothing to do
+ * Returns: 0 … workers-1 inside a task, an initializer or a finalizer; -1 elsewhere. In a pool whose size
+ *          changes: below .workers_max, for those who leave are those who have nothing to do
  * Handle:  none
  * Give up: none
  * Blocks:  no
