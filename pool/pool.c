@@ -385,13 +385,28 @@ bool tine__pool_has_fallen(tine_pool *pool)
                                         : tine__pool_says_why(pool->shared);
 }
 
+/* Under the mutex: nursery and workers have ended. Whoever finds it may be faster than who has asked them to leave. */
+static void end_pool(struct tine_pool *pool)
+{
+    bool left =
+        atomic_load_explicit(&pool->shared->state, memory_order_relaxed) == TINE__POOL_LEAVING &&
+        !tine__pool_says_why(pool->shared);
+
+    if (status_of(pool) > TINE__SHUT)
+        return;
+    if (!left) {
+        break_pool(pool);
+        return;
+    }
+    pool->quiet_end = true;
+    set_status(pool, TINE__ENDED);
+}
+
 bool tine__pool_is_broken(tine_pool *pool)
 {
     if (status_of(pool) <= TINE__SHUT && tine__pool_has_fallen(pool)) {
         pthread_mutex_lock(&pool->mutex);
-        if (status_of(pool) <= TINE__SHUT) {
-            break_pool(pool);
-        }
+        end_pool(pool);
         pthread_mutex_unlock(&pool->mutex);
     }
     return status_of(pool) == TINE__BROKEN;
@@ -460,13 +475,7 @@ static int leave(struct tine_pool *pool, tine__deadline deadline)
                              deadline == TINE__NEVER ? -1 : tine__deadline_left(deadline)))
         return -ETIMEDOUT;
     pthread_mutex_lock(&pool->mutex);
-    if (status_of(pool) <= TINE__SHUT) {
-        pool->quiet_end = true;
-        if (tine__pool_says_why(pool->shared))
-            break_pool(pool);
-        else
-            set_status(pool, TINE__ENDED);
-    }
+    end_pool(pool);
     pthread_mutex_unlock(&pool->mutex);
     return 0;
 }

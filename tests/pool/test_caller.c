@@ -151,8 +151,8 @@ enum { JOIN, CLOSE, TERMINATE, ENDS };
 
 TEST(whatever_the_end_all_have_run_then, .loop_end = ENDS)
 {
-    tine_pool *pool = pool_with_thread(2);
     struct gate *gate = gate_new();
+    tine_pool *pool = pool_with_thread(2);
     struct seen *seen = seen_new();
 
     for (int i = 0; i < 10; i++) {
@@ -182,8 +182,9 @@ static void terminate(tine_future *future, void *user)
 
 TEST(a_callback_ends_the_pool)
 {
+    struct gate *gate = gate_new();
     tine_pool *pool = pool_with_thread(2);
-    tine_future *first = submit(pool, NULL), *other = submit(pool, gate_new());
+    tine_future *first = submit(pool, NULL), *other = submit(pool, gate);
 
     ck_assert_rc(tine_future_add_done_callback(first, terminate, &pool), 0);
     ck_assert_rc(tine_future_result(other, TINE_FOREVER, "n"), -ECANCELED);
