@@ -85,23 +85,25 @@ static int await_hello(struct server *own, int socket, tine__deadline deadline)
         size = tine__sys_recv_fds(socket, &hello, sizeof hello, NULL, &count, MSG_DONTWAIT);
     if (size != (ssize_t)sizeof hello || hello.magic != TINE__SERVER_MAGIC) {
         close(socket);
-        return size < 0 ? (int)size : TINE_EBROKEN;
+        return size < 0 && size != -ECONNRESET ? (int)size : TINE_EBROKEN;
     }
     own->word = hello.word;
     own->socket = socket;
     return 0;
 }
 
-/* The step between: leaves at once, and is reaped here. */
-static void reap_step(int pidfd, tine__deadline deadline)
+/* The step between: leaves at once, and is reaped here. 0, or -ETIMEDOUT: it has not, and was killed. */
+static int reap_step(int pidfd, tine__deadline deadline)
 {
+    bool late = tine__sys_poll_in(pidfd, tine__deadline_left(deadline)) <= 0;
     siginfo_t info;
 
-    if (tine__sys_poll_in(pidfd, tine__deadline_left(deadline)) <= 0)
+    if (late)
         tine__sys_pidfd_kill(pidfd, SIGKILL);
     while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR)
         continue;
     close(pidfd);
+    return late ? -ETIMEDOUT : 0;
 }
 
 static int fork_step(int sockets[2], int program, tine__deadline deadline)
@@ -115,8 +117,7 @@ static int fork_step(int sockets[2], int program, tine__deadline deadline)
     }
     if (pid < 0)
         return pid;
-    reap_step(pidfd, deadline);
-    return 0;
+    return reap_step(pidfd, deadline);
 }
 
 /* In tine_init(). */
@@ -140,7 +141,7 @@ static int begin(struct server *own, int program, tine__deadline deadline)
 static int begin_anew(struct server *own, int program, tine__deadline deadline)
 {
     struct tine__luggage luggage = {.count = 2, .fds = {tine__heap_file(), program}};
-    int socket, pidfd, rc;
+    int socket, pidfd, rc, late;
 
     if (luggage.fds[0] < 0)
         return luggage.fds[0];
@@ -148,10 +149,10 @@ static int begin_anew(struct server *own, int program, tine__deadline deadline)
     if (rc < 0)
         return rc;
     rc = tine__launch_send(socket, TINE__LAUNCH_SERVER, NULL, &luggage);
-    reap_step(pidfd, deadline);
-    if (rc < 0) {
+    late = reap_step(pidfd, deadline);
+    if (rc < 0 || late < 0) {
         close(socket);
-        return rc;
+        return rc < 0 ? rc : late;
     }
     return await_hello(own, socket, deadline);
 }
