@@ -4,9 +4,10 @@
  *
  *     case  value  unit  peer  peer_value  ratio
  *
- * value and peer_value are medians over the passes. ratio says how many times better tine is (1 =
- * equal); it is the median of the ratios of the single passes, because the machine's speed drifts
- * between passes, and the two sides of one pass run directly one after the other.
+ * value and peer_value are medians over the passes; "-" where what the case needs is not there. ratio
+ * says how many times better tine is (1 = equal); it is the median of the ratios of the single passes,
+ * because the machine's speed drifts between passes, and the two sides of one pass run directly one
+ * after the other.
  */
 #include "bench/bench.h"
 
@@ -64,6 +65,7 @@ static int usage(void)
 
 struct samples {
     double tine[PASSES_MAX], peer[PASSES_MAX], ratio[PASSES_MAX];
+    bool missing; /* what the case needs, on either side */
     bool peer_missing;
     int second_attempts; /* in all; at most as many as passes */
     int disturbed;       /* passes that count although others disturbed them */
@@ -73,6 +75,7 @@ static int sample(const struct bench_case *c, const struct options *o, struct sa
 {
     int rc = bench_pass_run(c, false, o->quick, &s->tine[i]);
 
+    s->missing = rc == BENCH_MISSING;
     if (rc != 0 || s->peer_missing)
         return rc;
     rc = bench_pass_run(c, true, o->quick, &s->peer[i]);
@@ -117,9 +120,13 @@ static int run_case(const struct bench_case *c, const struct options *o)
 {
     struct samples s = {.peer_missing = false};
 
-    for (int i = 0; i < o->passes; i++)
-        if (sample_quietly(c, o, &s, i) != 0)
+    for (int i = 0; i < o->passes && !s.missing; i++)
+        if (sample_quietly(c, o, &s, i) != 0 && !s.missing)
             return EXIT_FAILURE;
+    if (s.missing) {
+        printf("%s\t-\t%s\t%s\t-\t-\n", c->name, c->unit, c->peer);
+        return EXIT_SUCCESS;
+    }
     if (s.disturbed)
         printf("# %s: %d of %d passes beside others that used our CPUs\n", c->name, s.disturbed,
                o->passes);

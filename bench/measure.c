@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+#define SPARE_MB 1024 /* stays free beside a ballast */
 
 double bench_now(void)
 {
@@ -135,9 +138,26 @@ int bench_await_sleep(pid_t tid)
     return state == 'S' ? 0 : -ESRCH;
 }
 
+/* Else the kernel would end somebody for it. Where it cannot be told, there is. */
+static bool has_memory(size_t bytes)
+{
+    unsigned long long kib = ULLONG_MAX;
+    FILE *info = fopen("/proc/meminfo", "re");
+    char line[128];
+
+    while (info && fgets(line, sizeof line, info))
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
+            break;
+    if (info)
+        fclose(info);
+    return kib / 1024 > bytes / 1024 / 1024 + SPARE_MB;
+}
+
 void *bench_ballast(size_t bytes)
 {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = has_memory(bytes) ? mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                                     : MAP_FAILED;
 
     if (memory == MAP_FAILED)
         return NULL;

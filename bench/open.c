@@ -91,7 +91,9 @@ static int milliseconds(const struct bench_pass *pass, int (*run)(void *), doubl
     double seconds = 0;
     int rc;
 
-    if (!ballast || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
+    if (!ballast)
+        return BENCH_MISSING;
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
         return -errno;
     rc = bench_seconds(pass, &(struct bench_work){.prepare = await_gone, .run = run}, &seconds);
     *value = seconds * 1e3;
