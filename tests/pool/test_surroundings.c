@@ -145,7 +145,7 @@ TEST(forks_of_a_process_keep_it, .loop_end = START_METHODS)
 /* ---- limits ---------------------------------------------------------------------------------- */
 
 #define CHANGED 3
-static const int changed[CHANGED] = {RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_STACK};
+static const __rlimit_resource_t changed[CHANGED] = {RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_STACK};
 
 static int check_limits(tine_call *call)
 {
