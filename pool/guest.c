@@ -333,7 +333,7 @@ static int receive_result(struct tine_call *call, size_t size)
     return 0;
 }
 
-/* It does not keep to the rules: another takes its place. */
+/* It does not keep to the rules, or what it says has no room here: another takes its place. */
 static int replace(struct tine_call *call, int code)
 {
     struct tine__said_shm said = {0};
@@ -345,7 +345,9 @@ static int replace(struct tine_call *call, int code)
     if (tine__guest_start(host.pool, host.index, &said) < 0)
         _exit(EXIT_FAILURE);
     call->result.size = 0;
-    return tine_fail(call, code, "the untrusted process has sent what is no reply");
+    return tine_fail(call, code, "%s",
+                     code == TINE_EFORMAT ? "the untrusted process has sent what is no reply"
+                                          : "no memory for the result");
 }
 
 int tine__guest_call(struct tine_call *call)
