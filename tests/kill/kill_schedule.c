@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Everything at once, in random order: several threads submit, wait, cancel, add callbacks, let go, kill
- * workers, resize, and shut down or terminate the pool in the end. No call hangs, no future is lost, what each says
+ * workers, resize, and shut down or terminate the pool in the end. Some pools recycle their workers. No call hangs, no future is lost, what each says
  * fits, every callback runs once, and all memory comes back.
  */
 #include <tine.h>
@@ -20,7 +20,8 @@
 #define STEPS   2000 /* of all threads; as many times more as TINE_KILLS is than 50 */
 #define THREADS 3
 #define WORKERS 3
-#define HELD    16  /* futures of a thread */
+#define HELD    16 /* futures of a thread */
+#define LONG    TINE_SEC(1000)
 #define LIFE    120 /* steps of a thread with one pool */
 
 struct world {
@@ -76,7 +77,9 @@ static bool is_refusal(const struct world *world, int rc)
 
 static void submit(struct actor *actor, struct held *held)
 {
-    tine_job_options options = {.retries = random_below(2) == 0 ? 0 : TINE_UNLIMITED};
+    tine_job_options options = {.retries = random_below(2) == 0 ? 0 : TINE_UNLIMITED,
+                                .backoff_ns = (int64_t)random_below(TINE_US(500)),
+                                .task_kill_ns = random_below(2) == 0 ? 0 : LONG};
     tine_pool *pool = actor->world->pool;
     int rc;
 
@@ -250,12 +253,24 @@ static void *act(void *context)
     return NULL;
 }
 
+static tine_pool *open_pool(void)
+{
+    tine_pool_options options = {.workers = WORKERS,
+                                 .max_tasks_per_worker =
+                                     random_below(2) == 0 ? 0 : 1 + random_below(20)};
+    tine_pool *pool;
+
+    ck_assert_ok(tine_pool_open(&pool, &options));
+    load_await_size(pool, 0);
+    return pool;
+}
+
 /* Returns how many blocks the dead may have lost. */
 static uint64_t live(uint64_t seed)
 {
     tine_pool_counts counts;
 
-    struct world world = {.pool = load_pool(WORKERS), .seed = seed};
+    struct world world = {.pool = open_pool(), .seed = seed};
     struct actor actors[THREADS];
     pthread_t threads[THREADS];
 
