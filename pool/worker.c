@@ -119,18 +119,14 @@ static void end_limited(struct self *self, const struct tine__job_shm *job)
         tine__recycle_count(&self->wear, self->shared);
 }
 
-/* It has returned from it. */
-static inline void end_item(struct self *self, const struct tine__job_shm *job)
+/* It has returned from it. True: the worker leaves its place to another, out of the middle of a unit too. */
+static inline bool end_item(struct self *self, const struct tine__job_shm *job)
 {
     leave_if_forked(self);
-    if (job->limited != 0)
-        end_limited(self, job);
-}
-
-/* After an item, out of the middle of a loop's unit? */
-static inline bool leaves_unit(const struct self *self, const struct tine__job_shm *job)
-{
-    return job->limited != 0 && tine__recycle_leaves(self->shared);
+    if (job->limited == 0)
+        return false;
+    end_limited(self, job);
+    return tine__recycle_leaves(self->shared);
 }
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -206,7 +202,7 @@ static void run_range(struct self *self, struct tine__job_shm *job, const struct
         return;
     begin_item(self, job, range->begin);
     rc = call_body(self, job, range);
-    end_item(self, job);
+    (void)end_item(self, job);
     if (rc < 0) /* while it is still running: a death in between may not lose the failure */
         fail(self, job, rc, range, "");
 }
@@ -222,14 +218,15 @@ static uint64_t run_map_items(struct self *self, struct tine__job_shm *job,
     void *context = TINE__AT(void, job->context);
 
     for (uint64_t i = range->begin; i < range->end && !tine__job_stopped(job); i++) {
+        bool leaves;
         int rc;
 
         begin_item(self, job, i);
         rc = item(TINE__AT(const void, in), TINE__AT(void, out), context);
-        end_item(self, job);
+        leaves = end_item(self, job);
         if (rc < 0)
             fail(self, job, rc, &(struct tine__rest){.begin = i, .end = i + 1}, "");
-        if (leaves_unit(self, job))
+        if (leaves)
             return i + 1;
         in += job->in_size;
         out += job->out_size;
@@ -237,23 +234,24 @@ static uint64_t run_map_items(struct self *self, struct tine__job_shm *job,
     return range->end;
 }
 
-/* Runs the task on one tuple, and sees to it that there is an outcome. */
-static void run_tuple(struct self *self, struct tine__job_shm *job, const struct tine__rest *item,
+/* Runs the task on one tuple, and sees to it that there is an outcome. True: this worker leaves. */
+static bool run_tuple(struct self *self, struct tine__job_shm *job, const struct tine__rest *item,
                       const void *args, size_t args_size)
 {
     struct tine_call *call = &self->call;
     int rc = tine__call_run(call, job, item->begin, args, args_size);
+    bool leaves = end_item(self, job);
 
-    end_item(self, job);
     if (rc >= 0) {
         rc = tine__outcome_put(job, item->unit, item->begin, &call->result);
         if (rc == 0)
-            return;
+            return leaves;
         snprintf(call->message, sizeof call->message, "no memory for the result");
     }
     /* before the outcome: once that is there, the item is not looked at again */
     fail(self, job, rc, item, call->message);
     tine__outcome_fail(job, item->begin, public_code(rc));
+    return leaves;
 }
 
 /* The index behind the last one that is done with. */
@@ -273,8 +271,7 @@ static uint64_t run_tuples(struct self *self, struct tine__job_shm *job,
         }
         begin_item(self, job, item.begin);
         item.end = item.begin + 1;
-        run_tuple(self, job, &item, args, size);
-        if (leaves_unit(self, job))
+        if (run_tuple(self, job, &item, args, size))
             return item.begin + 1;
         item.end = range->end;
     }
@@ -409,7 +406,7 @@ static void run_call(struct self *self, struct tine__job_shm *job)
     } else {
         begin_item(self, job, 0);
         rc = tine__call_run(&self->call, job, 0, TINE__AT(const void, job->args), job->args_size);
-        end_item(self, job);
+        (void)end_item(self, job);
         if (rc >= 0) {
             rc = tine__job_keep_result(job, &self->call.result);
             if (rc < 0)
