@@ -485,7 +485,9 @@ static int await_threads(struct tine_pool *pool, tine__deadline deadline)
 {
     int64_t left = deadline == TINE__NEVER ? -1 : tine__deadline_left(deadline);
 
-    return tine__nursery_ended(&pool->nursery, left) ? 0 : -ETIMEDOUT;
+    return tine__nursery_ended(&pool->nursery, left) && tine__threads_left(pool->nursery.threads)
+               ? 0
+               : -ETIMEDOUT;
 }
 
 void tine__pool_shut(tine_pool *pool)

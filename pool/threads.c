@@ -174,6 +174,12 @@ int tine__threads_start(struct tine__threads **threads, struct tine__pool_shm *p
     return 0;
 }
 
+bool tine__threads_left(const struct tine__threads *threads)
+{
+    /* pairs with the last thing that each does */
+    return atomic_load_explicit(&threads->living, memory_order_acquire) == 0;
+}
+
 void *tine__threads_state(const struct tine__threads *threads)
 {
     return threads->state;

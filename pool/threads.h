@@ -2,6 +2,7 @@
 #ifndef TINE_POOL_THREADS_H
 #define TINE_POOL_THREADS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "pool/layout.h"
@@ -17,6 +18,8 @@ int tine__threads_start(struct tine__threads **threads, struct tine__pool_shm *p
                         int *ended);
 /* The state of the pool says that it ends; where there are no threads, this one sees to it. */
 void tine__threads_leave(struct tine__threads *threads);
+/* Have all left? Then what they did has happened; `ended` alone, which the kernel tells, does not order it. */
+bool tine__threads_left(const struct tine__threads *threads);
 /* What the initializer has left for jobs that run in their callers. */
 void *tine__threads_state(const struct tine__threads *threads);
 /* Closes what need not be kept any more. */
