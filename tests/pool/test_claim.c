@@ -51,12 +51,20 @@ static void *claim_all_thread(void *context)
     return NULL;
 }
 
+static bool is_settled(const struct tine__claims_shm *claims, uint32_t workers, uint64_t limit)
+{
+    _Atomic uint32_t count;
+
+    atomic_init(&count, workers);
+    return tine__claims_settled(claims, &count, limit);
+}
+
 static void assert_all_taken(struct table *table)
 {
     for (size_t i = 0; i < UNITS; i++)
         ck_assert_uint_ne(table->taker[i], 0);
     ck_assert(tine__claims_exhausted(&table->claims, UNITS));
-    ck_assert(tine__claims_settled(&table->claims, &(_Atomic uint32_t){CLAIMERS}, UNITS));
+    ck_assert(is_settled(&table->claims, CLAIMERS, UNITS));
 }
 
 TEST(units_come_in_order_and_end_at_the_limit)
@@ -82,8 +90,8 @@ TEST(a_raised_limit_gives_more_units)
     ck_assert(!tine__claim(&table->claims, 0, 0, &unit));
     ck_assert(tine__claim(&table->claims, 0, 1, &unit));
     tine__claim_done(&table->claims, 0, unit);
-    ck_assert(tine__claims_settled(&table->claims, &(_Atomic uint32_t){1}, 1));
-    ck_assert(!tine__claims_settled(&table->claims, &(_Atomic uint32_t){1}, 2));
+    ck_assert(is_settled(&table->claims, 1, 1));
+    ck_assert(!is_settled(&table->claims, 1, 2));
     ck_assert(tine__claim(&table->claims, 0, 2, &unit));
     ck_assert_uint_eq(unit, 1);
 }
@@ -95,8 +103,8 @@ TEST(nobody_holds_anything_in_a_new_table)
 
     for (uint32_t i = 0; i < CLAIMERS; i++)
         ck_assert(!tine__claim_held(&table->claims, i, &unit));
-    ck_assert(tine__claims_settled(&table->claims, &(_Atomic uint32_t){CLAIMERS}, 0));
-    ck_assert(!tine__claims_settled(&table->claims, &(_Atomic uint32_t){CLAIMERS}, 1));
+    ck_assert(is_settled(&table->claims, CLAIMERS, 0));
+    ck_assert(!is_settled(&table->claims, CLAIMERS, 1));
 }
 
 TEST(each_holder_is_named_whoever_claims_after_it)
@@ -138,11 +146,11 @@ TEST(settled_waits_for_each_holder)
     ck_assert(tine__claim(&table->claims, 0, 2, &first));
     ck_assert(tine__claim(&table->claims, 1, 2, &second));
     ck_assert(tine__claims_exhausted(&table->claims, 2));
-    ck_assert(!tine__claims_settled(&table->claims, &(_Atomic uint32_t){2}, 2));
+    ck_assert(!is_settled(&table->claims, 2, 2));
     tine__claim_done(&table->claims, 1, second);
-    ck_assert(!tine__claims_settled(&table->claims, &(_Atomic uint32_t){2}, 2));
+    ck_assert(!is_settled(&table->claims, 2, 2));
     tine__claim_done(&table->claims, 0, first);
-    ck_assert(tine__claims_settled(&table->claims, &(_Atomic uint32_t){2}, 2));
+    ck_assert(is_settled(&table->claims, 2, 2));
 }
 
 TEST(a_closed_table_gives_nothing_but_keeps_its_holders)
@@ -155,11 +163,11 @@ TEST(a_closed_table_gives_nothing_but_keeps_its_holders)
     tine__claims_close(&table->claims);
     ck_assert(!tine__claim(&table->claims, 0, UNITS, &unit));
     ck_assert(tine__claims_exhausted(&table->claims, UNITS));
-    ck_assert(!tine__claims_settled(&table->claims, &(_Atomic uint32_t){2}, UNITS));
+    ck_assert(!is_settled(&table->claims, 2, UNITS));
     ck_assert(tine__claim_held(&table->claims, 1, &held));
     ck_assert_uint_eq(held, 0);
     tine__claim_done(&table->claims, 1, 0);
-    ck_assert(tine__claims_settled(&table->claims, &(_Atomic uint32_t){2}, UNITS));
+    ck_assert(is_settled(&table->claims, 2, UNITS));
 }
 
 /* Puts the cursor where 2^50 - 2 units have been claimed: claimer 1 has done the last of them. */
@@ -188,7 +196,7 @@ TEST(numbers_near_the_maximum_lose_no_bit)
     ck_assert_uint_eq(held, TINE__UNITS_MAX - 1);
     tine__claim_done(&table->claims, 4093, TINE__UNITS_MAX - 2);
     tine__claim_done(&table->claims, 0, TINE__UNITS_MAX - 1);
-    ck_assert(tine__claims_settled(&table->claims, &(_Atomic uint32_t){4094}, TINE__UNITS_MAX));
+    ck_assert(is_settled(&table->claims, 4094, TINE__UNITS_MAX));
 }
 
 TEST(threads_share_the_units)
@@ -249,8 +257,7 @@ TEST(of_the_killed_each_holds_at_most_its_last_unit, .loop_end = 5)
         ck_assert(!tine__claim_held(&table->claims, i, &held));
     }
     tine__claims_close(&table->claims);
-    ck_assert(
-        tine__claims_settled(&table->claims, &(_Atomic uint32_t){CLAIMERS}, UINT64_C(1) << 40));
+    ck_assert(is_settled(&table->claims, CLAIMERS, UINT64_C(1) << 40));
 }
 
 /* One claimer after the other closes the table while the others claim. */
@@ -277,7 +284,7 @@ TEST(after_closing_beside_claimers_every_claimed_unit_is_named_or_done, .loop_en
     for (size_t i = 0; i < UNITS; i++)
         count += table->taker[i] != 0;
     ck_assert_uint_eq(count, atomic_load(&table->claims.cursor) >> 13);
-    ck_assert(tine__claims_settled(&table->claims, &(_Atomic uint32_t){CLAIMERS}, UNITS));
+    ck_assert(is_settled(&table->claims, CLAIMERS, UNITS));
 }
 
 SUITE("pool/claim")
