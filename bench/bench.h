@@ -67,7 +67,7 @@ struct bench_group {
 
 extern const struct bench_group bench_barrier, bench_condition, bench_dict, bench_for,
     bench_futures, bench_heap, bench_job, bench_limit, bench_listener, bench_lock, bench_map,
-    bench_open, bench_pack, bench_pipe, bench_primes, bench_process, bench_queue, bench_reduce,
+    bench_nested, bench_open, bench_pack, bench_pipe, bench_primes, bench_process, bench_queue, bench_reduce,
     bench_replace, bench_ring, bench_rpc, bench_rwlock, bench_semaphore, bench_starmap, bench_submit, bench_value,
     bench_wait;
 

@@ -20,12 +20,12 @@
 #define PASSES_MAX     99
 
 static const struct bench_group *const groups[] = {
-    &bench_for,       &bench_reduce,  &bench_job,       &bench_submit,   &bench_futures,
-    &bench_starmap,   &bench_map,     &bench_primes,    &bench_open,     &bench_heap,
-    &bench_limit,     &bench_lock,    &bench_semaphore, &bench_rwlock,   &bench_barrier,
-    &bench_condition, &bench_dict,    &bench_value,     &bench_pack,     &bench_wait,
-    &bench_queue,     &bench_pipe,    &bench_ring,      &bench_listener, &bench_rpc,
-    &bench_process,   &bench_replace,
+    &bench_for,     &bench_nested,    &bench_reduce,  &bench_job,       &bench_submit,
+    &bench_futures, &bench_starmap,   &bench_map,     &bench_primes,    &bench_open,
+    &bench_heap,    &bench_limit,     &bench_lock,    &bench_semaphore, &bench_rwlock,
+    &bench_barrier, &bench_condition, &bench_dict,    &bench_value,     &bench_pack,
+    &bench_wait,    &bench_queue,     &bench_pipe,    &bench_ring,      &bench_listener,
+    &bench_rpc,     &bench_process,   &bench_replace,
 };
 #define GROUP_COUNT (sizeof groups / sizeof groups[0])
 

@@ -32,6 +32,7 @@ noinst_PROGRAMS += %D%/tine-bench
 	%D%/main.c \
 	%D%/map.c \
 	%D%/measure.c \
+	%D%/nested.c \
 	%D%/open.c \
 	%D%/pack.c \
 	%D%/pass.c \
