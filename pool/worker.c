@@ -44,13 +44,6 @@
 
 #define SPIN_LOOKS_A_CLOCK 16
 #define FULL_SPIN_EVERY    64 /* sleeps: now and then see whether spinning pays again */
-#define TASKS_KNOWN        16
-
-/* A task that this process has, and where. */
-struct present {
-    const struct tine__task_shm *task;
-    uint64_t function;
-};
 
 struct self {
     struct tine__pool_shm *pool;
@@ -59,13 +52,12 @@ struct self {
     uint32_t redo_seen;
     int64_t spin_ns; /* the present budget */
     uint32_t sleeps;
-    bool idles;                          /* and has said so */
-    struct present present[TASKS_KNOWN]; /* of the last tasks, */
-    const struct tine__task_shm *absent; /* or not */
-    uint64_t generation;                 /* of this process, and */
-    const _Atomic uint64_t *fork_word;   /* where it stands, unless this is valgrind */
-    uint64_t items;                      /* indices done of the present loop, as in its slot */
-    const struct tine__job_shm *loop;    /* worked on */
+    bool idles; /* and has said so */
+    struct tine__tasks_seen tasks;
+    uint64_t generation;               /* of this process, and */
+    const _Atomic uint64_t *fork_word; /* where it stands, unless this is valgrind */
+    uint64_t items;                    /* indices done of the present loop, as in its slot */
+    const struct tine__job_shm *loop;  /* worked on */
     struct tine__token token;
     bool limited; /* its environment says how many threads it may start */
     struct tine__wear wear;
@@ -151,29 +143,11 @@ static void fail(struct self *self, struct tine__job_shm *job, int rc,
     tine__job_fail(self->pool, job, &failure);
 }
 
-static size_t task_hash(const struct tine__task_shm *task)
+static inline bool has_task(struct self *self, const struct tine__job_shm *job)
 {
-    return (TINE__ADDRESS(task) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % TASKS_KNOWN;
-}
-
-/* A plugin loaded after the pool was opened is not in its workers. Descriptions live as long as the
-   pool, so each needs one look. */
-static bool has_task(struct self *self, const struct tine__job_shm *job)
-{
-    const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, job->task);
-
-    struct present *known = &self->present[task_hash(task)];
-
-    if (known->task != task && self->absent != task) {
-        uint64_t function = tine__task_find(task);
-
-        if (function != 0)
-            *known = (struct present){.task = task, .function = function};
-        else
-            self->absent = task;
-    }
-    self->call.function = known->function;
-    return known->task == task;
+    self->call.function =
+        tine__task_look_up(&self->tasks, TINE__AT(const struct tine__task_shm, job->task));
+    return self->call.function != 0;
 }
 
 static const char not_loaded[] = "the function's object file is not loaded in the worker";
