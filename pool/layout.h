@@ -73,7 +73,7 @@
 #define TINE__SEGMENTS       4096
 #define TINE__SEGMENT_MASK   ((UINT64_C(1) << TINE__SEGMENT_BITS) - 1)
 #define TINE__LANES          16 /* one for each priority */
-#define TINE__REDOS_A_WORKER (TINE__LANES + 4)
+#define TINE__REDOS_A_WORKER (2 * (TINE__LANES + 2))
 #define TINE__LANE_USUAL     8
 #define TINE__KEPT_MAX       256 /* descriptors of unfinished calls at a time */
 #define TINE__MARK_EVERY     64 /* tuples of a starmap */

@@ -328,7 +328,6 @@ struct held {
 };
 
 static bool work_on_lanes(struct self *self, uint32_t lanes);
-
 /*
  * Between two units: leaves the loop for what is more urgent, with its ticket in hand. The loop may be over, and freed,
  * when that is done: false then. It is false, too, when this worker leaves.
