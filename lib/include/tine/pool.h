@@ -220,7 +220,7 @@ typedef struct tine_pool_counts {
  *          of tine_register_at_fork() refuses with, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init();
  *          options.sandbox: this kernel has no such box; memory is to be limited, and /proc does not tell how
  *          much a process has; an option that this .kind cannot have), -ENOENT, -EACCES … (a path in the sandbox)
- * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags, kind or start, negative limits, a
+ * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, or not between workers_min and _max, unknown flags, kind or start, negative limits, a
  *          stop_signal that is none or cannot be handled, max_memory_per_worker below what a forked worker
  *          begins with), -E2BIG (reserved not zero), -ENOMEM,
  *          -EADDRINUSE (the family heap's address is taken, here or three times in a process executed anew),
