@@ -234,7 +234,8 @@ static void check_round(struct round *round)
         const struct trail *trail = &round->trails[i];
         int rc = tine_future_result(round->futures[i], TINE_FOREVER, NULL);
 
-        ck_assert_uint_eq(trail->begun, 1);
+        /* never twice; 0: its time, or its worker's, was over before its first instruction */
+        ck_assert_uint_le(trail->begun, 1);
         if (rc == 0)
             ck_assert_uint_eq(trail->ended, 1);
         else
