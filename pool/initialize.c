@@ -24,6 +24,7 @@
 
 #include "lib/fork.h"
 #include "pool/failure.h"
+#include "pool/limit.h"
 #include "pool/guest.h"
 #include "pool/place.h"
 #include "pool/sandbox.h"
@@ -201,8 +202,10 @@ void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index)
 {
     struct tine__worker_shm *worker = tine__worker_at(pool, index);
 
+    /* what it may have is of a worker whose task has opened this pool */
     tine__place_of_process((struct tine__place){.index = (int)index, .pool = pool});
-    state = NULL; /* of a worker whose task has opened this pool */
+    tine__limit_worker(worker);
+    state = NULL;
     if (pool->initialize == 0)
         return;
     reach(worker, TINE__STAGE_BEGINNING);

@@ -50,6 +50,7 @@
 #include "pool/initialize.h"
 #include "pool/limit.h"
 #include "pool/orphans.h"
+#include "pool/recycle.h"
 #include "pool/resize.h"
 #include "pool/restart.h"
 #include "pool/settle.h"
@@ -57,8 +58,9 @@
 #include "pool/worker.h"
 #include "shm/heap.h"
 
-#define KEEP_NS    TINE_SEC(1)  /* for room in the nursery's socket */
-#define ORPHANS_NS TINE_MS(100) /* nurseries of nested pools take a millisecond */
+#define KEEP_NS      TINE_SEC(1) /* for room in the nursery's socket */
+#define MUTE_LOOK_NS TINE_MS(50)
+#define ORPHANS_NS   TINE_MS(100) /* nurseries of nested pools take a millisecond */
 
 struct ward {
     pid_t pid; /* 0: not running */
@@ -129,6 +131,7 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index,
         _exit(EXIT_FAILURE);
     tine__sig_restore(&keeper->worker_mask);
     tine__at_fork_in_child(TINE_FORKED_WORKER);
+    tine__recycle_prepare(keeper->pool);
     tine__worker_begin(keeper->pool, index);
     tine__worker_loop(keeper->pool, index, control);
     tine__worker_end(keeper->pool);
@@ -228,14 +231,14 @@ static void give_up_starting(struct keeper *keeper, uint32_t index, int rc)
 static void start_missing(struct keeper *keeper)
 {
     int64_t now = tine__now_ns();
-    uint32_t missing;
+    uint32_t missing, places;
 
     if (!is_in(keeper, TINE__POOL_RUNNING))
         return;
     tine__resize_settle(keeper->pool);
     missing = tine__resize_missing(keeper->pool);
-    for (uint32_t i = 0; i < keeper->pool->workers && missing > 0 && now >= keeper->restart.next;
-         i++) {
+    places = tine__resize_places(keeper->pool);
+    for (uint32_t i = 0; i < places && missing > 0 && now >= keeper->restart.next; i++) {
         int rc;
 
         if (keeper->wards[i].pid != 0)
@@ -393,10 +396,22 @@ static tine__deadline earlier(tine__deadline a, tine__deadline b)
     return a < b ? a : b;
 }
 
+/* A worker that has closed what it was not to close cannot say when it is to be looked after. */
+static bool has_mute(const struct keeper *keeper)
+{
+    for (uint32_t i = 0; i < keeper->pool->workers; i++)
+        if (keeper->wards[i].pid != 0 && keeper->wards[i].control < 0)
+            return true;
+    return false;
+}
+
 /* The nursery's timer: until when nothing has to be done unasked. */
 static tine__deadline next_due(struct keeper *keeper)
 {
     tine__deadline due = tine__limit_enforce(keeper->pool, signal_worker, keeper);
+
+    if (has_mute(keeper))
+        due = earlier(due, tine__deadline_after(MUTE_LOOK_NS));
 
     if (!is_in(keeper, TINE__POOL_RUNNING))
         return due;

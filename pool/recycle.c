@@ -19,24 +19,43 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/sys.h"
+
+static int own_statm = -1; /* a worker's, from before its sandbox */
+
+static uint64_t read_statm(int fd)
+{
+    unsigned long long resident, shared;
+    char text[128];
+    ssize_t size = pread(fd, text, sizeof text - 1, 0);
+
+    text[size < 0 ? 0 : size] = '\0';
+    if (sscanf(text, "%*u %llu %llu", &resident, &shared) != 2 || resident < shared)
+        return 0;
+    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
 
 uint64_t tine__private_bytes(pid_t pid)
 {
-    unsigned long long resident, shared;
-    char path[32], text[128];
-    ssize_t size;
+    char path[32];
+    uint64_t bytes;
     int fd;
 
     snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
-    size = read(fd, text, sizeof text - 1);
+    bytes = read_statm(fd);
     close(fd);
-    text[size < 0 ? 0 : size] = '\0';
-    if (sscanf(text, "%*u %llu %llu", &resident, &shared) != 2 || resident < shared)
-        return 0;
-    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+    return bytes;
+}
+
+/* Of this process. A task may have closed the descriptor. */
+static uint64_t own_bytes(void)
+{
+    uint64_t bytes = own_statm < 0 ? 0 : read_statm(own_statm);
+
+    return bytes != 0 ? bytes : tine__private_bytes(getpid());
 }
 
 int tine__recycle_set_pool(struct tine__pool_shm *pool, const tine_pool_options *options,
@@ -55,11 +74,18 @@ int tine__recycle_set_pool(struct tine__pool_shm *pool, const tine_pool_options 
     return forked && pool->max_memory != 0 && now >= pool->max_memory ? -EINVAL : 0;
 }
 
+void tine__recycle_prepare(const struct tine__pool_shm *pool)
+{
+    own_statm = -1; /* of a worker whose task has opened this pool */
+    if (pool->max_memory != 0 || pool->max_growth != 0)
+        own_statm = tine__sys_above_standard(open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
+}
+
 void tine__recycle_begin(struct tine__wear *wear, struct tine__pool_shm *pool)
 {
     *wear = (struct tine__wear){.pool = pool};
     if (pool->max_growth != 0)
-        wear->at_first = tine__private_bytes(getpid());
+        wear->at_first = own_bytes();
 }
 
 static bool has_grown(struct tine__wear *wear)
@@ -71,7 +97,7 @@ static bool has_grown(struct tine__wear *wear)
     if (now == wear->looked_ns)
         return false;
     wear->looked_ns = now;
-    bytes = tine__private_bytes(getpid());
+    bytes = own_bytes();
     return (pool->max_memory != 0 && bytes > pool->max_memory) ||
            (pool->max_growth != 0 && bytes > wear->at_first &&
             bytes - wear->at_first > pool->max_growth);

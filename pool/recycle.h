@@ -25,6 +25,8 @@ uint64_t tine__private_bytes(pid_t pid);
 int tine__recycle_set_pool(struct tine__pool_shm *pool, const tine_pool_options *options,
                            bool forked);
 
+/* By a process that becomes a worker, while it may still open files. */
+void tine__recycle_prepare(const struct tine__pool_shm *pool);
 /* By a worker, before its first item. */
 void tine__recycle_begin(struct tine__wear *wear, struct tine__pool_shm *pool);
 /* An item has ended: the worker may have to leave its place to another. */

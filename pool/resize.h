@@ -27,6 +27,11 @@ static inline bool tine__resize_leaves(struct tine__worker_shm *self)
 
 /* Finds how many workers there are to be, and dismisses those too many, or takes that back. */
 void tine__resize_settle(struct tine__pool_shm *pool);
+/*
+ * Workers are started in places below this, so that the index of each is below the pool's size. One that leaves has its
+ * place until it has exited.
+ */
+uint32_t tine__resize_places(const struct tine__pool_shm *pool);
 /* How many are to be started, where there are places. */
 uint32_t tine__resize_missing(const struct tine__pool_shm *pool);
 /* When to see to that again, unless something happens: some may be started from next_start on. */

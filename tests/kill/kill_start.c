@@ -83,8 +83,7 @@ static int raise_ran(tine_call *call)
 static void *start_it(void *context)
 {
     struct run *run = context;
-    /* who is stepped takes his time */
-    tine_process_options options = {.start = run->start, .start_timeout_ns = TINE_SEC(3600)};
+    tine_process_options options = {.start = run->start};
 
     run->rc = tine_process_start(&run->process, raise_ran, &options, "p", run->ran);
     return NULL;
@@ -214,8 +213,7 @@ static void be_starter(void *context)
 {
     struct run *run = context;
 
-    start_another(
-        run->start); /* the first looks for the objects that are loaded, which takes long */
+    start_another(run->start); /* the first looks for the objects that are loaded, which takes long */
     gate_raise(&hold->ready);
     gate_await(&hold->go, 1);
     start_it(run);

@@ -293,6 +293,29 @@ static int stay_in_call(tine_call *call)
     return stay();
 }
 
+/* All that is not its own. */
+static int close_everything(tine_call *call)
+{
+    (void)call;
+    for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
+        close(fd);
+    return 0;
+}
+
+TEST(limits_hold_for_a_worker_that_cannot_ask_for_it)
+{
+    tine_pool *pool = pool_of(1);
+    tine_job_options options = {.task_kill_ns = SHORT};
+    tine_results *results;
+
+    for (int i = 0; i < 100; i++) { /* then the nursery has heard of it, and sleeps again */
+        ck_assert_rc(tine_pool_apply(&results, pool, close_everything, NULL, ""), 0);
+        tine_results_close(results);
+    }
+    ck_assert_rc(tine_pool_apply(&results, pool, stay_in_call, &options, ""), TINE_ELIMIT);
+    tine_pool_close(pool);
+}
+
 static int stop_in_call(tine_call *call)
 {
     (void)call;

@@ -13,6 +13,8 @@
 #include <tine/codec.h>
 #include <tine/heap.h>
 
+#include "lib/clock.h"
+#include "lib/sys.h"
 #include "pool/pool_impl.h"
 #include "pool/recycle.h"
 #include "tests/pool/pools.h"
@@ -217,6 +219,38 @@ TEST(a_recycled_worker_leaves_in_order)
     tine_pool_close(pool);
 }
 
+static int note_index(const void *in, void *out, void *context)
+{
+    (void)in, (void)context;
+    *(int32_t *)out = tine_worker_index();
+    return 0;
+}
+
+/* Long enough for the others to come and go. */
+static void end_slowly(void *context, void *state)
+{
+    int64_t end = tine__now_ns() + TINE_MS(2);
+
+    (void)context, (void)state;
+    while (tine__now_ns() < end)
+        tine__cpu_relax();
+}
+
+/* Whoever has an array with a place for each worker counts on it. */
+TEST(the_index_of_each_is_below_the_pools_size)
+{
+    tine_pool *pool = pool_with(
+        (tine_pool_options){.workers = 2, .max_tasks_per_worker = 1, .finalizer = end_slowly});
+    int32_t indices[100];
+    tine_map map = {.item = note_index, .out = indices, .out_size = sizeof *indices, .n = 100};
+    tine_job_options options = {.chunk = 3};
+
+    ck_assert_rc(tine_pool_map(pool, &map, &options), 0);
+    for (size_t i = 0; i < 100; i++)
+        ck_assert(indices[i] == 0 || indices[i] == 1);
+    tine_pool_close(pool);
+}
+
 /* ---- memory ----------------------------------------------------------------------------------- */
 
 static void *touch(size_t size)
@@ -279,6 +313,25 @@ TEST(a_worker_that_has_grown_too_much_is_replaced)
         SKIP("memory is not given back in the usual way");
     pool = pool_with((tine_pool_options){.workers = 1, .max_growth_per_worker = 100 * MIB});
     leak_under(pool, now + 110 * MIB + TICKS);
+    tine_pool_close(pool);
+}
+
+/* Where it could not look any more. */
+TEST(so_is_one_that_may_open_no_file)
+{
+    tine_sandbox sandbox = {.flags = TINE_SANDBOX_COMPUTE_ONLY};
+    tine_pool_options options = {
+        .workers = 1, .max_growth_per_worker = 100 * MIB, .sandbox = &sandbox};
+    tine_pool *pool;
+    int rc;
+
+    if (is_instrumented())
+        SKIP("memory is not given back in the usual way");
+    rc = tine_pool_open(&pool, &options);
+    if (rc == -ENOTSUP)
+        SKIP("no seccomp");
+    ck_assert_rc(rc, 0);
+    leak_under(pool, 0); /* that much is what it can find */
     tine_pool_close(pool);
 }
 

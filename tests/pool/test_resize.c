@@ -9,6 +9,8 @@
 #include <tine/codec.h>
 #include <tine/heap.h>
 
+#include "pool/pool_impl.h"
+#include "pool/stream.h"
 #include "tests/pool/pools.h"
 #include "tests/support/children.h"
 #include "tests/support/random.h"
@@ -291,6 +293,19 @@ TEST(idle_workers_leave_but_the_least, .loop_end = 2)
     await_alive(pool, least);
     ck_assert_int_eq(pool_counts(pool).workers, least);
     ck_assert_uint_eq(pool_counts(pool).deaths, 0);
+    tine_pool_close(pool);
+}
+
+TEST(who_was_to_leave_and_may_stay_says_again_that_it_idles)
+{
+    tine_pool *pool =
+        open_pool(&(tine_pool_options){.workers = 1, .workers_min = 1, .idle_timeout_ns = IDLE_NS});
+    struct tine__worker_shm *worker = tine__worker_at(pool->shared, 0);
+
+    ck_assert_eventually(atomic_load(&worker->leave) == TINE__IDLES);
+    atomic_store(&worker->leave, TINE__STAYS); /* as the nursery does */
+    tine__stream_ring(worker);
+    ck_assert_eventually(atomic_load(&worker->leave) == TINE__IDLES);
     tine_pool_close(pool);
 }
 

@@ -220,7 +220,7 @@ TINE_API bool tine_should_stop(void);
  * Shape:   none
  * Units:   none
  * Returns: 0 … workers-1 inside a task, an initializer or a finalizer; -1 elsewhere. In a pool whose size
- *          changes: below .workers_max, for those who leave are those who have nothing to do
+ *          changes: below the largest that it has had, for those who leave are those who have nothing to do
  * Handle:  none
  * Give up: none
  * Blocks:  no
