@@ -3,12 +3,13 @@
 #include <tine/pool.h>
 
 #include <errno.h>
-#include <sched.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include <tine/heap.h>
 
+#include "lib/sys.h"
 #include "tests/pool/pools.h"
 #include "tests/support/suite.h"
 
@@ -180,7 +181,8 @@ TEST(workers_know_their_index_and_count)
 
 /* Chunks of one index that end only when so many have begun: a context is the address of one. */
 struct meeting {
-    _Atomic size_t come, expected;
+    _Atomic uint32_t come; /* futex */
+    uint32_t expected;
 };
 
 static int meet(size_t begin, size_t end, void *context)
@@ -188,9 +190,10 @@ static int meet(size_t begin, size_t end, void *context)
     struct meeting *meeting = *(struct meeting **)context;
 
     (void)begin, (void)end;
-    atomic_fetch_add(&meeting->come, 1);
-    while (atomic_load(&meeting->come) < meeting->expected)
-        sched_yield();
+    if (atomic_fetch_add(&meeting->come, 1) + 1 == meeting->expected)
+        tine__sys_futex_wake(&meeting->come, INT_MAX);
+    for (uint32_t come; (come = atomic_load(&meeting->come)) < meeting->expected;)
+        tine__sys_futex_wait(&meeting->come, come, -1);
     return 0;
 }
 
@@ -207,7 +210,7 @@ TEST(every_worker_comes_to_a_job_that_needs_all, .loop_end = 3)
     struct meeting *meeting = tine_calloc(1, sizeof *meeting);
     tine_job_options options = {.context = &meeting, .context_size = sizeof meeting, .chunk = 1};
 
-    meeting->expected = (size_t)sizes[loop_index];
+    meeting->expected = (uint32_t)sizes[loop_index];
     for (int i = 0; i < 200; i++) {
         meeting->come = 0;
         ck_assert_rc(tine_pool_for(pool, meeting->expected, meet, &options), 0);
