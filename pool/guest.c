@@ -244,6 +244,16 @@ static _Noreturn void follow(void)
     _exit(EXIT_FAILURE);
 }
 
+/*
+ * It has closed its socket: it ends, or does as if. An exit that has begun keeps its status, for sockets are closed
+ * after that is set.
+ */
+static _Noreturn void follow_at_once(void)
+{
+    kill(host.pid, SIGKILL);
+    follow();
+}
+
 static pid_t fork_guest(struct tine__pool_shm *pool, uint32_t index, int sockets[2])
 {
     pid_t worker = getpid(), pid = fork();
@@ -290,7 +300,7 @@ int tine__guest_start(struct tine__pool_shm *pool, uint32_t index, struct tine__
     close(sockets[1]);
     rc = receive_reply(0, 0, &record);
     if (rc == TINE_EEOF)
-        follow();
+        follow_at_once();
     if (rc < 0)
         return rc;
     memcpy(said->message, record.message, sizeof said->message);
@@ -368,7 +378,7 @@ int tine__guest_call(struct tine_call *call)
     if (rc == 0)
         rc = receive_result(call, record.size);
     if (rc == TINE_EEOF || rc == -EPIPE || rc == -ECONNRESET)
-        follow();
+        follow_at_once();
     if (rc < 0)
         return replace(call, rc);
     return 0;
@@ -378,6 +388,7 @@ void tine__guest_end(void)
 {
     struct tine__guest_request record = {.magic = TINE__GUEST_MAGIC, .kind = TINE__GUEST_LEAVE};
 
-    (void)send_all(host.socket, &record, sizeof record);
+    if (send_all(host.socket, &record, sizeof record) < 0)
+        follow_at_once();
     follow();
 }

@@ -384,6 +384,25 @@ static int hang(tine_call *call)
     return 0;
 }
 
+/* Whoever reads from it finds its end, but nobody has died. */
+static int close_and_hang(tine_call *call)
+{
+    close(TINE__GUEST_SOCKET);
+    return hang(call);
+}
+
+TEST(one_that_hangs_up_is_dead)
+{
+    tine_pool *pool = open_untrusted(1);
+    tine_failure failure;
+    int64_t ignored;
+
+    ck_assert_rc(apply(pool, close_and_hang, 0, &failure, &ignored), TINE_EWORKER);
+    ck_assert_int_eq(failure.signal, SIGKILL);
+    assert_works(pool);
+    tine_pool_close(pool);
+}
+
 TEST(one_that_hangs_can_be_cancelled)
 {
     tine_pool *pool = open_untrusted(1);
