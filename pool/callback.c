@@ -88,7 +88,7 @@ void tine__callbacks_prefer(struct tine_future *future)
 /* One whose callbacks are to be run now, or NULL. */
 static struct tine_future *find_due(struct tine_pool *pool)
 {
-    uint64_t claimed = tine__claims_count(tine__stream_claims(pool->shared));
+    uint64_t claimed = tine__stream_claimed(pool->shared);
 
     for (struct tine_future *future = pool->called_first; future != NULL;
          future = future->called_next) {

@@ -25,7 +25,7 @@
 static bool is_begun(const struct tine_future *future)
 {
     return future->job->kind != TINE__JOB_CALL ||
-           tine__claims_exhausted(tine__stream_claims(future->pool->shared),
+           tine__claims_exhausted(tine__stream_claims(future->stream->lane),
                                   future->first_ticket + 1);
 }
 

@@ -113,9 +113,7 @@ static void look_through(struct group *group)
 
     if (group->any == NULL)
         return;
-    claimed = is_unordered(group)
-                  ? UINT64_MAX
-                  : tine__claims_count(tine__stream_claims(group->any->pool->shared));
+    claimed = is_unordered(group) ? UINT64_MAX : tine__stream_claimed(group->any->pool->shared);
     while (*link != NONE) {
         size_t i = *link;
 

@@ -151,7 +151,7 @@ static struct batch **find_over(tine_imap *imap)
         return imap->first == NULL ? NULL : &imap->first;
     if (!imap->unordered)
         return NULL;
-    claimed = tine__claims_count(tine__stream_claims(imap->pool->shared));
+    claimed = tine__stream_claimed(imap->pool->shared);
     for (struct batch **link = &imap->first; *link != NULL; link = &(*link)->next) {
         if (tine__future_over((*link)->future))
             return link;

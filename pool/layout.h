@@ -18,7 +18,8 @@
  *                    leave; else program
  * pool.born          nursery, only ever up      everyone            see tine__born
  * pool.demand        program 1, nursery 0       both                (exchanged)
- * pool.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
+ * pool.lanes, mask   program (its pool mutex)   workers, nursery    (cannot be: mask, then tail)
+ * lane.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
  * pool.settlements   nursery                    program             a job is freed a little later
  * pool.kept          program, where 0; anyone   nursery             a descriptor is closed a little
  *                    by CAS to 0                                    later
@@ -27,6 +28,7 @@
  *                    unit also any claimer
  * redo.word          nursery READY; a worker    everyone            the CAS fails
  *                    READY→TAKEN→FREE
+ * pool.redo_used     nursery, only ever up      everyone            see pool/redo.c
  * redo.others        nursery, while no worker   the taker           (cannot be: published by READY)
  *                    can take the entry
  * worker line 1      worker w; `job` is also    nursery once w is   nothing: death orders it
@@ -70,7 +72,9 @@
 #define TINE__SEGMENT_BITS   10 /* tickets in a segment: 1024 */
 #define TINE__SEGMENTS       4096
 #define TINE__SEGMENT_MASK   ((UINT64_C(1) << TINE__SEGMENT_BITS) - 1)
-#define TINE__REDOS_A_WORKER 4
+#define TINE__LANES          16 /* one for each priority */
+#define TINE__REDOS_A_WORKER (2 * (TINE__LANES + 2))
+#define TINE__LANE_USUAL     8
 #define TINE__KEPT_MAX       256 /* descriptors of unfinished calls at a time */
 #define TINE__MARK_EVERY     64 /* tuples of a starmap */
 
@@ -248,7 +252,8 @@ struct tine__job_shm {
     alignas(TINE__LINE) _Atomic uint32_t state; /* futex: TINE__JOB_… */
     _Atomic uint32_t stop;                      /* 1: start nothing more of this job */
     _Atomic uint32_t had_death;                 /* 1: the redo table may hold parts of it */
-    uint16_t kind;             /* TINE__JOB_FOR … */
+    uint8_t kind;              /* TINE__JOB_FOR … */
+    uint8_t lane;              /* its priority's */
     uint8_t limited;           /* TINE__LIMITED_… */
     uint8_t accounted;         /* 1: has an account; see pool/account.h */
     uint64_t serial;           /* unique in the pool, from 1 */
@@ -285,12 +290,20 @@ struct tine__job_shm {
     uint8_t small[64];
 };
 
+/* A sequence of tickets: pool/stream.c. */
+struct tine__lane_shm {
+    alignas(TINE__LINE) _Atomic uint64_t tail; /* tickets published */
+    uint64_t claims;                           /* tine__claims_shm whose units are tickets */
+    alignas(TINE__LINE) _Atomic uint64_t segments[TINE__SEGMENTS]; /* _Atomic uint64_t[1024] each */
+};
+
 struct tine__pool_shm {
     alignas(TINE__LINE) _Atomic uint32_t state; /* enum tine__pool_state */
     _Atomic uint32_t redo_sequence;             /* bumped when an entry becomes READY */
     uint32_t workers; /* places: there can never be more workers */
     _Atomic uint32_t spin_ns;
-    uint64_t stream; /* tine__claims_shm whose units are tickets */
+    _Atomic uint32_t lane_mask; /* of the lanes that have been made, but the usual one; never less */
+    _Atomic uint32_t redo_used; /* entries of `redos` that have ever been used: those below this */
     uint64_t redos;  /* tine__redo_shm[redo_count] */
     uint64_t redo_count;
     uint64_t slots; /* tine__worker_shm[workers + 1]; the last one is the nursery's */
@@ -322,11 +335,11 @@ struct tine__pool_shm {
     uint32_t unbudgeted;          /* 1: claims are not gated (pool/budget.h) */
     _Atomic uint32_t cpus;        /* usable ones; 0: not counted yet, or no matter */
     _Atomic uint64_t pass;        /* owner word of the worker that runs by it; 0: none does */
-    alignas(TINE__LINE) _Atomic uint64_t tail; /* tickets published */
+    alignas(TINE__LINE) _Atomic uint64_t lanes[TINE__LANES]; /* tine__lane_shm, most urgent first */
     alignas(TINE__LINE) _Atomic uint64_t sleeping[1024 / 64];
     _Atomic uint64_t spinning[1024 / 64];
     alignas(TINE__LINE) _Atomic uint64_t kept[TINE__KEPT_MAX]; /* see pool/descriptor.c */
-    alignas(TINE__LINE) _Atomic uint64_t segments[TINE__SEGMENTS]; /* _Atomic uint64_t[1024] each */
+    struct tine__lane_shm usual;
 };
 
 enum tine__pool_state {
@@ -346,6 +359,14 @@ enum tine__pool_state {
 static inline uint32_t tine__born(const struct tine__pool_shm *pool)
 {
     return atomic_load_explicit(&pool->born, memory_order_seq_cst);
+}
+
+/* One that has been made. */
+static inline struct tine__lane_shm *tine__lane_at(const struct tine__pool_shm *pool, uint32_t lane)
+{
+    /* acquire: it was made before it was entered here */
+    return TINE__AT(struct tine__lane_shm,
+                    atomic_load_explicit(&pool->lanes[lane], memory_order_acquire));
 }
 
 static inline struct tine__worker_shm *tine__worker_at(const struct tine__pool_shm *pool,

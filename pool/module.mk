@@ -35,6 +35,7 @@ libtinecore_la_SOURCES += \
 	%D%/outcome.c %D%/outcome.h \
 	%D%/place.c %D%/place.h \
 	%D%/pool.c %D%/pool_impl.h \
+	%D%/priority.c \
 	%D%/process.c %D%/process_impl.h \
 	%D%/progress.c \
 	%D%/reap.c \

@@ -211,14 +211,14 @@ static int make_shared(struct tine_pool *pool, const tine_pool_options *options)
     if (shared == NULL)
         return -ENOMEM;
     pool->shared = shared;
-    pool->stream.pool = shared;
     set_sizes(shared, &sizes, options);
     atomic_init(&shared->spin_ns, pool->no_spin ? 0 : SPIN_CROWDED_NS);
     shared->redo_count = (uint64_t)sizes.places * TINE__REDOS_A_WORKER;
-    shared->stream = TINE__ADDRESS(zeroed(tine__claims_size(sizes.places)));
     shared->redos = TINE__ADDRESS(zeroed(shared->redo_count * sizeof(struct tine__redo_shm)));
     shared->slots = TINE__ADDRESS(zeroed((sizes.places + 1) * sizeof(struct tine__worker_shm)));
-    return shared->stream == 0 || shared->redos == 0 || shared->slots == 0 ? -ENOMEM : 0;
+    if (shared->redos == 0 || shared->slots == 0)
+        return -ENOMEM;
+    return tine__priority_open(pool, TINE__LANE_USUAL);
 }
 
 static void free_shared(struct tine_pool *pool)
@@ -227,10 +227,9 @@ static void free_shared(struct tine_pool *pool)
 
     if (shared == NULL)
         return;
-    tine__stream_fini(&pool->stream);
+    tine__priority_fini(pool);
     tine__exits_free(shared);
     tine__initialize_free(shared);
-    tine_free(TINE__AT(void, shared->stream));
     tine_free(TINE__AT(void, shared->redos));
     tine_free(TINE__AT(void, shared->slots));
     tine_free(shared);
@@ -554,6 +553,8 @@ static void close_copy(struct tine_pool *pool)
     tine__nursery_forget(&pool->nursery);
     tine__nursery_fini(&pool->nursery);
     free(pool->tasks.known);
+    for (uint32_t i = 0; i < TINE__LANES; i++)
+        free(pool->streams[i]);
     tine__spares_put(pool);
 }
 

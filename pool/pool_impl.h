@@ -48,7 +48,7 @@ struct tine_pool {
     _Atomic int status;
     int32_t kind; /* TINE_PROCESSES … */
     struct tine__pool_shm *shared;
-    struct tine__stream stream;
+    struct tine__stream *streams[TINE__LANES]; /* as in shared->lanes */
     struct tine__tasks tasks;
     struct tine__nursery nursery;
     struct tine_future *jobs;                       /* not yet seen to be done; newest first */
@@ -106,6 +106,7 @@ struct tine_future {
     struct tine__job_shm *job; /* NULL: nothing was to be done (no items) */
     _Atomic uint32_t phase;    /* futex: TINE__PENDING … TINE__COLLECTED */
     int32_t code; /* the job's, from TINE__COLLECTED on; before: why it was cancelled, or 0 */
+    struct tine__stream *stream; /* where its tickets are */
     uint64_t first_ticket;
     uint32_t tickets;
     /* more of them, since the pool grew (pool/resize.c) */
@@ -152,6 +153,13 @@ bool tine__pool_is_broken(tine_pool *pool);
 void tine__pool_tune(tine_pool *pool);
 /* Kills the workers that are in this job. */
 void tine__pool_kill_job(tine_pool *pool, struct tine__job_shm *job);
+
+/* ---- priority.c ------------------------------------------------------------------------------ */
+
+/* Makes the lane if it is not there. Under the mutex. -ENOMEM. */
+int tine__priority_open(struct tine_pool *pool, uint32_t lane);
+/* Frees all of them. */
+void tine__priority_fini(struct tine_pool *pool);
 
 /* ---- submit.c -------------------------------------------------------------------------------- */
 

@@ -7,9 +7,12 @@
  * ready again with what is left. The word carries a generation: an entry freed and filled again
  * between a worker's look and its swap is another word.
  *
- * Bound: an entry comes from a worker that died with a unit in hand. A worker takes new units only
- * when it saw no ready entry, so at most one unit a worker is in hand or waiting here, plus one
- * that it took in the instant before an entry became ready: 2 a worker. The table has 4.
+ * Bound: an entry comes from a worker that died, or left, with a unit in hand, or with tickets of loops that it had
+ * interrupted for what is more urgent: at most one for each lane. A worker takes new tickets only when it saw no
+ * ready entry, and interrupts nothing that it has by an entry. So what is in hand or waiting here is at most
+ * one ticket a worker and lane, plus one entry that it took in the instant before another became ready. The
+ * table has twice the room: half of it is for rests that have waited (pool/backoff.c). Only the part that has ever
+ * been used is looked at.
  */
 #include "pool/redo.h"
 
@@ -26,6 +29,12 @@
 static struct tine__redo_shm *entry_at(const struct tine__pool_shm *pool, uint64_t index)
 {
     return &TINE__AT(struct tine__redo_shm, pool->redos)[index];
+}
+
+/* Entries from here on have never been filled. Whoever has reason to look for one sees that it has been. */
+static uint64_t ever_used(const struct tine__pool_shm *pool)
+{
+    return atomic_load_explicit(&pool->redo_used, memory_order_acquire);
 }
 
 static void fill(struct tine__pool_shm *pool, struct tine__redo_shm *redo,
@@ -63,6 +72,8 @@ int tine__redo_put(struct tine__pool_shm *pool, struct tine__job_shm *job,
         if ((word & STATE_MASK) != TINE__REDO_FREE)
             continue;
         atomic_store_explicit(&redo->job, TINE__ADDRESS(job), memory_order_relaxed);
+        if (i >= ever_used(pool))
+            atomic_store_explicit(&pool->redo_used, (uint32_t)i + 1, memory_order_release);
         fill(pool, redo, rest);
         return 0;
     }
@@ -71,7 +82,7 @@ int tine__redo_put(struct tine__pool_shm *pool, struct tine__job_shm *job,
 
 struct tine__redo_shm *tine__redo_held(const struct tine__pool_shm *pool, uint32_t worker)
 {
-    for (uint64_t i = 0; i < pool->redo_count; i++) {
+    for (uint64_t i = 0; i < ever_used(pool); i++) {
         struct tine__redo_shm *redo = entry_at(pool, i);
         uint64_t word = atomic_load_explicit(&redo->word, memory_order_acquire);
 
@@ -93,7 +104,7 @@ struct tine__redo_shm *tine__redo_take(struct tine__pool_shm *pool, uint32_t wor
 
     if (sequence == *seen)
         return NULL;
-    for (uint64_t i = 0; i < pool->redo_count; i++) {
+    for (uint64_t i = 0; i < ever_used(pool); i++) {
         struct tine__redo_shm *redo = entry_at(pool, i);
         uint64_t word = atomic_load_explicit(&redo->word, memory_order_relaxed);
         uint64_t taken =
@@ -128,7 +139,7 @@ static bool belongs(const struct tine__redo_shm *redo, uint64_t word,
 
 bool tine__redo_has(const struct tine__pool_shm *pool, const struct tine__job_shm *job)
 {
-    for (uint64_t i = 0; i < pool->redo_count; i++) {
+    for (uint64_t i = 0; i < ever_used(pool); i++) {
         struct tine__redo_shm *redo = entry_at(pool, i);
 
         if (belongs(redo, atomic_load_explicit(&redo->word, memory_order_acquire), job))
@@ -141,7 +152,7 @@ bool tine__redo_drop(struct tine__pool_shm *pool, const struct tine__job_shm *jo
 {
     bool dropped = false;
 
-    for (uint64_t i = 0; i < pool->redo_count; i++) {
+    for (uint64_t i = 0; i < ever_used(pool); i++) {
         struct tine__redo_shm *redo = entry_at(pool, i);
         uint64_t word = atomic_load_explicit(&redo->word, memory_order_acquire);
 

@@ -40,7 +40,7 @@ void tine__future_unlink(struct tine_future *future)
     struct tine_pool *pool = future->pool;
 
     release_descriptors(future);
-    tine__stream_retire(&pool->stream, future->first_ticket, future->tickets);
+    tine__stream_retire(future->stream, future->first_ticket, future->tickets);
     tine__resize_retire(future);
     if (future->newer != NULL)
         future->newer->older = future->older;

@@ -74,12 +74,18 @@ static uint32_t count_bits(const _Atomic uint64_t *words, uint32_t places)
 /* Tickets beyond those that workers are free for. */
 static uint64_t count_waiting(const struct tine__pool_shm *pool)
 {
-    uint64_t claimed = tine__claims_count(tine__stream_claims(pool));
-    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_seq_cst);
+    uint32_t lanes = tine__stream_lanes(pool);
+    uint64_t unclaimed = 0;
     uint64_t free_workers = (uint64_t)count_bits(pool->sleeping, pool->workers) +
                             count_bits(pool->spinning, pool->workers);
 
-    return tail > claimed + free_workers ? tail - claimed - free_workers : 0;
+    for (; lanes != 0; lanes &= lanes - 1) {
+        const struct tine__lane_shm *lane = tine__lane_at(pool, (uint32_t)__builtin_ctz(lanes));
+        uint64_t claimed = tine__claims_count(tine__stream_claims(lane));
+
+        unclaimed += atomic_load_explicit(&lane->tail, memory_order_seq_cst) - claimed;
+    }
+    return unclaimed > free_workers ? unclaimed - free_workers : 0;
 }
 
 /* ---- the nursery's side ---------------------------------------------------------------------- */
@@ -235,7 +241,7 @@ void tine__resize_demand(struct tine_pool *pool)
 /* Tickets for workers that come while the loop runs. If there can be none, it goes on without them. */
 static void invite(struct tine_future *future, uint32_t grown)
 {
-    struct tine__stream *stream = &future->pool->stream;
+    struct tine__stream *stream = future->stream;
     const struct tine__job_shm *job = future->job;
     struct tine__invitation *invitation;
     uint64_t claimed;
@@ -260,7 +266,7 @@ void tine__resize_retire(struct tine_future *future)
 {
     for (struct tine__invitation *invitation = future->invitations; invitation != NULL;
          invitation = invitation->next)
-        tine__stream_retire(&future->pool->stream, invitation->first, invitation->count);
+        tine__stream_retire(future->stream, invitation->first, invitation->count);
     tine__resize_forget(future);
 }
 

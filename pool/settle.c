@@ -5,7 +5,8 @@
  * The dead worker writes nothing any more, so its words are final. It may have held
  *
  *     a rest    an entry of the redo table, or
- *     a ticket  and through it a call, or a unit of a loop, or nothing yet,
+ *     a ticket  and through it a call, or a unit of a loop, or nothing yet; and tickets of loops that it
+ *               had interrupted for that, each less urgent than the one before,
  *
  * and `at` says how far it was: 0, not begun; not running, between items; running, user code had
  * the item, which then fails or is tried again. A rest is always put up before the claim that it
@@ -282,14 +283,37 @@ static void settle_job(const struct account *account, struct tine__job_shm *job)
         settle_loop(account, job);
 }
 
+/*
+ * The tickets that were in hand: of more than one, by whatever order, only that of the most urgent lane has led to a unit
+ * or a call; the loops of the others had been interrupted for it. False: there was none.
+ */
+static bool settle_tickets(const struct account *account, struct tine__worker_shm *nursery)
+{
+    const struct tine__pool_shm *pool = account->pool;
+    bool any = false;
+
+    for (uint32_t lanes = tine__stream_lanes(pool); lanes != 0; lanes &= lanes - 1) {
+        const struct tine__lane_shm *lane = tine__lane_at(pool, (uint32_t)__builtin_ctz(lanes));
+        struct tine__job_shm *job;
+        uint64_t ticket;
+
+        if (!tine__claim_held(tine__stream_claims(lane), account->worker, &ticket))
+            continue;
+        any = true;
+        job = tine__stream_enter(pool, lane, nursery, ticket);
+        if (job != NULL)
+            settle_job(account, job);
+        tine__claim_done(tine__stream_claims(lane), account->worker, ticket);
+    }
+    return any;
+}
+
 /* Finds what was in hand. `nursery` announces the job meanwhile, so that it is not freed. */
 static void settle_hands(const struct account *account, struct tine__worker_shm *nursery)
 {
     struct tine__pool_shm *pool = account->pool;
     struct tine__redo_shm *redo = tine__redo_held(pool, account->worker);
-    uint64_t ticket,
-        left_in = atomic_load(&tine__worker_at(pool, account->worker)->job) & ~UINT64_C(1);
-    bool has_ticket = tine__claim_held(tine__stream_claims(pool), account->worker, &ticket);
+    uint64_t left_in = atomic_load(&tine__worker_at(pool, account->worker)->job) & ~UINT64_C(1);
     struct tine__job_shm *job;
 
     if (redo != NULL) {
@@ -299,12 +323,7 @@ static void settle_hands(const struct account *account, struct tine__worker_shm 
             settle_call(account, job, redo);
         else
             settle_rest(account, redo);
-    } else if (has_ticket) {
-        job = tine__stream_enter(pool, nursery, ticket);
-        if (job != NULL)
-            settle_job(account, job);
-        tine__claim_done(tine__stream_claims(pool), account->worker, ticket);
-    } else if (left_in != 0) {
+    } else if (!settle_tickets(account, nursery) && left_in != 0) {
         /* it had come by a rest and worked on: the dead worker's own announcement keeps the job */
         job = TINE__AT(struct tine__job_shm, left_in);
         tine__stream_announce(nursery, job);

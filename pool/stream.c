@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The stream: one unbounded sequence of tickets, published by the program, claimed by the workers
+ * A stream: one unbounded sequence of tickets, published by the program, claimed by the workers
  * (pool/claim.h; the units of its claims table are the tickets). A ticket is an invitation to work
  * on a job: a call has one, a loop as many as workers can be of use. Tickets lie in segments of
  * 1024, found through a directory; a segment whose tickets are all retired is used again in the
  * same pool. Where the directory comes round to one that has a ticket left, its numbers are skipped.
+ * What of it is shared is a lane; a pool has one for each priority that was asked for (pool/priority.c).
  *
  * An entry is {round of the segment: 22 bits, job address / 64: 41, single: 1}, or 0 once retired.
  *
@@ -41,11 +42,11 @@ static uint32_t segment_of(uint64_t ticket)
     return (uint32_t)(ticket >> TINE__SEGMENT_BITS) % TINE__SEGMENTS;
 }
 
-static _Atomic uint64_t *place_of(const struct tine__pool_shm *pool, uint64_t ticket)
+static _Atomic uint64_t *place_of(const struct tine__lane_shm *lane, uint64_t ticket)
 {
     /* acquire: the segment's entries were cleared before it was entered (tine__stream_reserve) */
     uint64_t segment =
-        atomic_load_explicit(&pool->segments[segment_of(ticket)], memory_order_acquire);
+        atomic_load_explicit(&lane->segments[segment_of(ticket)], memory_order_acquire);
 
     return &TINE__AT(_Atomic uint64_t, segment)[ticket & TINE__SEGMENT_MASK];
 }
@@ -77,14 +78,14 @@ static int provide_segment(struct tine__stream *stream, uint64_t ticket)
         if (segment == 0)
             return -ENOMEM;
     }
-    atomic_store_explicit(&stream->pool->segments[index], segment, memory_order_release);
+    atomic_store_explicit(&stream->lane->segments[index], segment, memory_order_release);
     return 0;
 }
 
 static void keep_spare(struct tine__stream *stream, uint32_t index)
 {
     stream->spare[stream->spares++] =
-        atomic_load_explicit(&stream->pool->segments[index], memory_order_relaxed);
+        atomic_load_explicit(&stream->lane->segments[index], memory_order_relaxed);
 }
 
 /* Leaves out the tickets before this one. They are claimed like others, and lead nowhere. */
@@ -125,13 +126,13 @@ uint64_t tine__stream_publish(struct tine__stream *stream, struct tine__job_shm 
 
     for (uint32_t i = 0; i < count; i++) {
         stream->live[segment_of(first + i)]++;
-        atomic_store_explicit(place_of(stream->pool, first + i), entry_for(first + i, job),
+        atomic_store_explicit(place_of(stream->lane, first + i), entry_for(first + i, job),
                               memory_order_relaxed);
     }
     stream->tail += count;
     /* seq_cst: published before the sleepers are looked at (tine__stream_wake); the worker sets its
        sleeping bit before it looks at the tail. Releases the job and its entries. */
-    atomic_store_explicit(&stream->pool->tail, stream->tail, memory_order_seq_cst);
+    atomic_store_explicit(&stream->lane->tail, stream->tail, memory_order_seq_cst);
     return first;
 }
 
@@ -140,7 +141,7 @@ void tine__stream_retire(struct tine__stream *stream, uint64_t first, uint32_t c
     for (uint64_t ticket = first; ticket < first + count; ticket++) {
         uint32_t segment = segment_of(ticket);
 
-        atomic_store_explicit(place_of(stream->pool, ticket), 0, memory_order_relaxed);
+        atomic_store_explicit(place_of(stream->lane, ticket), 0, memory_order_relaxed);
         stream->live[segment]--;
         if (stream->live[segment] == 0 && (stream->tail & ~TINE__SEGMENT_MASK) > ticket)
             keep_spare(stream, segment);
@@ -162,7 +163,7 @@ void tine__stream_fini(struct tine__stream *stream)
 {
     for (uint32_t i = 0; i < TINE__SEGMENTS; i++) {
         uint64_t segment =
-            atomic_exchange_explicit(&stream->pool->segments[i], 0, memory_order_relaxed);
+            atomic_exchange_explicit(&stream->lane->segments[i], 0, memory_order_relaxed);
 
         if (segment == 0 || is_spare(stream, segment))
             continue;
@@ -183,9 +184,10 @@ void tine__stream_announce(struct tine__worker_shm *self, struct tine__job_shm *
 }
 
 struct tine__job_shm *tine__stream_enter(const struct tine__pool_shm *pool,
+                                         const struct tine__lane_shm *lane,
                                          struct tine__worker_shm *self, uint64_t ticket)
 {
-    _Atomic uint64_t *place = place_of(pool, ticket);
+    _Atomic uint64_t *place = place_of(lane, ticket);
     uint64_t entry = atomic_load_explicit(place, memory_order_acquire);
     uint64_t address = (entry & ~(ROUND_MASK << ROUND_SHIFT)) >> 1 << 6;
 
@@ -217,18 +219,26 @@ void tine__stream_leave(struct tine__worker_shm *self)
     raise(SIGKILL); /* in a sandbox that lets nobody be killed, a thread still may end itself */
 }
 
+bool tine__stream_has_any(const struct tine__pool_shm *pool, uint32_t lanes)
+{
+    for (; lanes != 0; lanes &= lanes - 1)
+        if (tine__lane_has_unclaimed(tine__lane_at(pool, (uint32_t)__builtin_ctz(lanes))))
+            return true;
+    return false;
+}
+
 /* ---- wake-ups -------------------------------------------------------------------------------- */
 
-static uint64_t job_in(const struct tine__pool_shm *pool, uint64_t ticket)
+static uint64_t job_in(const struct tine__lane_shm *lane, uint64_t ticket)
 {
-    return atomic_load_explicit(place_of(pool, ticket), memory_order_relaxed) &
+    return atomic_load_explicit(place_of(lane, ticket), memory_order_relaxed) &
            ~(ROUND_MASK << ROUND_SHIFT);
 }
 
-bool tine__stream_wants_help(const struct tine__pool_shm *pool, uint64_t ticket, uint64_t tail)
+bool tine__stream_wants_help(const struct tine__lane_shm *lane, uint64_t ticket, uint64_t tail)
 {
     if (ticket + 2 == tail)
-        return job_in(pool, ticket) != job_in(pool, ticket + 1);
+        return job_in(lane, ticket) != job_in(lane, ticket + 1);
     return ticket + 2 < tail;
 }
 

@@ -34,8 +34,10 @@ const tine_job_options *tine__job_options(const tine_job_options *options)
 
 int tine__job_options_check(const tine_job_options *options, bool async)
 {
-    if (TINE__RESERVED_SET(options->reserved) || options->reserved0 != 0)
+    if (TINE__RESERVED_SET(options->reserved))
         return -E2BIG;
+    if (options->priority < TINE_PRIORITY_MIN || options->priority > TINE_PRIORITY_MAX)
+        return -EINVAL;
     if (options->retries < TINE_UNLIMITED || options->fail_fast < 0 || options->fail_fast > 1 ||
         options->timeout_ns < 0 || (async && options->timeout_ns != 0))
         return -EINVAL;
@@ -91,7 +93,8 @@ static int make_job(struct tine_future *future, const struct tine__plan *plan)
     if (job == NULL)
         return -ENOMEM;
     memset(job, 0, sizeof *job);
-    job->kind = (uint16_t)plan->kind;
+    job->kind = (uint8_t)plan->kind;
+    job->lane = (uint8_t)(options->priority - TINE_PRIORITY_MIN);
     job->retries = options->retries;
     job->fail_fast = options->fail_fast;
     job->result_bytes_max =
@@ -215,7 +218,9 @@ static int publish(struct tine_future *future, uint32_t tickets)
     if (rc == 0 && pool->jobs == NULL && tine__pool_has_fallen(pool))
         rc = TINE_EBROKEN;
     if (rc == 0)
-        rc = tine__stream_reserve(&pool->stream, tickets);
+        rc = tine__priority_open(pool, future->job->lane);
+    if (rc == 0)
+        rc = tine__stream_reserve(pool->streams[future->job->lane], tickets);
     if (rc < 0)
         return rc;
     sweep_now_and_then(pool);
@@ -223,7 +228,8 @@ static int publish(struct tine_future *future, uint32_t tickets)
     future->tickets = tickets;
     link_future(pool, future);
     pool->submitted++;
-    future->first_ticket = tine__stream_publish(&pool->stream, future->job, tickets);
+    future->stream = pool->streams[future->job->lane];
+    future->first_ticket = tine__stream_publish(future->stream, future->job, tickets);
     return 0;
 }
 

@@ -56,4 +56,31 @@ void tine__tasks_fini(struct tine__tasks *tasks);
 /* The address of the described function in this process; 0: it is not there, and cannot be loaded. */
 uint64_t tine__task_find(const struct tine__task_shm *task);
 
+/* What a worker knows of the last tasks. Zeroed at first. */
+struct tine__tasks_seen {
+    struct {
+        const struct tine__task_shm *task;
+        uint64_t function;
+    } present[16];
+    const struct tine__task_shm *absent;
+};
+
+/* tine__task_find(), mostly from memory: descriptions live as long as the pool, so each needs one look. */
+static inline uint64_t tine__task_look_up(struct tine__tasks_seen *seen,
+                                          const struct tine__task_shm *task)
+{
+    uint64_t hash = TINE__ADDRESS(task) * UINT64_C(0x9e3779b97f4a7c15) >> 60, function;
+
+    if (seen->present[hash].task == task)
+        return seen->present[hash].function;
+    function = seen->absent == task ? 0 : tine__task_find(task);
+    if (function == 0) { /* a plugin loaded after the pool was opened is not in its workers */
+        seen->absent = task;
+        return 0;
+    }
+    seen->present[hash].task = task;
+    seen->present[hash].function = function;
+    return function;
+}
+
 #endif

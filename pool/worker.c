@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A worker: takes what the dead left, then tickets; runs units; spins a little, then sleeps.
+ * A worker: takes what the dead left, then tickets, the most urgent first; runs units; spins a little, then sleeps.
  *
  * What a worker has in hand is always written down before it has it (pool/claim.h, pool/redo.h),
  * and `at` says how far it is, so the nursery can settle its account exactly whenever it dies. The
@@ -44,13 +44,6 @@
 
 #define SPIN_LOOKS_A_CLOCK 16
 #define FULL_SPIN_EVERY    64 /* sleeps: now and then see whether spinning pays again */
-#define TASKS_KNOWN        16
-
-/* A task that this process has, and where. */
-struct present {
-    const struct tine__task_shm *task;
-    uint64_t function;
-};
 
 struct self {
     struct tine__pool_shm *pool;
@@ -59,13 +52,12 @@ struct self {
     uint32_t redo_seen;
     int64_t spin_ns; /* the present budget */
     uint32_t sleeps;
-    bool idles;                          /* and has said so */
-    struct present present[TASKS_KNOWN]; /* of the last tasks, */
-    const struct tine__task_shm *absent; /* or not */
-    uint64_t generation;                 /* of this process, and */
-    const _Atomic uint64_t *fork_word;   /* where it stands, unless this is valgrind */
-    uint64_t items;                      /* indices done of the present loop, as in its slot */
-    const struct tine__job_shm *loop;    /* worked on */
+    bool idles; /* and has said so */
+    struct tine__tasks_seen tasks;
+    uint64_t generation;               /* of this process, and */
+    const _Atomic uint64_t *fork_word; /* where it stands, unless this is valgrind */
+    uint64_t items;                    /* indices done of the present loop, as in its slot */
+    const struct tine__job_shm *loop;  /* worked on */
     struct tine__token token;
     bool limited; /* its environment says how many threads it may start */
     struct tine__wear wear;
@@ -151,29 +143,11 @@ static void fail(struct self *self, struct tine__job_shm *job, int rc,
     tine__job_fail(self->pool, job, &failure);
 }
 
-static size_t task_hash(const struct tine__task_shm *task)
+static inline bool has_task(struct self *self, const struct tine__job_shm *job)
 {
-    return (TINE__ADDRESS(task) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % TASKS_KNOWN;
-}
-
-/* A plugin loaded after the pool was opened is not in its workers. Descriptions live as long as the
-   pool, so each needs one look. */
-static bool has_task(struct self *self, const struct tine__job_shm *job)
-{
-    const struct tine__task_shm *task = TINE__AT(const struct tine__task_shm, job->task);
-
-    struct present *known = &self->present[task_hash(task)];
-
-    if (known->task != task && self->absent != task) {
-        uint64_t function = tine__task_find(task);
-
-        if (function != 0)
-            *known = (struct present){.task = task, .function = function};
-        else
-            self->absent = task;
-    }
-    self->call.function = known->function;
-    return known->task == task;
+    self->call.function =
+        tine__task_look_up(&self->tasks, TINE__AT(const struct tine__task_shm, job->task));
+    return self->call.function != 0;
 }
 
 static const char not_loaded[] = "the function's object file is not loaded in the worker";
@@ -347,11 +321,40 @@ static bool claim_unit(struct self *self, uint64_t *unit)
            tine__claim(tine__job_claims(job), self->index, job->units, unit);
 }
 
+/* What led to a loop, and leads back to it. */
+struct held {
+    const struct tine__lane_shm *lane;
+    uint64_t ticket;
+};
+
+static bool work_on_lanes(struct self *self, uint32_t lanes);
+/*
+ * Between two units: leaves the loop for what is more urgent, with its ticket in hand. The loop may be over, and freed,
+ * when that is done: false then. It is false, too, when this worker leaves.
+ */
+static bool give_way(struct self *self, struct tine__job_shm *job, const struct held *held,
+                     uint32_t lanes)
+{
+    if (!tine__stream_has_any(self->pool, lanes))
+        return true;
+    tine__job_check(self->pool, job); /* it may be complete, and this worker be away for long */
+    tine__stream_leave(self->shared);
+    while (!tine__resize_leaves(self->shared) && work_on_lanes(self, lanes))
+        continue;
+    if (tine__resize_leaves(self->shared) ||
+        tine__stream_enter(self->pool, held->lane, self->shared, held->ticket) == NULL)
+        return false;
+    count_on(self, job);
+    self->loop = job;
+    return true;
+}
+
 /*
  * Claims and runs units until none is left, then says so if it was the last to notice. True: this worker leaves, and
  * units are left. Then it keeps what led it here, so that the nursery, settling its account, finds the job.
+ * held is NULL where that was no ticket: then nothing is more urgent.
  */
-static bool work_on_loop(struct self *self, struct tine__job_shm *job)
+static bool work_on_loop(struct self *self, struct tine__job_shm *job, const struct held *held)
 {
     struct tine__claims_shm *claims = tine__job_claims(job);
     uint64_t unit;
@@ -359,6 +362,8 @@ static bool work_on_loop(struct self *self, struct tine__job_shm *job)
     count_on(self, job);
     self->loop = job;
     while (claim_unit(self, &unit)) {
+        uint32_t urgent;
+
         if (!run_unit(self, job,
                       &(struct tine__rest){.begin = tine__unit_begin(job, unit),
                                            .end = tine__unit_end(job, unit),
@@ -366,6 +371,9 @@ static bool work_on_loop(struct self *self, struct tine__job_shm *job)
             return true;
         tine__claim_done(claims, self->index, unit);
         at_nothing(self);
+        urgent = held == NULL ? 0 : tine__stream_more_urgent(self->pool, job->lane);
+        if (urgent != 0 && !give_way(self, job, held, urgent))
+            return tine__resize_leaves(self->shared);
     }
     tine__job_check(self->pool, job);
     return tine__resize_leaves(self->shared) && !tine__claims_exhausted(claims, job->units);
@@ -468,20 +476,21 @@ static bool work_on_rest(struct self *self)
             return true;
         tine__redo_free(redo);
         at_nothing(self);
-        if (work_on_loop(self, job))
+        if (work_on_loop(self, job, NULL))
             return true;
     }
     tine__stream_leave(self->shared);
     return true;
 }
 
-static bool work_on_ticket(struct self *self)
+static bool work_on_lane(struct self *self, uint32_t index)
 {
     struct tine__pool_shm *pool = self->pool;
-    struct tine__claims_shm *stream = tine__stream_claims(pool);
+    const struct tine__lane_shm *lane = tine__lane_at(pool, index);
+    struct tine__claims_shm *stream = tine__stream_claims(lane);
     /* seq_cst: not before this worker's spinning bit was cleared; a publisher that still saw the bit
        wakes nobody, so its ticket is to be seen here */
-    uint64_t tail = atomic_load_explicit(&pool->tail, memory_order_seq_cst), ticket;
+    uint64_t tail = atomic_load_explicit(&lane->tail, memory_order_seq_cst), ticket;
     struct tine__job_shm *job;
 
     if (!tine__claim(stream, self->index, tail, &ticket))
@@ -489,20 +498,28 @@ static bool work_on_ticket(struct self *self)
     be_busy(self);
     if (!self->limited)
         limit_threads(self);
-    if (tine__stream_wants_help(pool, ticket, tail)) /* wake-ups spread from worker to worker */
+    if (tine__stream_wants_help(lane, ticket, tail)) /* wake-ups spread from worker to worker */
         tine__stream_wake(pool, 1);
-    job = tine__stream_enter(pool, self->shared, ticket);
+    job = tine__stream_enter(pool, lane, self->shared, ticket);
     if (job != NULL) {
         if (job->kind == TINE__JOB_CALL) {
             run_call(self, job);
             at_nothing(self);
-        } else if (work_on_loop(self, job)) {
+        } else if (work_on_loop(self, job, &(struct held){.lane = lane, .ticket = ticket})) {
             return true;
         }
         tine__stream_leave(self->shared);
     }
     tine__claim_done(stream, self->index, ticket);
     return true;
+}
+
+static bool work_on_lanes(struct self *self, uint32_t lanes)
+{
+    for (; lanes != 0; lanes &= lanes - 1)
+        if (work_on_lane(self, (uint32_t)__builtin_ctz(lanes)))
+            return true;
+    return false;
 }
 
 /* ---- waiting for work ------------------------------------------------------------------------ */
@@ -573,8 +590,7 @@ static void sleep_once(struct self *self)
     uint64_t bit = UINT64_C(1) << self->index % 64;
     uint32_t bell = atomic_load_explicit(&self->shared->doorbell, memory_order_acquire);
 
-    /* seq_cst: the bit is set before the last look; a publisher publishes before it reads the bits
-     */
+    /* seq_cst: the bit is set before the last look; a publisher publishes before reading it */
     atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
     tine__token_release(&self->token);
     if (!sees_work(self) &&
@@ -627,7 +643,8 @@ static void work(struct self *self)
 {
     while (!tine__resize_leaves(self->shared)) {
         await_token(self, wants_ticket);
-        if (!is_to_drop_all(self) && (work_on_rest(self) || work_on_ticket(self)))
+        if (!is_to_drop_all(self) &&
+            (work_on_rest(self) || work_on_lanes(self, tine__stream_lanes(self->pool))))
             continue;
         if (atomic_load_explicit(&self->pool->state, memory_order_acquire) != TINE__POOL_RUNNING)
             break;
@@ -674,7 +691,7 @@ void tine__worker_run_here(struct tine__pool_shm *pool, struct tine__threads *th
     if (job->kind == TINE__JOB_CALL)
         run_call(&self, job);
     else
-        (void)work_on_loop(&self, job);
+        (void)work_on_loop(&self, job, NULL);
     (void)tine__limit_thread(limited);
     (void)tine__place_of_thread(outer);
     (void)tine__worker_change_state(state);

@@ -79,7 +79,9 @@ static void submit(struct actor *actor, struct held *held)
 {
     tine_job_options options = {.retries = random_below(2) == 0 ? 0 : TINE_UNLIMITED,
                                 .backoff_ns = (int64_t)random_below(TINE_US(500)),
-                                .task_kill_ns = random_below(2) == 0 ? 0 : LONG};
+                                .task_kill_ns = random_below(2) == 0 ? 0 : LONG,
+                                .priority =
+                                    random_below(2) == 0 ? 0 : (int32_t)random_below(9) - 4};
     tine_pool *pool = actor->world->pool;
     int rc;
 

@@ -83,7 +83,8 @@ static int raise_ran(tine_call *call)
 static void *start_it(void *context)
 {
     struct run *run = context;
-    tine_process_options options = {.start = run->start};
+    /* who is stepped takes his time */
+    tine_process_options options = {.start = run->start, .start_timeout_ns = TINE_SEC(3600)};
 
     run->rc = tine_process_start(&run->process, raise_ran, &options, "p", run->ran);
     return NULL;
@@ -213,7 +214,8 @@ static void be_starter(void *context)
 {
     struct run *run = context;
 
-    start_another(run->start); /* the first looks for the objects that are loaded, which takes long */
+    start_another(
+        run->start); /* the first looks for the objects that are loaded, which takes long */
     gate_raise(&hold->ready);
     gate_await(&hold->go, 1);
     start_it(run);

@@ -16,6 +16,7 @@ tests_kill = \
 	%D%/kill_once \
 	%D%/kill_pipe \
 	%D%/kill_pipe_ring \
+	%D%/kill_priority \
 	%D%/kill_process \
 	%D%/kill_program \
 	%D%/kill_queue \
@@ -65,6 +66,8 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_pipe_ring_SOURCES = %D%/kill_pipe.c
 %C%_kill_pipe_ring_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING
 %C%_kill_pipe_ring_LDADD = $(kill_libs)
+%C%_kill_priority_SOURCES = %D%/kill_priority.c $(kill_load)
+%C%_kill_priority_LDADD = $(kill_libs)
 %C%_kill_process_LDADD = $(kill_libs)
 %C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_queue_LDADD = $(kill_libs)

@@ -4,7 +4,7 @@
 # does not have are left out here: processes of threads, waiting for what runs where all runs at once.
 inline='imap loop loop_errors map progress reduce starmap task'
 threads="callback cancel completed descriptor future pool $inline"
-processes="account backoff budget compute descriptor_limits guest initialize instants limit limits nested recycle resize restart sandbox untrusted $threads"
+processes="account backoff budget compute descriptor_limits guest initialize instants limit limits nested priority recycle resize restart sandbox untrusted $threads"
 case $kind in
 inline) names=$inline ;;
 threads) names=$threads ;;

@@ -29,6 +29,7 @@ tests_pool = \
 	%D%/test_outcome \
 	%D%/test_pool \
 	%D%/test_pool_start \
+	%D%/test_priority \
 	%D%/test_process \
 	%D%/test_process_args \
 	%D%/test_process_faults \
@@ -124,6 +125,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_pool_LDADD = libtinetest.la
 %C%_test_pool_start_SOURCES = %D%/test_pool_start.c $(tests_processes)
 %C%_test_pool_start_LDADD = libtinetest.la
+%C%_test_priority_SOURCES = %D%/test_priority.c $(tests_pool_shared)
+%C%_test_priority_LDADD = libtinetest.la
 %C%_test_process_SOURCES = %D%/test_process.c $(tests_processes)
 %C%_test_process_LDADD = libtinetest.la
 %C%_test_process_args_SOURCES = %D%/test_process_args.c $(tests_processes)

@@ -47,7 +47,7 @@ static const struct bad_options bad_options[] = {
     {{.timeout_ns = -1}, -EINVAL},
     {{.flags = 1u << 31}, -EINVAL},
     {{.flags = UINT32_MAX}, -EINVAL},
-    {{.reserved0 = 1}, -E2BIG},
+    {{.priority = TINE_PRIORITY_MIN - 1}, -EINVAL}, {{.priority = TINE_PRIORITY_MAX + 1}, -EINVAL},
     {{.reserved = {[7] = 1}}, -E2BIG},
     {{.context = "x", .context_size = SIZE_MAX}, -EOVERFLOW},
     {{.context = "x", .context_size = SIZE_MAX / 2}, -ENOMEM},

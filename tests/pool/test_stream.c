@@ -38,7 +38,7 @@ static struct house *house_new(void)
     house.pool = zeroed(sizeof *house.pool);
     house.pool->workers = WORKERS;
     house.pool->slots = TINE__ADDRESS(zeroed((WORKERS + 1) * sizeof(struct tine__worker_shm)));
-    house.stream.pool = house.pool;
+    house.stream.lane = &house.pool->usual;
     house.loop = zeroed(sizeof *house.loop);
     house.loop->kind = TINE__JOB_FOR;
     house.call = zeroed(sizeof *house.call);
@@ -67,7 +67,7 @@ static uint64_t publish(struct house *house, struct tine__job_shm *job, uint32_t
 static struct tine__job_shm *enter(struct house *house, uint64_t ticket)
 {
     struct tine__worker_shm *worker = tine__worker_at(house->pool, 0);
-    struct tine__job_shm *job = tine__stream_enter(house->pool, worker, ticket);
+    struct tine__job_shm *job = tine__stream_enter(house->pool, house->stream.lane, worker, ticket);
 
     ck_assert_uint_eq(worker->job, TINE__ADDRESS(job));
     if (job != NULL)
@@ -98,11 +98,11 @@ TEST(the_nursery_finds_the_job_of_a_call_too)
     struct tine__worker_shm *nursery = tine__worker_at(house->pool, WORKERS);
     uint64_t call = publish(house, house->call, 1);
 
-    ck_assert_ptr_eq(tine__stream_enter(house->pool, nursery, call), house->call);
+    ck_assert_ptr_eq(tine__stream_enter(house->pool, house->stream.lane, nursery, call), house->call);
     ck_assert_uint_eq(nursery->job, TINE__ADDRESS(house->call));
     tine__stream_leave(nursery);
     tine__stream_retire(&house->stream, call, 1);
-    ck_assert_ptr_null(tine__stream_enter(house->pool, nursery, call));
+    ck_assert_ptr_null(tine__stream_enter(house->pool, house->stream.lane, nursery, call));
     ck_assert_uint_eq(nursery->job, 0);
     house_free(house);
 }
@@ -113,7 +113,7 @@ TEST(the_tail_counts_what_was_published)
 
     publish(house, house->loop, 1);
     publish(house, house->loop, SEGMENT);
-    ck_assert_uint_eq(house->pool->tail, SEGMENT + 1);
+    ck_assert_uint_eq(house->stream.lane->tail, SEGMENT + 1);
     house_free(house);
 }
 

@@ -79,6 +79,8 @@ typedef struct tine_buffer tine_buffer; /* tine/codec.h */
 
 #define TINE_UNLIMITED       ((int32_t)-1) /* for .retries */
 #define TINE_WORKERS_MAX     1024          /* workers in one pool */
+#define TINE_PRIORITY_MIN    ((int32_t)-8) /* for .priority: the most urgent, */
+#define TINE_PRIORITY_MAX    ((int32_t)7)  /* and the least */
 #define TINE_SHUTDOWN_CANCEL 1u            /* for tine_pool_shutdown() */
 
 /* Options of a pool; zero in a field means its default. */
@@ -157,7 +159,8 @@ typedef struct tine_job_options {
     void *progress_user;
     tine_failure *failure;      /* written when the job failed; of _async forms: when its end is seen */
     uint32_t flags;             /* TINE_JOB_… */
-    uint32_t reserved0;
+    int32_t priority;           /* TINE_PRIORITY_MIN … MAX: jobs with smaller numbers are begun, and gone on
+                                   with, first; equal ones in order of submission; default 0 */
     int64_t task_timeout_ns;    /* instead of the pool's; TINE_FOREVER: no limit */
     int64_t task_kill_ns;       /* instead of the pool's; TINE_FOREVER: no limit */
     int64_t backoff_ns;         /* an item waits so long before it runs again (.retries), twice as long before
@@ -217,7 +220,7 @@ typedef struct tine_pool_counts {
  *          of tine_register_at_fork() refuses with, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init();
  *          options.sandbox: this kernel has no such box; memory is to be limited, and /proc does not tell how
  *          much a process has; an option that this .kind cannot have), -ENOENT, -EACCES … (a path in the sandbox)
- * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, unknown flags, kind or start, negative limits, a
+ * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, or not between workers_min and _max, unknown flags, kind or start, negative limits, a
  *          stop_signal that is none or cannot be handled, max_memory_per_worker below what a forked worker
  *          begins with), -E2BIG (reserved not zero), -ENOMEM,
  *          -EADDRINUSE (the family heap's address is taken, here or three times in a process executed anew),
