@@ -9,7 +9,8 @@
  * pool.state         program; nursery ENDING,   everyone            a late look at the end
  *                    when it breaks the pool
  * pool.failure       nursery, before `broken`   program             (cannot be: published by it)
- * pool.cpu_ns …      nursery                    program             —
+ * pool.cpu_ns …      nursery; started also a    program             —
+ * started, retried … pool of threads
  * pool.exits         nursery pushes; program    program             a late callback
  *                    takes all
  * pool.spin_ns       program                    everyone            a spin too short
@@ -18,6 +19,10 @@
  *                    leave; else program
  * pool.born          nursery, only ever up      everyone            see tine__born
  * pool.demand        program 1, nursery 0       both                (exchanged)
+ * pool.sleeping,     each worker its own bit;   publishers,         a worker woken too many; a lost
+ * spinning           the waker and the nursery  nursery             wake-up: see pool/stream.c
+ *                    clear it
+ * pool.cpus          program                    workers, nursery    see pool/budget.h
  * pool.lanes, mask   program (its pool mutex)   workers, nursery    (cannot be: mask, then tail)
  * lane.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
  * pool.settlements   nursery                    program             a job is freed a little later
@@ -28,6 +33,7 @@
  *                    unit also any claimer
  * redo.word          nursery READY; a worker    everyone            the CAS fails
  *                    READY→TAKEN→FREE
+ * pool.redo_sequence nursery                    workers             a rest is taken a little later
  * pool.redo_used     nursery, only ever up      everyone            see pool/redo.c
  * redo.others        nursery, while no worker   the taker           (cannot be: published by READY)
  *                    can take the entry
@@ -42,6 +48,10 @@
  * said[w]            worker w                   nursery once w is   nothing: death orders it
  *                                               dead
  * worker line 3      see pool/limit.c
+ * job.stop           anyone, only ever 1        everyone            a unit too many
+ * job.had_death      nursery                    who completes it    (cannot be: before the claim is
+ *                                                                   done)
+ * job.deaths, …      nursery                    program             an old count
  * job.waiting        nursery                    who completes or    (raised before the claim is done,
  *                                               frees the job       lowered after the rest is put up)
  * pool.watch_at      nursery                    workers             a needless nudge
@@ -157,8 +167,9 @@ struct tine__exit_shm {
 };
 
 /*
- * worker.leave: is the worker to leave its place? Only the nursery dismisses and takes that back, only the worker
- * idles and leaves, dismissed or of itself (pool/recycle.c); a new one starts as one that stays. What leaves is as good as gone: nothing calls it back.
+ * worker.leave: is the worker to leave its place? Only the nursery dismisses and takes that back, only
+ * the worker idles and leaves, dismissed or of itself (pool/recycle.c); a new one starts as one that
+ * stays. What leaves is as good as gone: nothing calls it back.
  */
 enum {
     TINE__STAYS,
