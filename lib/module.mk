@@ -89,6 +89,7 @@ libtinecore_la_SOURCES += \
 	%D%/reserved.h \
 	%D%/rights.c %D%/rights.h \
 	%D%/shape.c %D%/shape.h \
+	%D%/shared.c %D%/shared.h \
 	%D%/sig.c %D%/sig.h \
 	%D%/sodium.c %D%/sodium.h \
 	%D%/sys.c %D%/sys.h \

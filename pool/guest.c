@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Untrusted workers: a worker that claims and settles as every other does, and a guest, its child, that runs the
- * tasks and has neither the family heap nor any descriptor but the standard ones and a socket to the
- * worker. Guests compute only (pool/compute.h), so they cannot get at either from outside.
+ * tasks and has neither the family heap, nor any other shared memory, nor any descriptor but the standard ones and
+ * a socket to the worker. Guests compute only (pool/compute.h), so they cannot get at either from outside.
  *
  * The worker believes nothing of what comes over the socket: a reply has the magic, the number of the request, a
  * size within the limit, and a result that is one msgpack value; else the item fails with TINE_EFORMAT and
@@ -30,6 +30,7 @@
 
 #include "lib/codec.h"
 #include "lib/random.h"
+#include "lib/shared.h"
 #include "lib/sys.h"
 #include "pool/initialize.h"
 #include "pool/place.h"
@@ -215,7 +216,9 @@ static _Noreturn void live(const struct tine__pool_shm *pool, uint32_t index, in
     pack_luggage(&luggage, pool);
     close_others(socket);
     tine__heap_leave();
-    rc = tine__sandbox_enter(luggage.sandbox, said.message, sizeof said.message);
+    rc = tine__shared_leave();
+    if (rc == 0)
+        rc = tine__sandbox_enter(luggage.sandbox, said.message, sizeof said.message);
     if (rc == 0)
         rc = tine__initializer_run(luggage.initializer, luggage.context, &said);
     reply(0, rc, said.message, NULL);

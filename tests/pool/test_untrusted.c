@@ -268,6 +268,32 @@ TEST(it_has_no_family_heap)
     tine_free(block);
 }
 
+static int write_page(tine_call *call)
+{
+    int64_t page;
+    int rc = tine_args(call, "q", &page);
+
+    if (rc < 0)
+        return rc;
+    *(volatile char *)(uintptr_t)page = 1;
+    return tine_return(call, "q", page);
+}
+
+/* The page is gone, or another's by now. */
+TEST(nor_other_memory_that_is_shared)
+{
+    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    tine_pool *pool = open_untrusted(1);
+    int64_t unused;
+
+    ck_assert_ptr_ne(page, MAP_FAILED);
+    (void)apply(pool, write_page, (int64_t)(uintptr_t)page, NULL, &unused);
+    ck_assert_int_eq(page[0], 0);
+    assert_works(pool);
+    tine_pool_close(pool);
+    munmap(page, 4096);
+}
+
 static int allocate(tine_call *call)
 {
     return tine_return(call, "q", (int64_t)(tine_alloc(100) == NULL));

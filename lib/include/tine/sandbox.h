@@ -16,7 +16,8 @@
  * the program through the memory that they share; that is what TINE_POOL_UNTRUSTED is for.
  *
  * Where tasks themselves are not trusted, open the pool with TINE_POOL_UNTRUSTED. Each worker then has a guest, a process
- * that has neither the family heap nor any descriptor but the standard ones and a socket to its worker; it runs
+ * that has neither the family heap, nor anything else that is mapped as shared, nor any descriptor but the standard ones
+ * and a socket to its worker; it runs
  * initializer, tasks and finalizer, and is in the box, which is COMPUTE_ONLY at least. Arguments, context and results are
  * copied, and checked when they come back: a guest that dies, or sends what is no reply, fails its item and no other. A
  * task costs about ten microseconds more.
