@@ -3,8 +3,9 @@
  * TINE_SANDBOX_COMPUTE_ONLY: a seccomp filter with a list of what is allowed.
  *
  * The list is what a worker's loop, the family heap, locks and queues of tine, the C library's malloc, threads and
- * stdio on open descriptors need. Four calls are allowed with certain arguments only: kill() to ask whether a process lives (who
- * sleeps on a lock does), tgkill() at itself (abort), prlimit64() to read, clone() for threads. clone3(), whose
+ * stdio on open descriptors need. Five calls are allowed with certain arguments only: kill() to ask whether a process lives (who
+ * sleeps on a lock does), tgkill() at itself (abort), prlimit64() to read, clone() for threads, and fcntl() for all
+ * but signals: by F_SETOWN, F_SETSIG and O_ASYNC the kernel would kill whom it is told to. clone3(), whose
  * arguments lie in memory where no filter can see them, is said not to exist, so that the C library takes clone().
  *
  * Calls of another architecture's numbering (int 0x80 in a 64-bit program) kill the worker: their numbers
@@ -13,6 +14,7 @@
 #include "pool/compute.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
@@ -66,7 +68,6 @@ static const uint16_t allowed[] = {
     SYS_close,
     SYS_dup,
     SYS_dup3,
-    SYS_fcntl,
     SYS_fsync,
     SYS_fdatasync,
     SYS_ppoll,
@@ -197,6 +198,26 @@ static void allow_reading_limits(struct program *program, uint32_t refusal)
     give(program, refusal);
 }
 
+/* Commands by which nobody else is signalled, nor kept from what is his. */
+static const uint16_t descriptor_commands[] = {
+    F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD,     F_SETFD,     F_GETFL,      F_GETLK,
+    F_SETLK, F_SETLKW,        F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ,
+};
+
+static void allow_descriptor_commands(struct program *program, uint32_t refusal)
+{
+    const size_t count = sizeof descriptor_commands / sizeof descriptor_commands[0];
+
+    unless_skip(program, SYS_fcntl, (uint8_t)(2 * count + 6));
+    load(program, LOW(1));
+    give_to_all(program, descriptor_commands, count, SECCOMP_RET_ALLOW);
+    unless_skip(program, F_SETFL, 3);
+    load(program, LOW(2));
+    add(program, BPF_JMP | BPF_JSET | BPF_K, O_ASYNC, 1, 0);
+    give(program, SECCOMP_RET_ALLOW);
+    give(program, refusal);
+}
+
 static void allow_threads(struct program *program, uint32_t refusal)
 {
     unless_skip(program, SYS_clone, 4);
@@ -222,11 +243,15 @@ static void write_program(struct program *program, uint32_t refusal)
     allow_with(program, SYS_kill, 1, 0, refusal);
     allow_with(program, SYS_tgkill, 0, (uint32_t)getpid(), refusal);
     allow_reading_limits(program, refusal);
+    allow_descriptor_commands(program, refusal);
     allow_threads(program, refusal);
     give(program, refusal);
 }
 
-_Static_assert(2 * (sizeof allowed + sizeof refused_quietly) / sizeof allowed[0] + 32 <= ROOM,
+_Static_assert(2 * (sizeof allowed + sizeof refused_quietly + sizeof descriptor_commands) /
+                           sizeof allowed[0] +
+                       40 <=
+                   ROOM,
                "the program fits");
 
 int tine__compute_probe(void)

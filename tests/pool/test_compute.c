@@ -120,14 +120,50 @@ static int remove_it(const char *path)
     return error_of(unlink(path));
 }
 
+static int own_by_nursery(const char *path)
+{
+    (void)path;
+    return error_of(fcntl(STDERR_FILENO, F_SETOWN, getppid()));
+}
+
+static int own_by_other_thread(const char *path)
+{
+    (void)path;
+    return error_of(fcntl(STDERR_FILENO, F_SETOWN_EX, NULL));
+}
+
+static int signal_when_ready(const char *path)
+{
+    (void)path;
+    return error_of(fcntl(STDERR_FILENO, F_SETSIG, SIGKILL));
+}
+
+static int be_told_when_ready(const char *path)
+{
+    (void)path;
+    return error_of(fcntl(STDERR_FILENO, F_SETFL, O_ASYNC));
+}
+
 static const struct forbidden {
     try_function *function;
     bool quietly; /* never kills */
 } forbidden[] = {
-    {open_root, true},  {look_at_file, true},      {make_socket, false},
-    {fork_it, false},   {execute, false},          {end_nursery, false},
-    {trace, false},     {remove_it, false},        {raise_limit, false},
-    {make_ring, false}, {change_directory, false}, {make_memfd, false},
+    {open_root, true},
+    {look_at_file, true},
+    {make_socket, false},
+    {fork_it, false},
+    {execute, false},
+    {end_nursery, false},
+    {trace, false},
+    {remove_it, false},
+    {raise_limit, false},
+    {make_ring, false},
+    {change_directory, false},
+    {make_memfd, false},
+    {own_by_nursery, false},
+    {own_by_other_thread, false},
+    {signal_when_ready, false},
+    {be_told_when_ready, false},
 };
 
 #define FORBIDDEN (sizeof forbidden / sizeof forbidden[0])
@@ -387,6 +423,10 @@ TEST(the_initializer_is_inside)
 /* ---- all that is tried -------------------------------------------------------------------------- */
 
 try_function *const tries[] = {execute,
+                               own_by_nursery,
+                               own_by_other_thread,
+                               signal_when_ready,
+                               be_told_when_ready,
                                look_at_time,
                                make_socket,
                                fork_it,
