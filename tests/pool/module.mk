@@ -69,6 +69,7 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_at_fork_SOURCES = %D%/test_at_fork.c $(tests_processes)
 %C%_test_at_fork_LDADD = libtinetest.la
 %C%_test_backoff_SOURCES = %D%/test_backoff.c $(tests_pool_shared)
+%C%_test_backoff_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__redo_put
 %C%_test_backoff_LDADD = libtinetest.la
 %C%_test_budget_SOURCES = %D%/test_budget.c $(tests_pool_shared)
 %C%_test_budget_LDADD = libtinetest.la

@@ -3,8 +3,10 @@
 #include <tine/pool.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include <tine/codec.h>
@@ -12,6 +14,8 @@
 
 #include "lib/clock.h"
 #include "pool/pool_impl.h"
+#include "pool/redo.h"
+#include "pool/stream.h"
 #include "tests/pool/pools.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
@@ -73,6 +77,39 @@ static tine_job_options options_for(struct diary **diary, int32_t retries, int64
                               .backoff_ns = backoff_ns};
 }
 
+/* ---- a nursery that takes its time ------------------------------------------------------------- */
+
+static bool is_slow;
+
+/* Nothing of the job is in a worker's hands. */
+static bool is_over_with(struct tine__pool_shm *pool, const struct tine__job_shm *job)
+{
+    if (tine__redo_has(pool, job))
+        return false;
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (atomic_load(&tine__worker_at(pool, i)->job) == TINE__ADDRESS(job))
+            return false;
+    return true;
+}
+
+int __real_tine__redo_put(struct tine__pool_shm *pool, struct tine__job_shm *job,
+                          const struct tine__rest *rest);
+int __wrap_tine__redo_put(struct tine__pool_shm *pool, struct tine__job_shm *job,
+                          const struct tine__rest *rest);
+
+/* A rest that was put up is done before the nursery goes on, if it is slow. */
+int __wrap_tine__redo_put(struct tine__pool_shm *pool, struct tine__job_shm *job,
+                          const struct tine__rest *rest)
+{
+    int rc = __real_tine__redo_put(pool, job, rest);
+
+    while (rc == 0 && is_slow && rest->begin < rest->end && !is_over_with(pool, job)) {
+        tine__stream_wake_all(pool);
+        sched_yield();
+    }
+    return rc;
+}
+
 /* A call that has died once, and waits. */
 static tine_future *submit_waiting(tine_pool *pool, struct diary **diary)
 {
@@ -103,6 +140,26 @@ TEST(each_wait_is_twice_as_long_as_the_one_before)
     ck_assert_uint_eq(diary->tries, 4);
     for (int i = 1; i < 4; i++)
         ck_assert_int_ge(diary->begun[i] - diary->begun[i - 1], SHORT << (i - 1));
+    tine_pool_close(pool);
+    tine_free(diary);
+}
+
+TEST(a_rest_that_is_done_before_it_counts_as_up_ends_its_job, .loop_end = 2)
+{
+    struct diary *diary = diary_new(1);
+    tine_job_options options = options_for(&diary, 1, 1);
+    tine_results *results;
+    tine_pool *pool;
+
+    is_slow = true;
+    pool = pool_of(2);
+    if (loop_index == 0) {
+        ck_assert_rc(tine_pool_for(pool, 1, try_body, &options), 0);
+    } else {
+        ck_assert_rc(tine_pool_apply(&results, pool, try_call, &options, ""), 0);
+        tine_results_close(results);
+    }
+    ck_assert_uint_eq(diary->tries, 2);
     tine_pool_close(pool);
     tine_free(diary);
 }
