@@ -70,6 +70,7 @@ libtinecore_la_SOURCES += \
 	%D%/confine.c %D%/confine.h \
 	%D%/copy.c %D%/copy.h \
 	%D%/cpu.c %D%/cpu.h \
+	%D%/credentials.c %D%/credentials.h \
 	%D%/error.c \
 	%D%/fork.c %D%/fork.h \
 	%D%/function.c %D%/function.h \

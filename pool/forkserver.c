@@ -7,8 +7,8 @@
  *             ──launch (pool/launch.h)───────────────────────────────────────────────►
  *
  * It is nobody's child, so the program's own wait() never meets it. It knows of each process a pidfd and the
- * shared block, in which it leaves the status when it has reaped it. It ends with the program that started it, or when
- * nobody holds the other end of its socket. When it is killed, its processes go on; how they end is not known then.
+ * shared block, in which it leaves the status when it has reaped it. It ends with the program that started it, or, when
+ * nobody holds the other end of its socket, with the last of its processes. When it is killed, its processes go on; how they end is not known then.
  *
  * It is a fork of the program as that was in tine_init(), or of a program that was executed anew, and
  * maps the family heap. All descriptors but its own are closed.
@@ -49,7 +49,8 @@ struct ward {
 /* The server's own state, private to its process. */
 struct keeper {
     int socket, program, poll;
-    uint32_t count;
+    uint32_t count, running;
+    bool retired; /* nobody can ask any more */
     struct ward *wards;
     struct sigaction interrupt; /* what SIGINT does in processes */
 };
@@ -98,7 +99,7 @@ static struct ward *make_room(struct keeper *keeper)
     return wards;
 }
 
-static void reap(const struct keeper *keeper, struct ward *ward, int flags)
+static void reap(struct keeper *keeper, struct ward *ward, int flags)
 {
     siginfo_t info = {.si_pid = 0};
     uint32_t status;
@@ -116,6 +117,7 @@ static void reap(const struct keeper *keeper, struct ward *ward, int flags)
     (void)epoll_ctl(keeper->poll, EPOLL_CTL_DEL, ward->pidfd, NULL);
     close(ward->pidfd);
     ward->pid = 0;
+    keeper->running--;
 }
 
 static int start_process(struct keeper *keeper, int control, struct tine__process_shm *shared)
@@ -132,12 +134,20 @@ static int start_process(struct keeper *keeper, int control, struct tine__proces
     if (pid < 0)
         return pid;
     *ward = (struct ward){.pid = pid, .pidfd = pidfd, .shared = shared};
+    keeper->running++;
     rc = watch(keeper, pidfd, (uint32_t)(ward - keeper->wards));
     if (rc == 0)
         return 0;
     tine__sys_pidfd_kill(pidfd, SIGKILL); /* its end would never be seen */
     reap(keeper, ward, 0);
     return rc == -ENOSPC ? -EAGAIN : rc; /* of what can be watched there is a limit, too */
+}
+
+/* What becomes of the processes that run is still to be told. */
+static void retire(struct keeper *keeper)
+{
+    keeper->retired = true;
+    (void)epoll_ctl(keeper->poll, EPOLL_CTL_DEL, keeper->socket, NULL);
 }
 
 static void answer_request(struct keeper *keeper)
@@ -149,8 +159,8 @@ static void answer_request(struct keeper *keeper)
                                       MSG_DONTWAIT);
 
     if (size == 0)
-        _exit(0); /* nobody can ask any more */
-    if (size < 0 || count != 1)
+        retire(keeper);
+    if (size <= 0 || count != 1)
         return;
     shared = (struct tine__process_shm *)(uintptr_t)request.shared;
     if (size != (ssize_t)sizeof request || request.magic != TINE__SERVER_MAGIC ||
@@ -183,6 +193,8 @@ static _Noreturn void serve(struct keeper *keeper)
             else if (what < keeper->count && keeper->wards[what].pid != 0)
                 reap(keeper, &keeper->wards[what], WNOHANG);
         }
+        if (keeper->retired && keeper->running == 0)
+            _exit(0);
     }
 }
 

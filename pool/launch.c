@@ -22,6 +22,7 @@
 #include <tine/error.h>
 #include <tine/heap.h>
 
+#include "lib/credentials.h"
 #include "lib/function.h"
 #include "lib/log.h"
 #include "lib/record.h"
@@ -40,6 +41,7 @@ struct launch_wire {
     uint32_t format, kind;
     uint64_t shared; /* address of a tine__process_shm; 0 for a server */
     uint32_t fd_count, unused;
+    struct tine__capabilities most; /* of a server: root gets all again when it executes */
 };
 
 struct answer_wire {
@@ -76,7 +78,7 @@ int tine__launch_send(int socket, uint32_t kind, struct tine__process_shm *share
                                  .fd_count = luggage->count};
     struct iovec part = {.iov_base = &launch, .iov_len = sizeof launch};
     uint32_t sent = 0;
-    int rc = 0;
+    int rc = kind == TINE__LAUNCH_SERVER ? tine__capabilities_read(&launch.most) : 0;
 
     while (sent < luggage->count && rc == 0) {
         uint32_t left = luggage->count - sent;
@@ -310,6 +312,14 @@ static _Noreturn void live(struct arrival *arrival)
     tine__begin(&birth);
 }
 
+/* The step between the program and its server. */
+static _Noreturn void become_server(const struct arrival *arrival)
+{
+    if (tine__capabilities_lower(&arrival->launch.most) < 0)
+        _exit(EXIT_UNBORN);
+    _exit(tine__forkserver_detach(arrival->socket, arrival->luggage.fds[1]) < 0);
+}
+
 _Noreturn void tine__launch_receive(int socket)
 {
     static struct arrival arrival;
@@ -325,6 +335,6 @@ _Noreturn void tine__launch_receive(int socket)
         refuse(&arrival, rc);
     close(arrival.luggage.fds[0]);
     if (arrival.launch.kind == TINE__LAUNCH_SERVER)
-        _exit(tine__forkserver_detach(socket, arrival.luggage.fds[1]) < 0);
+        become_server(&arrival);
     live(&arrival);
 }

@@ -6,6 +6,9 @@
  * the socket and makes a lock of its own. A server that is dead when it is asked is replaced by one
  * that is executed anew; one that dies after it has been asked may have forked or not, so what it
  * shares with the process is left alone for ever, and the next try has a copy.
+ *
+ * A program that has given up rights since its server began must not get processes that have them: that
+ * server is left to its processes, and replaced as a dead one is.
  */
 #include "pool/start.h"
 
@@ -22,6 +25,7 @@
 #include <tine/heap.h>
 
 #include "lib/at_fork.h"
+#include "lib/credentials.h"
 #include "lib/fork.h"
 #include "lib/log.h"
 #include "lib/sys.h"
@@ -40,8 +44,9 @@
 struct server {
     struct tine__fork_own made;
     struct tine__futex_lock lock;
-    int socket;    /* to it; -1: there is none */
-    uint64_t word; /* its tine__owner_word */
+    int socket;                           /* to it; -1: there is none */
+    uint64_t word;                        /* its tine__owner_word */
+    struct tine__credentials credentials; /* of the thread that began it, then */
 };
 
 static struct tine__fork_own *_Atomic server;
@@ -54,6 +59,8 @@ static void begin_own(void *made, const void *of_parent)
 
     own->socket = parents != NULL ? parents->socket : -1;
     own->word = parents != NULL ? parents->word : 0;
+    if (parents != NULL)
+        own->credentials = parents->credentials;
 }
 
 static struct server *own_server(void)
@@ -165,6 +172,7 @@ static int begin_by(struct server *own, way *how, tine__deadline deadline)
 
     if (program < 0)
         return program;
+    tine__credentials_read(&own->credentials);
     rc = how(own, program, deadline);
     close(program);
     return rc;
@@ -211,12 +219,27 @@ static ssize_t send_request(const struct server *own, const struct tine__process
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
+/* Under the lock. Has it rights that this thread has not, or the other way round? It ends with its processes. */
+static void drop_if_other(struct server *own)
+{
+    struct tine__credentials now;
+
+    if (own->socket < 0)
+        return;
+    tine__credentials_read(&now);
+    if (tine__credentials_same(&own->credentials, &now))
+        return;
+    tine__log_info("process: the forkserver has other credentials and will be replaced");
+    drop(own);
+}
+
 /* Under the lock. A server that is dead has not been asked. */
 static int ask(struct server *own, const struct tine__process_shm *shared, int control,
                tine__deadline deadline)
 {
     ssize_t rc = -EPIPE;
 
+    drop_if_other(own);
     for (int i = 0; i < ATTEMPTS && is_gone(rc); i++) {
         if (own->socket < 0) {
             int begun = begin_by(own, begin_anew, deadline);

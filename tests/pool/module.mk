@@ -11,6 +11,7 @@ tests_pool = \
 	%D%/test_claim \
 	%D%/test_completed \
 	%D%/test_compute \
+	%D%/test_credentials \
 	%D%/test_descriptor \
 	%D%/test_descriptor_limits \
 	%D%/test_faults \
@@ -85,6 +86,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_completed_LDADD = libtinetest.la
 %C%_test_compute_SOURCES = %D%/test_compute.c %D%/boxed.c %D%/boxed.h $(tests_pool_shared)
 %C%_test_compute_LDADD = libtinetest.la
+%C%_test_credentials_SOURCES = %D%/test_credentials.c $(tests_processes)
+%C%_test_credentials_LDADD = libtinetest.la
 %C%_test_descriptor_SOURCES = %D%/test_descriptor.c %D%/descriptors.h $(tests_pool_shared)
 %C%_test_descriptor_LDADD = libtinetest.la
 %C%_test_descriptor_limits_SOURCES = %D%/test_descriptor_limits.c %D%/descriptors.h \

@@ -38,7 +38,11 @@
  *
  * The last two have standard streams, working directory, umask, environment and resource limits as the
  * program has them at the start, no other descriptors but those that are passed or listed, and memory of
- * tine_alloc() in common with it, but globals of their own. They need a main that begins with
+ * tine_alloc() in common with it, but globals of their own. They are of the user and the groups of the thread that
+ * starts them, in its namespaces and below its root directory; one of TINE_FORKSERVER has no capability that the thread has not,
+ * while executing gives root, as always, all that its bounding set allows. Who has given up rights since
+ * the forkserver began gets another, at the next start; the one of before answers until then, so a program
+ * that goes on to run what it does not trust gives them up before tine_init(). They need a main that begins with
  *
  *     int main(int argc, char **argv)
  *     {

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Credentials of the calling thread; see lib/credentials.h. No state.
+ *
+ * By system calls, and by /proc for the namespaces alone, which take most of the time: some microseconds. A namespace of pids or of
+ * time is none of the thread's own, only of its children to come, and is left out. Seccomp shows
+ * whether there is a filter, not which one; Landlock shows nothing, but mostly comes with no_new_privs.
+ */
+#include "lib/credentials.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/hash.h"
+
+#define FEW_GROUPS  64
+#define MANY_GROUPS 65536 /* NGROUPS_MAX */
+
+_Static_assert(sizeof(struct tine__credentials) ==
+                   6 * 4 + 8 + 3 * 8 + 8 + 4 * 4 + 2 * 8 + TINE__NAMESPACES * 8,
+               "there are no gaps");
+
+/* Who could choose what is hashed here need not. */
+static const struct tine__hash_seed seed = {.start = UINT64_C(0x7469006e65637264),
+                                            .factor = UINT64_C(0x9e3779b97f4a7c15)};
+
+/* ---- capabilities ---------------------------------------------------------------------------- */
+
+static uint64_t both(uint32_t low, uint32_t high)
+{
+    return (uint64_t)high << 32 | low;
+}
+
+int tine__capabilities_read(struct tine__capabilities *capabilities)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+
+    if (syscall(SYS_capget, &header, data) < 0)
+        return -errno;
+    capabilities->effective = both(data[0].effective, data[1].effective);
+    capabilities->permitted = both(data[0].permitted, data[1].permitted);
+    capabilities->inheritable = both(data[0].inheritable, data[1].inheritable);
+    return 0;
+}
+
+int tine__capabilities_lower(const struct tine__capabilities *most)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    struct tine__capabilities own, left;
+    int rc = tine__capabilities_read(&own);
+
+    if (rc < 0)
+        return rc;
+    left.permitted = own.permitted & most->permitted;
+    left.effective = own.effective & most->effective & left.permitted;
+    left.inheritable = own.inheritable & most->inheritable;
+    if (memcmp(&own, &left, sizeof own) == 0)
+        return 0;
+    for (int i = 0; i < 2; i++) {
+        data[i].effective = (uint32_t)(left.effective >> 32 * i);
+        data[i].permitted = (uint32_t)(left.permitted >> 32 * i);
+        data[i].inheritable = (uint32_t)(left.inheritable >> 32 * i);
+    }
+    return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+static uint64_t read_bounding(void)
+{
+    uint64_t bounding = 0;
+
+    for (unsigned i = 0; i < 64; i++) {
+        int rc = prctl(PR_CAPBSET_READ, i);
+
+        if (rc < 0)
+            break; /* the kernel has no more */
+        bounding |= (uint64_t)rc << i;
+    }
+    return bounding;
+}
+
+/* ---- users and groups ------------------------------------------------------------------------ */
+
+static void hash_groups(struct tine__credentials *credentials, const gid_t *groups, int count)
+{
+    credentials->group_count = count < 0 ? -errno : count;
+    if (count > 0)
+        credentials->groups = tine__hash(groups, (size_t)count * sizeof *groups, &seed);
+}
+
+static void read_groups(struct tine__credentials *credentials)
+{
+    gid_t few[FEW_GROUPS], *many;
+    int count = getgroups(FEW_GROUPS, few);
+
+    if (count >= 0 || errno != EINVAL) {
+        hash_groups(credentials, few, count);
+        return;
+    }
+    many = malloc(MANY_GROUPS * sizeof *many);
+    hash_groups(credentials, many, many == NULL ? -1 : getgroups(MANY_GROUPS, many));
+    free(many);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static void read_namespaces(uint64_t *namespaces)
+{
+    static const char *const paths[TINE__NAMESPACES] = {
+        "/proc/thread-self/ns/user", "/proc/thread-self/ns/mnt", "/proc/thread-self/ns/net",
+        "/proc/thread-self/ns/ipc",  "/proc/thread-self/ns/uts", "/proc/thread-self/ns/cgroup"};
+
+    for (int i = 0; i < TINE__NAMESPACES; i++) {
+        char target[64]; /* net:[4026531840]; half as long as stat() */
+        ssize_t size = readlink(paths[i], target, sizeof target);
+
+        if (size > 0)
+            namespaces[i] = tine__hash(target, (size_t)size, &seed);
+    }
+}
+
+/* 0 where there is no such thing. */
+static uint32_t ask(int option)
+{
+    int rc = prctl(option, 0, 0, 0, 0);
+
+    return rc < 0 ? 0 : (uint32_t)rc;
+}
+
+void tine__credentials_read(struct tine__credentials *credentials)
+{
+    uint32_t *user = credentials->user, *group = credentials->group;
+    struct stat root;
+
+    *credentials = (struct tine__credentials){.group_count = 0};
+    (void)getresuid(&user[0], &user[1], &user[2]);
+    (void)getresgid(&group[0], &group[1], &group[2]);
+    read_groups(credentials);
+    (void)tine__capabilities_read(&credentials->capabilities);
+    if ((credentials->capabilities.permitted >> CAP_SETPCAP & 1) != 0) /* else it cannot change */
+        credentials->bounding = read_bounding();
+    credentials->secure_bits = ask(PR_GET_SECUREBITS);
+    credentials->no_new_privs = ask(PR_GET_NO_NEW_PRIVS);
+    credentials->seccomp = ask(PR_GET_SECCOMP);
+    if (stat("/", &root) == 0) {
+        credentials->root[0] = root.st_dev;
+        credentials->root[1] = root.st_ino;
+    }
+    read_namespaces(credentials->namespaces);
+}
+
+bool tine__credentials_same(const struct tine__credentials *a, const struct tine__credentials *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}

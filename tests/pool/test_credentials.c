@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/* A program that has given up rights after tine_init() gets no process, and no worker, that has them. */
+#include <tine/process.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <tine/heap.h>
+#include <tine/pool.h>
+
+#include "lib/credentials.h"
+#include "pool/forkserver.h"
+#include "tests/pool/processes.h"
+#include "tests/support/children.h"
+#include "tests/support/files.h"
+#include "tests/support/proc.h"
+#include "tests/support/suite.h"
+#include "tests/support/wait.h"
+
+#define NOBODY 65534
+
+static int method; /* of the test that runs, for its child */
+
+static bool is_root(void)
+{
+    return geteuid() == 0;
+}
+
+static void become_nobody(void)
+{
+    ck_assert_int_eq(setgroups(0, NULL), 0);
+    ck_assert_int_eq(setresgid(NOBODY, NOBODY, NOBODY), 0);
+    ck_assert_int_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
+}
+
+/* Its files may lie where nobody can read them. */
+static void list_as_nobody(void *unused)
+{
+    int null = open("/dev/null", O_RDWR);
+
+    (void)unused;
+    become_nobody();
+    dup2(null, STDOUT_FILENO);
+    dup2(null, STDERR_FILENO);
+    execl("/proc/self/exe", "test_credentials", "--list", (char *)NULL);
+    _exit(1);
+}
+
+static bool can_be_nobody(void)
+{
+    struct child child;
+
+    if (!is_root())
+        return false;
+    child = child_start(list_as_nobody, NULL);
+    return child_wait(&child) == 0;
+}
+
+/* In a child, which alone gives them up. */
+static void run(void (*body)(void *), int loop_index)
+{
+    struct child child;
+
+    method = start_method(loop_index);
+    child = child_start(body, NULL);
+    child_join(&child);
+}
+
+/* ---- who it is ------------------------------------------------------------------------------- */
+
+static int check_nobody(tine_call *call)
+{
+    uid_t users[3];
+    gid_t groups[3];
+
+    (void)call;
+    ck_assert_int_eq(getresuid(&users[0], &users[1], &users[2]), 0);
+    ck_assert_int_eq(getresgid(&groups[0], &groups[1], &groups[2]), 0);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_uint_eq(users[i], NOBODY);
+        ck_assert_uint_eq(groups[i], NOBODY);
+    }
+    ck_assert_int_eq(getgroups(0, NULL), 0);
+    return 0;
+}
+
+static void start_as_nobody(void *unused)
+{
+    (void)unused;
+    become_nobody();
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(process_end(process_of(check_nobody, method)), 0);
+}
+
+TEST(a_process_is_of_the_user_who_starts_it, .loop_end = START_METHODS)
+{
+    if (!can_be_nobody())
+        SKIP("not root, or others cannot execute this program");
+    run(start_as_nobody, loop_index);
+}
+
+static void open_as_nobody(void *unused)
+{
+    tine_results *results;
+    tine_pool *pool;
+
+    (void)unused;
+    become_nobody();
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = 2, .start = method}), 0);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_rc(tine_pool_apply(&results, pool, check_nobody, NULL, ""), 0);
+        tine_results_close(results);
+    }
+    tine_pool_close(pool);
+}
+
+TEST(workers_are_of_the_user_who_opens_the_pool, .loop_end = START_METHODS)
+{
+    if (!can_be_nobody())
+        SKIP("not root, or others cannot execute this program");
+    run(open_as_nobody, loop_index);
+}
+
+static int check_groups(tine_call *call)
+{
+    int64_t expected;
+    gid_t group;
+
+    ck_assert_rc(tine_args(call, "q", &expected), 0);
+    ck_assert_int_eq(getgroups(1, &group), 1);
+    ck_assert_int_eq(group, expected);
+    return 0;
+}
+
+static void start_in_groups(void *unused)
+{
+    tine_process_options options = {.start = method};
+
+    (void)unused;
+    for (gid_t group = 1000; group < 1003; group++) {
+        tine_process *process;
+
+        ck_assert_int_eq(setgroups(1, &group), 0);
+        ck_assert_rc(tine_process_start(&process, check_groups, &options, "q", (int64_t)group), 0);
+        ck_assert_int_eq(process_end(process), 0);
+    }
+}
+
+TEST(it_has_the_groups_of_its_starter, .loop_end = START_METHODS)
+{
+    if (!is_root())
+        SKIP("not root");
+    run(start_in_groups, loop_index);
+}
+
+/* ---- what it may ----------------------------------------------------------------------------- */
+
+static int check_capabilities(tine_call *call)
+{
+    const struct tine__capabilities *expected;
+    struct tine__capabilities own;
+
+    ck_assert_rc(tine_args(call, "p", &expected), 0);
+    ck_assert_rc(tine__capabilities_read(&own), 0);
+    ck_assert_uint_eq(own.permitted, expected->permitted);
+    ck_assert_uint_eq(own.effective, expected->effective);
+    return 0;
+}
+
+static void start_with_fewer(void *unused)
+{
+    struct tine__capabilities *fewer = tine_calloc(1, sizeof *fewer);
+
+    (void)unused;
+    ck_assert_rc(tine__capabilities_read(fewer), 0);
+    for (int i = 0; i < 2; i++) {
+        fewer->effective &= fewer->effective - 1;
+        ck_assert_rc(tine__capabilities_lower(fewer), 0);
+        ck_assert_int_eq(process_end(process_with(check_capabilities, method, fewer)), 0);
+        fewer->permitted = fewer->effective;
+    }
+    tine_free(fewer);
+}
+
+/* An executed program of root's has all again: that is what executing means. */
+TEST(it_has_no_capability_that_its_starter_has_not)
+{
+    if (!is_root())
+        SKIP("not root");
+    run(start_with_fewer, 0);
+    run(start_with_fewer, 2);
+}
+
+static int check_no_new_privs(tine_call *call)
+{
+    (void)call;
+    ck_assert_int_eq(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), 1);
+    return 0;
+}
+
+static void start_without_new_privs(void *unused)
+{
+    (void)unused;
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(process_end(process_of(check_no_new_privs, method)), 0);
+}
+
+TEST(it_gets_no_new_privileges_either, .loop_end = START_METHODS)
+{
+    run(start_without_new_privs, loop_index);
+}
+
+/* ---- where it is ----------------------------------------------------------------------------- */
+
+static uint64_t network(void)
+{
+    struct stat file;
+
+    ck_assert_int_eq(stat("/proc/self/ns/net", &file), 0);
+    return file.st_ino;
+}
+
+static int check_network(tine_call *call)
+{
+    const uint64_t *expected;
+
+    ck_assert_rc(tine_args(call, "p", &expected), 0);
+    ck_assert_uint_eq(network(), *expected);
+    return 0;
+}
+
+static void start_apart(void *unused)
+{
+    uint64_t *expected = tine_calloc(1, sizeof *expected);
+
+    (void)unused;
+    if (unshare(CLONE_NEWNET) == 0) { /* else containers forbid it */
+        *expected = network();
+        ck_assert_int_eq(process_end(process_with(check_network, method, expected)), 0);
+    }
+    tine_free(expected);
+}
+
+TEST(it_is_in_the_namespaces_of_its_starter, .loop_end = START_METHODS)
+{
+    if (!is_root())
+        SKIP("not root");
+    run(start_apart, loop_index);
+}
+
+static void enter(void *directory)
+{
+    struct tine__credentials before, after;
+
+    tine__credentials_read(&before);
+    tine__credentials_read(&after);
+    ck_assert(tine__credentials_same(&before, &after));
+    if (chroot(directory) < 0)
+        return; /* not here */
+    tine__credentials_read(&after);
+    ck_assert(!tine__credentials_same(&before, &after));
+}
+
+TEST(another_root_directory_is_seen)
+{
+    struct child child;
+    struct files files;
+
+    if (!is_root())
+        SKIP("not root");
+    files_begin(&files);
+    child = child_start(enter, files.directory);
+    child_join(&child);
+    files_end(&files);
+}
+
+/* ---- the server of before -------------------------------------------------------------------- */
+
+static int await_gate(tine_call *call)
+{
+    struct gate *gate;
+
+    ck_assert_rc(tine_args(call, "p", &gate), 0);
+    gate_raise(gate);
+    gate_await(gate, 2);
+    raise(SIGTERM);
+    return 0;
+}
+
+static pid_t server_of(const tine_process *process)
+{
+    struct proc proc;
+
+    ck_assert(proc_read(tine_process_pid(process), &proc));
+    return proc.parent;
+}
+
+static void change_meanwhile(void *unused)
+{
+    struct gate *gates = tine_calloc(3, sizeof *gates);
+    tine_process *processes[3];
+
+    (void)unused;
+    tine__forkserver_forget(); /* the runner could still ask that one */
+    for (int i = 0; i < 3; i++) {
+        processes[i] = process_with(await_gate, TINE_FORKSERVER, &gates[i]);
+        gate_await(&gates[i], 1);
+        ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    }
+    ck_assert_int_ne(server_of(processes[0]), server_of(processes[1]));
+    ck_assert_int_eq(server_of(processes[1]), server_of(processes[2]));
+    for (int i = 0; i < 3; i++) {
+        gate_raise(&gates[i]);
+        ck_assert_int_eq(process_end(processes[i]), -SIGTERM);
+    }
+    tine_free(gates);
+}
+
+/* The first one's server nobody can ask any more; it still tells. */
+TEST(it_tells_how_its_processes_end)
+{
+    run(change_meanwhile, 2);
+}
+
+SUITE_WITH_INIT("pool/credentials")
