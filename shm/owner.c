@@ -161,13 +161,13 @@ static uint64_t namespace_hash(void)
     return hash != 0 ? hash : 1;
 }
 
-static uint64_t make_word(pid_t pid)
+static uint64_t make_word(pid_t pid, uint64_t namespace)
 {
     struct stat_line line = {.start = 0};
 
     (void)read_stat(pid, &line);
     return (uint64_t)pid << PID_SHIFT | (line.start & START_MASK) << START_SHIFT |
-           namespace_hash() << NAMESPACE_SHIFT;
+           namespace << NAMESPACE_SHIFT;
 }
 
 uint64_t tine__owner_word(void)
@@ -178,7 +178,7 @@ uint64_t tine__owner_word(void)
     if (generation != 0 &&
         atomic_load_explicit(&self_generation, memory_order_acquire) == generation)
         return atomic_load_explicit(&self_word, memory_order_relaxed);
-    word = make_word(getpid());
+    word = make_word(getpid(), namespace_hash());
     atomic_store_explicit(&self_word, word, memory_order_relaxed);
     atomic_store_explicit(&self_generation, generation, memory_order_release);
     return word;
@@ -186,7 +186,12 @@ uint64_t tine__owner_word(void)
 
 uint64_t tine__owner_word_thread(void)
 {
-    return make_word(tine__sys_gettid());
+    uint64_t process = tine__owner_word();
+    pid_t tid = tine__sys_gettid();
+
+    /* What is known of the process may not be read any more: in a sandbox there is no /proc. A word without
+       its namespace would be another namespace's, whose dead nobody can tell. */
+    return tid == getpid() ? process : make_word(tid, process >> NAMESPACE_SHIFT);
 }
 
 bool tine__owner_word_lives(uint64_t word)

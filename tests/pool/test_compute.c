@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <tine/cpu.h>
 #include <tine/heap.h>
 #include <tine/pool.h>
 #include <tine/semaphore.h>
@@ -397,6 +398,27 @@ TEST(a_condemned_worker_takes_no_more_work, .loop_end = 2)
     ck_assert_rc(tine_pool_apply(&results, pool, answer, NULL, ""), 0);
     tine_results_close(results);
     ck_assert_uint_eq(pool_counts(pool).deaths, 1);
+    tine_pool_close(pool);
+}
+
+static int die(tine_call *call)
+{
+    (void)call;
+    return raise(SIGKILL);
+}
+
+/* In a family with two pools each worker has a token; the nursery knows by its word whose it was. */
+TEST(the_tokens_of_the_dead_are_given_back)
+{
+    tine_pool *pool = open_boxed(1, &(tine_sandbox){.flags = TINE_SANDBOX_COMPUTE_ONLY});
+    tine_pool *other = pool_of(1);
+    tine_results *results;
+
+    for (int i = 0; i < tine_cpu_count() + 2; i++)
+        ck_assert_rc(tine_pool_apply(&results, pool, die, NULL, ""), TINE_EWORKER);
+    ck_assert_rc(tine_pool_apply(&results, pool, answer, NULL, ""), 0);
+    tine_results_close(results);
+    tine_pool_close(other);
     tine_pool_close(pool);
 }
 
