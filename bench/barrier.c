@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * barrier.round.sleep, .spin, barrier.python: two processes meet at a barrier, n times. In .sleep nobody
- * spins: the first to come sleeps in the kernel. The peer of .spin is a barrier of two words, without
- * timeout, parties or breaks.
+ * barrier.round.sleep, .spin, barrier.python: two processes meet at a barrier, n times. In .sleep
+ * nobody spins: the first to come sleeps in the kernel. The peer of .spin is a barrier of two
+ * words, without timeout, parties or breaks.
  */
 #include "bench/bench.h"
 

@@ -97,7 +97,8 @@ double bench_median(double *values, size_t count);
 double bench_percentile(double *values, size_t count, size_t percent);
 /* Runs the work once, then pass->repetitions times; the median of these in seconds. */
 int bench_seconds(const struct bench_pass *pass, const struct bench_work *work, double *seconds);
-/* What one of the pass's n costs, in units of which a second has `per_second` (1e9: nanoseconds). */
+/* What one of the pass's n costs, in units of which a second has `per_second` (1e9:
+   nanoseconds). */
 int bench_each(const struct bench_pass *pass, const struct bench_work *work, double per_second,
                double *value);
 /* The same work by one worker and by two, in turns; the median of the ratios of their times. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * condition.pingpong: two processes under one lock take turns, n times each; whose turn it is not waits
- * on a condition, and is notified when the other has had its own. Counted is a turn of each.
+ * condition.pingpong: two processes under one lock take turns, n times each; whose turn it is not
+ * waits on a condition, and is notified when the other has had its own. Counted is a turn of each.
  */
 #include "bench/bench.h"
 

@@ -2,7 +2,8 @@
 /*
  * for.*: what a parallel loop costs per index when its body is empty. Both sides run through every
  * index (work_nothing), in chunks of 64 or of the default size, and wait for the end. n is the
- * number of indices; counted is the whole call. threads.for.*: the same with workers that are threads.
+ * number of indices; counted is the whole call. threads.for.*: the same with workers that are
+ * threads.
  */
 #include "bench/bench.h"
 #include "bench/work.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * futures.million: memory of a future that is held, submitted and waited for among n, all in all; then all
- *     are closed, and everything has to be given back.
- * cancel.running: from cancelling a running task until another one runs in its place; of n, the 99th percentile.
- * imap.chunk1: n tasks, each a message with one integer there and its square back, from a source, taken as they
- *     come. Counted is everything, packing to unpacking.
+ * futures.million: memory of a future that is held, submitted and waited for among n, all in all;
+ *     then all are closed, and everything has to be given back.
+ * cancel.running: from cancelling a running task until another one runs in its place; of n, the
+ * 99th percentile. imap.chunk1: n tasks, each a message with one integer there and its square back,
+ *     from a source, taken as they come. Counted is everything, packing to unpacking.
  */
 #include "bench/stream.h"
 
@@ -17,7 +17,7 @@
 #define BYTES_MAX     1024 /* of a future */
 #define CANCEL_MAX_MS 5
 
-/* ---- futures.million -------------------------------------------------------------------------- */
+/* ---- futures.million ------------------------------------------------------------------------- */
 
 /* Of this process; what its workers share with it in the family heap is in there. */
 static int resident_bytes(double *bytes)
@@ -112,7 +112,7 @@ static int million_goal(const struct bench_pass *pass, double *value)
     return 0;
 }
 
-/* ---- cancel.running --------------------------------------------------------------------------- */
+/* ---- cancel.running -------------------------------------------------------------------------- */
 
 static int begin_and_stay(tine_call *call)
 {
@@ -190,7 +190,7 @@ static int cancel_goal(const struct bench_pass *pass, double *value)
     return 0;
 }
 
-/* ---- imap.chunk1 ------------------------------------------------------------------------------ */
+/* ---- imap.chunk1 ----------------------------------------------------------------------------- */
 
 static int next_number(tine_buffer *args, void *user)
 {

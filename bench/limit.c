@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * limit.soft: how much later than its soft limit a task is told to stop; of n, the 99th percentile. The task
- *     looks at the clock when it begins, and as soon as it is told.
+ * limit.soft: how much later than its soft limit a task is told to stop; of n, the 99th percentile.
+ *     The task looks at the clock when it begins, and as soon as it is told.
  */
 #include "bench/bench.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A line: two processes, pinned to a core each or both to the same, and a way for messages between them. The
- * first takes n messages, or sends n and gets them back; the other sends or answers until it is killed.
+ * A line: two processes, pinned to a core each or both to the same, and a way for messages between
+ * them. The first takes n messages, or sends n and gets them back; the other sends or answers until
+ * it is killed.
  */
 #ifndef BENCH_LINE_H
 #define BENCH_LINE_H
@@ -34,7 +35,8 @@ struct line {
 };
 
 bool bench_line_has(const struct bench_pass *pass, const char *part); /* the case's name */
-/* What the case is, by its name: us for `.rtt`, M/s for messages of 64 bytes, GB/s for larger ones. */
+/* What the case is, by its name: us for `.rtt`, M/s for messages of 64 bytes, GB/s for larger
+   ones. */
 int bench_line_measure(const struct bench_pass *pass, const struct way *way, double *value);
 
 /* Bare records of a SEQPACKET socket pair. */

@@ -2,12 +2,13 @@
 /*
  * listener.*: a process that listens, and one that dials it, at an abstract address.
  *
- * dial     connect, prove a key to each other, hang up; or .encrypted, with keys of the connection's own
+ * dial     connect, prove a key to each other, hang up; or .encrypted, with keys of the
+ *          connection's own
  * rtt64    64 bytes there and back over such a connection
  * 1M       so many bytes, one way, into a buffer of the receiver's; checked, or .encrypted
  *
- * The peers are Python's Client and Listener with an authkey, the bare calls on a stream socket, and
- * for an encrypted dial one that is not.
+ * The peers are Python's Client and Listener with an authkey, the bare calls on a stream socket,
+ * and for an encrypted dial one that is not.
  */
 #include "bench/bench.h"
 

@@ -4,10 +4,10 @@
  *
  *     case  value  unit  peer  peer_value  ratio
  *
- * value and peer_value are medians over the passes; "-" where what the case needs is not there. ratio
- * says how many times better tine is (1 = equal); it is the median of the ratios of the single passes,
- * because the machine's speed drifts between passes, and the two sides of one pass run directly one
- * after the other.
+ * value and peer_value are medians over the passes; "-" where what the case needs is not there.
+ * ratio says how many times better tine is (1 = equal); it is the median of the ratios of the
+ * single passes, because the machine's speed drifts between passes, and the two sides of one pass
+ * run directly one after the other.
  */
 #include "bench/bench.h"
 

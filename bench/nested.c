@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nested.for: a loop whose chunks are loops of pools of their own, three levels deep, beside the same loop in
- * one pool. Each level has a worker for each CPU, so without the CPU budget eight would share two. Opening
- * the six inner pools counts.
+ * nested.for: a loop whose chunks are loops of pools of their own, three levels deep, beside the
+ * same loop in one pool. Each level has a worker for each CPU, so without the CPU budget eight
+ * would share two. Opening the six inner pools counts.
  */
 #include "bench/bench.h"
 

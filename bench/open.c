@@ -4,9 +4,9 @@
  * has n bytes of private memory, all touched; with those, forking costs.
  *
  * tine starts the second worker a moment after the first, so for so small a job it mostly does not
- * come; Python starts both. What a pool of this size cannot go below: a fork for the nursery and one for a
- * worker, each a copy of the page tables, and the ends of both, one after the other, for close leaves
- * nothing behind. That is about four times a bare fork where memory is large.
+ * come; Python starts both. What a pool of this size cannot go below: a fork for the nursery and
+ * one for a worker, each a copy of the page tables, and the ends of both, one after the other, for
+ * close leaves nothing behind. That is about four times a bare fork where memory is large.
  *
  * Against Python: the same three steps with its Pool (an interpreter has its 10 MB anyway). Against
  * a bare fork: fork, the child's first byte through a pipe, kill. Neither side waits in the counted

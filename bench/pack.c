@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pack.map5: a map of five keys, with an integer, two strings, a double and a bool, n times into one
- * buffer.
- * pack.doubles1000: an array of 1000 doubles likewise; tine by the letters `ad`, msgpack-c element by
- * element, as it has no other form that its readers know for numbers.
+ * pack.map5: a map of five keys, with an integer, two strings, a double and a bool, n times into
+ * one buffer.
+ * pack.doubles1000: an array of 1000 doubles likewise; tine by the letters `ad`, msgpack-c element
+ * by element, as it has no other form that its readers know for numbers.
  *
- * The peer is msgpack-c as its users have it: its packer over its own buffer, the one made in another
- * function than the one that packs. (Where the compiler sees both it inlines what the packer calls, and
- * the doubles cost a sixth of that.)
+ * The peer is msgpack-c as its users have it: its packer over its own buffer, the one made in
+ * another function than the one that packs. (Where the compiler sees both it inlines what the
+ * packer calls, and the doubles cost a sixth of that.)
  */
 #include "bench/bench.h"
 #include "bench/work.h"

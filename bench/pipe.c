@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pipe.socket.*: messages from one process to another, pinned to a core each; .1core: both to the same.
+ * pipe.socket.*: messages from one process to another, pinned to a core each; .1core: both to the
+ * same.
  *
  * rtt64    64 bytes there and back
  * msgs64   64 bytes, one way, as many as go
  * 1M, 16M  so many bytes, one way, into a buffer of the receiver's
- * 16M.view likewise, but built and read in place. Here both sides write to every cache line that they
- *          send, and look at every one that they received
+ * 16M.view likewise, but built and read in place. Here both sides write to every cache line that
+ *          they send, and look at every one that they received
  *
  * The peers are the bare calls on the same kind of socket, or on a stream where the messages are
  * large, and Python's Pipe.

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * process.*: start a process that does nothing, and join it, by each way; also while this process has n bytes of
- * private memory, all touched, which a fork copies the page tables of, and nothing else does.
+ * process.*: start a process that does nothing, and join it, by each way; also while this process
+ * has n bytes of private memory, all touched, which a fork copies the page tables of, and nothing
+ * else does.
  *
- * Against a bare fork and wait; against a bare posix_spawn of this same program, which then leaves main at once; against the
- * goal of 300 us for the forkserver, whatever the size; and against Python's three ways.
+ * Against a bare fork and wait; against a bare posix_spawn of this same program, which then leaves
+ * main at once; against the goal of 300 us for the forkserver, whatever the size; and against
+ * Python's three ways.
  */
 #include "bench/bench.h"
 

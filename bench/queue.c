@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * queue.*: records of 64 bytes through a queue, from one or two producing processes to one or two
- * consuming ones; how many million a second. tine's queue is joinable: each get is a lease, and each
- * record is said done for. With one of each, both have a CPU of their own; .1core: both the same.
+ * consuming ones; how many million a second. tine's queue is joinable: each get is a lease, and
+ * each record is said done for. With one of each, both have a CPU of their own; .1core: both the
+ * same.
  *
  * Python's JoinableQueue does the same with bytes objects. LIFO and PRIORITY have no peer across
  * processes but Boost's, whose queue has priorities.

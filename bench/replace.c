@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool.replace.*: from the crash of a worker until the pool has its full strength again, while this process
- * has n bytes of private memory, all touched. Against a goal: 5 ms where the start method is the forkserver, whatever the
- * size, and 30 ms where it is fork.
+ * pool.replace.*: from the crash of a worker until the pool has its full strength again, while this
+ * process has n bytes of private memory, all touched. Against a goal: 5 ms where the start method
+ * is the forkserver, whatever the size, and 30 ms where it is fork.
  */
 #include "bench/bench.h"
 

@@ -4,7 +4,8 @@
  * .1core: both to the same.
  *
  * rtt64         64 bytes there and back, beside two loops that write and await two cache lines
- * rtt64.asleep  likewise, but the other process has gone to sleep each time before it is sent something
+ * rtt64.asleep  likewise, but the other process has gone to sleep each time before it is sent
+ *               something
  * msgs64        64 bytes, one way, as many as go
  * 64K           65,536 bytes, one way, into a buffer of the receiver's
  */

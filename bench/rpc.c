@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rpc.rtt: a call of a function in another process and its result, one after the other, over an
- * AF_UNIX socket with a handshake: two numbers there, one back. The peer is a method of an object in
- * a server process of Python's multiprocessing.managers.
+ * AF_UNIX socket with a handshake: two numbers there, one back. The peer is a method of an object
+ * in a server process of Python's multiprocessing.managers.
  *
  * rpc.window64: likewise, but 64 calls under way all the time, by one thread.
  */

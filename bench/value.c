@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * value.add, value.add.python: one process adds 1 to a shared number, n times; beside a bare atomic add,
- * and beside Python's Value under its lock.
+ * value.add, value.add.python: one process adds 1 to a shared number, n times; beside a bare atomic
+ * add, and beside Python's Value under its lock.
  */
 #include "bench/bench.h"
 #include "bench/work.h"

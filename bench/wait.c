@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * wait.turn: two processes take turns; each waits for its own event and for a socket where nothing
- * comes, then gives the turn to the other. Counted is a turn of each. wait.turn.1000: each waits for 1000
- * events. The peer has eventfds, inherited, and poll.
+ * comes, then gives the turn to the other. Counted is a turn of each. wait.turn.1000: each waits
+ * for 1000 events. The peer has eventfds, inherited, and poll.
  *
  * wait.fds1000: wait for 1000 pipes of which the last one is readable.
  */

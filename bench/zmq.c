@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The peer ZeroMQ: a PAIR of sockets over ipc, at an abstract address, with its own threads and batches.
- * Its limit of messages in a queue is lifted as far as its throughput gains by it.
+ * The peer ZeroMQ: a PAIR of sockets over ipc, at an abstract address, with its own threads and
+ * batches. Its limit of messages in a queue is lifted as far as its throughput gains by it.
  */
 #include "bench/line.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * condition: numbers go through a buffer with room for four, from this process to three others. One
- * of them is killed holding the lock; the rest goes on. Whoever comes first makes lock and conditions.
+ * of them is killed holding the lock; the rest goes on. Whoever comes first makes lock and
+ * conditions.
  */
 #include <tine.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * counter: how long the Collatz sequences of 1 … 300,000 are. All workers of a pool add to one value,
- * count into one histogram, and keep one record under a lock.
+ * counter: how long the Collatz sequences of 1 … 300,000 are. All workers of a pool add to one
+ * value, count into one histogram, and keep one record under a lock.
  */
 #include <tine.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * download: fetches 15 pages over HTTP with libcurl, one after the other, with a pool of threads and with one
- * of processes, and as futures that report as they are done. The server is a pool, too: its workers wait
- * for connections, and take a while for each page.
+ * download: fetches 15 pages over HTTP with libcurl, one after the other, with a pool of threads
+ * and with one of processes, and as futures that report as they are done. The server is a pool,
+ * too: its workers wait for connections, and take a while for each page.
  */
 #include <tine.h>
 

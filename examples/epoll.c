@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * epoll: one thread, one epoll loop, four kinds of things to wait for. Numbers come from another process
- * over a queue, a pool squares them, each square goes to a TCP server and comes back, and a timer ticks.
+ * epoll: one thread, one epoll loop, four kinds of things to wait for. Numbers come from another
+ * process over a queue, a pool squares them, each square goes to a TCP server and comes back, and a
+ * timer ticks.
  */
 #include "examples/parts.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heat [--check] FILE.png: how heat spreads from a hot ring and a spot, computed by all workers of a
- * pool. Each has some rows of the shared plate; after each step they meet at a barrier, and the
+ * heat [--check] FILE.png: how heat spreads from a hot ring and a spot, computed by all workers of
+ * a pool. Each has some rows of the shared plate; after each step they meet at a barrier, and the
  * last to arrive notes how much has changed. --check compares bit by bit with one process alone.
  */
 #include <tine.h>
@@ -74,7 +74,8 @@ static int note_change(void *context)
     return 0;
 }
 
-/* A part of the plate, all steps. No worker can have two of them: it is in the first one to the end. */
+/* A part of the plate, all steps. No worker can have two of them: it is in the first one to the
+   end. */
 static int run_part(size_t part, size_t end, void *context)
 {
     struct plate *plate = *(struct plate **)context;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libuv: what examples/epoll.c does, in libuv's loop. Numbers come from another process over a queue, a
- * pool squares them, each square goes to a TCP server and comes back, and a timer ticks.
+ * libuv: what examples/epoll.c does, in libuv's loop. Numbers come from another process over a
+ * queue, a pool squares them, each square goes to a TCP server and comes back, and a timer ticks.
  */
 #include "examples/parts.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What examples/epoll.c and examples/libuv.c have in common: a task for a pool, a process that puts numbers on
- * a queue, and one that serves TCP.
+ * What examples/epoll.c and examples/libuv.c have in common: a task for a pool, a process that puts
+ * numbers on a queue, and one that serves TCP.
  */
 #ifndef TINE_EXAMPLES_PARTS_H
 #define TINE_EXAMPLES_PARTS_H

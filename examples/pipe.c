@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pipe: two processes read one end of a pipe and answer through it. Each question goes to exactly one
- * of them, whole; when one is killed, the other goes on.
+ * pipe: two processes read one end of a pipe and answer through it. Each question goes to exactly
+ * one of them, whole; when one is killed, the other goes on.
  */
 #include <tine.h>
 

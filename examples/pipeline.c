@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pipeline [--serial | --kill=N] FILE...: counts words, in three stages with queues between them. Readers cut
- * files into blocks, counters count the words of a block, and this process merges the counts.
+ * pipeline [--serial | --kill=N] FILE...: counts words, in three stages with queues between them.
+ * Readers cut files into blocks, counters count the words of a block, and this process merges the
+ * counts.
  *
- * N of the readers and counters are killed meanwhile, and replaced. What one had in hand is delivered again;
- * a block that was counted just before the kill comes twice then, which its number tells. So the
- * output stays what --serial prints, where one process does all of it.
+ * N of the readers and counters are killed meanwhile, and replaced. What one had in hand is
+ * delivered again; a block that was counted just before the kill comes twice then, which its number
+ * tells. So the output stays what --serial prints, where one process does all of it.
  */
 #include <tine.h>
 

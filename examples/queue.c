@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue: two processes get tasks in order of priority, each a function and its arguments, from a queue
- * that holds ten. One task kills its process; the other one gets that task, too, and join returns
- * when all are done.
+ * queue: two processes get tasks in order of priority, each a function and its arguments, from a
+ * queue that holds ten. One task kills its process; the other one gets that task, too, and join
+ * returns when all are done.
  */
 #include <tine.h>
 

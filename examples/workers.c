@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * workers [--kind=process|thread|inline]: seven jobs on four workers, which tell what they do: their
- * names, the processes they are, when each is ready, begins, ends and leaves; and what it took in all.
+ * workers [--kind=process|thread|inline]: seven jobs on four workers, which tell what they do:
+ * their names, the processes they are, when each is ready, begins, ends and leaves; and what it
+ * took in all.
  */
 #include <tine.h>
 

@@ -15,7 +15,8 @@ enum {
     TINE__ADDRESS_TEXT = 128 /* room for what tine__address_text() says */
 };
 
-/* Where a listener is: "unix:PATH", "unix:@NAME" (abstract), "tcp://HOST:PORT", "tcp://[IPV6]:PORT". */
+/* Where a listener is: "unix:PATH", "unix:@NAME" (abstract), "tcp://HOST:PORT",
+   "tcp://[IPV6]:PORT". */
 struct tine__address {
     const char *path; /* of a socket file, within the text that was parsed; else NULL */
     int family;       /* AF_UNIX, else AF_INET or AF_INET6, as each of sockets[] says */
@@ -32,7 +33,8 @@ struct tine__address_file {
     char name[108]; /* within the directory */
 };
 
-/* -EINVAL; -ENAMETOOLONG; -ENXIO: a host name that is not known. Asks the resolver for names only. */
+/* -EINVAL; -ENAMETOOLONG; -ENXIO: a host name that is not known. Asks the resolver for names
+   only. */
 int tine__address_parse(const char *text, struct tine__address *address);
 
 /*
@@ -55,7 +57,8 @@ int tine__address_listen(const struct tine__address *address, const struct tine_
 void tine__address_file_remove(struct tine__address_file *file);
 void tine__address_file_forget(struct tine__address_file *file); /* leaves it there */
 
-/* What every connected TCP socket gets: no delay of small messages, and a look for dead machines. */
+/* What every connected TCP socket gets: no delay of small messages, and a look for dead
+   machines. */
 void tine__address_tune(int fd);
 
 /* "tcp://HOST:PORT" of a socket's own end or its peer's; "" if it is of another family. */

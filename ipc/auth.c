@@ -9,8 +9,8 @@
  * end of the handshake. MACs are compared in constant time, and MAC states are wiped by libsodium's
  * final.
  *
- * Private to the process. A forked child lacks the key (ipc/auth_secret.c), so it can begin nothing; a
- * machine that is under way at the fork is its parent's, and ends there.
+ * Private to the process. A forked child lacks the key (ipc/auth_secret.c), so it can begin
+ * nothing; a machine that is under way at the fork is its parent's, and ends there.
  */
 #include "ipc/auth.h"
 

@@ -316,7 +316,7 @@ int tine_connection_send_bytes(tine_connection *connection, const void *bytes, s
                                           timeout_ns);
 }
 
-/* ---- the handle itself ------------------------------------------------------------------------ */
+/* ---- the handle itself ----------------------------------------------------------------------- */
 
 void tine__scratch_free(tine_buffer *scratch)
 {

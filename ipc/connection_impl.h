@@ -26,7 +26,8 @@ static inline int said_at_once(int rc, int64_t timeout_ns)
     return rc == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : rc;
 }
 
-/* May this process receive by it, or send? Then what the handle keeps is its own. -EINVAL, -EBADF */
+/* May this process receive by it, or send? Then what the handle keeps is its own. -EINVAL,
+   -EBADF */
 int tine__connection_check_reading(tine_connection *connection);
 int tine__connection_check_writing(const tine_connection *connection);
 

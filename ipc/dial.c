@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Dialling: a socket that connects, and the handshake on it, within one deadline. Nothing is left of
- * a dial that fails.
+ * Dialling: a socket that connects, and the handshake on it, within one deadline. Nothing is left
+ * of a dial that fails.
  */
 #include <tine/listener.h>
 

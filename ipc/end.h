@@ -65,7 +65,8 @@ void tine__end_init(struct tine__end *end, const struct tine__transport_ops *ops
  * on failure. What tine__keepalive_make returns.
  */
 int tine__end_hold_both(struct tine__end *const ends[2], void *shared);
-/* The last step of making both (NULL: no memory for one): they are handed out, or closed. rc again. */
+/* The last step of making both (NULL: no memory for one): they are handed out, or closed. rc
+   again. */
 int tine__end_pair(struct tine__transport *ends[2], struct tine__end *const made[2], int rc);
 /* What an end consists of; the descriptors that are its own stand behind the first. */
 void tine__end_give(const struct tine__end *end, struct tine__handle_parts *parts);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Accepting: all clients that are not known yet are served at once, while accept() waits. Each is an
- * arrival with its own handshake and deadline, and an epoll set tells which has said something.
+ * Accepting: all clients that are not known yet are served at once, while accept() waits. Each is
+ * an arrival with its own handshake and deadline, and an epoll set tells which has said something.
  * Nothing here waits for one of them. There are at most TINE__ARRIVALS; who comes then replaces one
  * of them, see first_to_yield(). So what strangers can cost is bounded, and who answers gets in
  * between any number of those who don't. Between two calls of accept the arrivals rest; the epoll

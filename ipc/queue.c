@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tine_queue: making, entering, asking, shutting down, closing. See ipc/queue_put.c and ipc/queue_get.c for what
- * it is made for.
+ * tine_queue: making, entering, asking, shutting down, closing. See ipc/queue_put.c and
+ * ipc/queue_get.c for what it is made for.
  *
- * Items lie in the slots (ipc/queue_slots.h); the fifo or the ranking says which comes next; ipc/queue_lease.c and
- * ipc/queue_sweep.c know who has what. Whoever changes something that others may wait for (an item, room,
- * shutdown) does so with a sequentially consistent step and then wakes; see shm/waiters.h.
+ * Items lie in the slots (ipc/queue_slots.h); the fifo or the ranking says which comes next;
+ * ipc/queue_lease.c and ipc/queue_sweep.c know who has what. Whoever changes something that others
+ * may wait for (an item, room, shutdown) does so with a sequentially consistent step and then
+ * wakes; see shm/waiters.h.
  *
- * There is no transport by socket: the words of the slots must be the truth for leases and for what is
- * killed in between, so a token in a socket would say nothing that its cell does not say, and cost two
- * system calls.
+ * There is no transport by socket: the words of the slots must be the truth for leases and for what
+ * is killed in between, so a token in a socket would say nothing that its cell does not say, and
+ * cost two system calls.
  *
- * Fork: the handle is inherited as it is; what belongs to the process (its number, its leases) begins
- * anew in the child at its first call.
+ * Fork: the handle is inherited as it is; what belongs to the process (its number, its leases)
+ * begins anew in the child at its first call.
  */
 #include "ipc/queue_impl.h"
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * .maxbytes: what the items in the queue have together is one word, and each slot knows what is charged
- * for it.
+ * .maxbytes: what the items in the queue have together is one word, and each slot knows what is
+ * charged for it.
  *
  * An item is charged before it is put, and what was charged given back after it was taken: a death
  * between leaves too much charged, never too little. Who finds no room, and sees that nothing has
- * changed since it looked for the dead before, counts anew what the slots say. Somebody stopped in the midst of a
- * take may then give back what is counted no more; so the limit can be exceeded by as much as that item
- * has, until the next count.
+ * changed since it looked for the dead before, counts anew what the slots say. Somebody stopped in
+ * the midst of a take may then give back what is counted no more; so the limit can be exceeded by
+ * as much as that item has, until the next count.
  */
 #include "ipc/queue_charge.h"
 

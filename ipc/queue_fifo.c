@@ -2,32 +2,33 @@
 /*
  * Rings of tokens that nobody can block.
  *
- * Position p of a ring is cell p % size in round p / size + 1. In each round a cell is written once, by
- * the CAS that puts an item there, from what the round before left in it. Head and tail only say
- * where to look: whoever finds that the cell at one of them is done already moves it on.
+ * Position p of a ring is cell p % size in round p / size + 1. In each round a cell is written
+ * once, by the CAS that puts an item there, from what the round before left in it. Head and tail
+ * only say where to look: whoever finds that the cell at one of them is done already moves it on.
  *
  *     put    ticket of the slot = p; cell p: as it was → the slot, in this round; tail + 1
  *     take   word of the slot: PUT or QUEUED, with ticket p → the taker's; head + 1
  *
- * The CAS of the word takes the item and records who has it in one step. Killed before it, the taker has
- * nothing; killed after it, the cell names a slot that is not waiting there any more, and anybody moves
- * the head on. The ticket tells a slot that waits at p from the same slot used again: the earlier item's is
- * erased while the word still says FILLING, and then only those of this item are written, the last of
- * them before the CAS that succeeds. So a CAS of the word succeeds only if the ticket that was read
- * after the word is that of the word's item.
+ * The CAS of the word takes the item and records who has it in one step. Killed before it, the
+ * taker has nothing; killed after it, the cell names a slot that is not waiting there any more, and
+ * anybody moves the head on. The ticket tells a slot that waits at p from the same slot used again:
+ * the earlier item's is erased while the word still says FILLING, and then only those of this item
+ * are written, the last of them before the CAS that succeeds. So a CAS of the word succeeds only if
+ * the ticket that was read after the word is that of the word's item.
  *
  * Nobody makes a cell empty, which would cost its line of the cache another journey. That it may be
- * written in the next round needs no proof at that time: a ring has twice as many cells as there are
- * slots, and between head and tail each cell names another slot, but for one that is taken already and a
- * mark. So what stands in the cell at the tail has been taken long ago.
+ * written in the next round needs no proof at that time: a ring has twice as many cells as there
+ * are slots, and between head and tail each cell names another slot, but for one that is taken
+ * already and a mark. So what stands in the cell at the tail has been taken long ago.
  *
  * A stale CAS of a cell needs 2^32 rounds of the ring between two instructions of one process to do
  * harm, of a word 2^39 changes.
  *
- * Growing: before the table of slots grows, a larger ring is made, and NEXT put into the old one as if
- * it were an item: it is the last there, for producers find no cell to write before it and go on to
- * the new ring, as consumers do when they have come to it. END is the same for shutdown, without a ring
- * behind it. Old rings stay until the queue ends, so that a straggler reads nothing but cells.
+ * Growing: before the table of slots grows, a larger ring is made, and NEXT put into the old one as
+ * if it were an item: it is the last there, for producers find no cell to write before it and go on
+ * to the new ring, as consumers do when they have come to it. END is the same for shutdown, without
+ * a ring behind it. Old rings stay until the queue ends, so that a straggler reads nothing but
+ * cells.
  *
  * maxsize: at the CAS of cell p, p is the tail, and the head is where it was read or further. So
  * their distance is an upper bound of how many are there, and never is one too many let in.
@@ -46,8 +47,9 @@
 #define FIRST_CELLS ((uint64_t)2 * TINE__SLOTS_FIRST)
 
 /*
- * For whoever loses a race for a cell or an item. Two that put or take in turns cost each other four journeys of
- * cache lines with each item, 200 ns; in this time one of them puts or takes sixty alone.
+ * For whoever loses a race for a cell or an item. Two that put or take in turns cost each other
+ * four journeys of cache lines with each item, 200 ns; in this time one of them puts or takes sixty
+ * alone.
  */
 #define AWAY_NS 4000
 
@@ -167,8 +169,8 @@ int tine__fifo_take(struct tine__fifo_shm *fifo, const struct tine__slots_shm *s
 /* ---- putting --------------------------------------------------------------------------------- */
 
 /*
- * In all rings from the head's to this one, if this one's tail is there. The heads are read later, so
- * the sum may even be negative.
+ * In all rings from the head's to this one, if this one's tail is there. The heads are read later,
+ * so the sum may even be negative.
  */
 static int64_t count_to(const struct tine__fifo_shm *fifo, uint32_t k, uint64_t tail)
 {

@@ -13,8 +13,8 @@
  * Lock-free: whoever is killed or stopped between any two instructions holds nobody up. See
  * ipc/queue_fifo.c for the argument.
  *
- * A cell is one word: the round in which it was last written (bits 32-63; 0: never) and what it names
- * (0-31): slot + 1, or one of these.
+ * A cell is one word: the round in which it was last written (bits 32-63; 0: never) and what it
+ * names (0-31): slot + 1, or one of these.
  */
 #define TINE__CELL_NEXT ((uint32_t)0xffffffff) /* the ring is full: it goes on in the next ring */
 #define TINE__CELL_END  ((uint32_t)0xfffffffe) /* the queue is shut down */
@@ -31,8 +31,8 @@
  *        there written in its round                 written yet
  * cells  CAS, in the order of positions    any      seq_cst CAS, acquire load
  *
- * Both are free-running positions; they lag behind the cells by a step for each who was interrupted, until
- * the next comes.
+ * Both are free-running positions; they lag behind the cells by a step for each who was
+ * interrupted, until the next comes.
  */
 struct tine__fifo_ring_shm {
     _Atomic uint64_t head;
@@ -67,14 +67,14 @@ struct tine__fifo_view {
 };
 
 /*
- * Puts the caller's slot, in state PUT, behind all others. maxsize 0: no limit. 0, -EAGAIN (that many are
- * there already), -ESHUTDOWN. After a failure the slot is in no cell.
+ * Puts the caller's slot, in state PUT, behind all others. maxsize 0: no limit. 0, -EAGAIN (that
+ * many are there already), -ESHUTDOWN. After a failure the slot is in no cell.
  */
 int tine__fifo_put(struct tine__fifo_shm *fifo, const struct tine__slots_shm *slots, uint32_t index,
                    uint64_t maxsize, struct tine__fifo_view *view);
 /*
- * Takes the first item: one CAS of its word makes it the party's, in the given state. 0, -EAGAIN (none
- * is there), -ESHUTDOWN (nor will be).
+ * Takes the first item: one CAS of its word makes it the party's, in the given state. 0, -EAGAIN
+ * (none is there), -ESHUTDOWN (nor will be).
  */
 int tine__fifo_take(struct tine__fifo_shm *fifo, const struct tine__slots_shm *slots,
                     uint32_t party, uint64_t state, uint32_t *index, uint64_t *word);

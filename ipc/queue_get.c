@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Getting: one CAS of the item's word makes it this process's, and in a joinable queue that is its lease.
- * What was returned comes first, then what the fifo or the ranking says.
+ * Getting: one CAS of the item's word makes it this process's, and in a joinable queue that is its
+ * lease. What was returned comes first, then what the fifo or the ranking says.
  *
- * An item whose content does not fit what the caller has for it is returned, so that it is the next again.
+ * An item whose content does not fit what the caller has for it is returned, so that it is the next
+ * again.
  */
 #include "ipc/queue_impl.h"
 
@@ -46,10 +47,10 @@ static int take_next(tine_queue *queue, uint32_t party, tine__deadline deadline,
 }
 
 /*
- * A producer that is woken for each place takes the CPU from the consumer that has just made it, puts one
- * item and sleeps again. So where items are taken in quick succession it is woken when half the queue is
- * free, and at each tick of the clock. If nobody goes on taking, it finds the room itself after
- * TINE__QUEUE_NAP_NS.
+ * A producer that is woken for each place takes the CPU from the consumer that has just made it,
+ * puts one item and sleeps again. So where items are taken in quick succession it is woken when
+ * half the queue is free, and at each tick of the clock. If nobody goes on taking, it finds the
+ * room itself after TINE__QUEUE_NAP_NS.
  */
 static bool is_worth_waking(struct tine__queue_shm *shm)
 {
@@ -149,10 +150,11 @@ static bool spin_get(struct getting *get, int *rc)
 }
 
 /*
- * Where one consumer takes all that comes, each sleeper's wake-up would only take the CPU from it, or from
- * the producer. So whoever has been woken in vain does not sleep where it can be woken, but for a short time,
- * which gets longer with each wake-up in vain. It has announced those who sleep behind it before, and
- * when its nap is over it announces itself, and tests the queue, before it sleeps.
+ * Where one consumer takes all that comes, each sleeper's wake-up would only take the CPU from it,
+ * or from the producer. So whoever has been woken in vain does not sleep where it can be woken, but
+ * for a short time, which gets longer with each wake-up in vain. It has announced those who sleep
+ * behind it before, and when its nap is over it announces itself, and tests the queue, before it
+ * sleeps.
  */
 static int sleep_for_item(const struct getting *get, uint32_t turn, uint32_t vain)
 {
@@ -255,7 +257,8 @@ static bool lasts(const struct getting *get)
     return tine__lease_lasts(get->queue, get->index, get->word);
 }
 
-/* The content has been copied, or rc says why not: then the item goes back to where it came from. */
+/* The content has been copied, or rc says why not: then the item goes back to where it came
+   from. */
 static int end_get(const struct getting *get, int rc)
 {
     if (rc < 0) {

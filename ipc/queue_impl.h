@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the queue share: ipc/queue.c (making, closing), put.c, get.c, item.c (an item in
- * hand), lease.c (what this process has), sweep.c (what comes back from others), join.c, charge.c
- * (bytes).
+ * What the files of the queue share: ipc/queue.c (making, closing), put.c, get.c, item.c (an item
+ * in hand), lease.c (what this process has), sweep.c (what comes back from others), join.c,
+ * charge.c (bytes).
  */
 #ifndef TINE_IPC_QUEUE_IMPL_H
 #define TINE_IPC_QUEUE_IMPL_H
@@ -71,8 +71,8 @@ struct tine__lease {
 };
 
 /*
- * Under `lock`. In the order in which they were got; entries with index NONE are void. Behind them there is
- * room for those that are reserved.
+ * Under `lock`. In the order in which they were got; entries with index NONE are void. Behind them
+ * there is room for those that are reserved.
  */
 struct tine__leases {
     struct tine__futex_lock lock;
@@ -155,28 +155,29 @@ int tine__queue_enter(tine_queue *queue);
 uint64_t tine__queue_count(struct tine__queue_shm *shm);
 bool tine__queue_is_shut(const struct tine__queue_shm *shm);
 
-/* ---- ipc/queue_get.c ------------------------------------------------------------------------------- */
+/* ---- ipc/queue_get.c ------------------------------------------------------------------------- */
 
-/* Which item the caller has from now on: the slot's index and its word. 0, -EAGAIN, -ESHUTDOWN, … */
+/* Which item the caller has from now on: the slot's index and its word. 0, -EAGAIN, -ESHUTDOWN,
+   … */
 int tine__queue_take(tine_queue *queue, uint32_t party, tine__deadline deadline, uint32_t *index,
                      uint64_t *word);
 
 /* Drops all that is there, or what can be had until the deadline. */
 void tine__queue_drain(tine_queue *queue, uint32_t party, tine__deadline deadline);
 
-/* ---- ipc/queue_item.c ------------------------------------------------------------------------------ */
+/* ---- ipc/queue_item.c ------------------------------------------------------------------------ */
 
 /* An item that the caller has by that word. */
 void tine__item_begin(tine_queue_item *item, tine_queue *queue, uint32_t index, uint64_t word);
 
-/* ---- ipc/queue_lease.c ----------------------------------------------------------------------------- */
+/* ---- ipc/queue_lease.c ----------------------------------------------------------------------- */
 
 /* A place in the list for one that will be noted, or the place is given back. 0, -ENOMEM. */
 int tine__lease_reserve(tine_queue *queue);
 void tine__lease_unreserve(tine_queue *queue);
 /*
- * Notes what was taken, in a place that was reserved. item NULL: it is not in hand, and any thread may
- * finish it from now on.
+ * Notes what was taken, in a place that was reserved. item NULL: it is not in hand, and any thread
+ * may finish it from now on.
  */
 void tine__lease_note(tine_queue *queue, uint32_t index, uint64_t word, tine_queue_item *item);
 /* After its content was read: was it that item's? Always, unless leases have an end by time. */
@@ -191,13 +192,14 @@ bool tine__lease_let_go(tine_queue *queue, const tine_queue_item *item);
 /* Frees the slot of an item that the caller has by that word. False: the lease had ended. */
 bool tine__lease_finish(tine_queue *queue, uint32_t index, uint64_t word);
 
-/* ---- ipc/queue_sweep.c ----------------------------------------------------------------------------- */
+/* ---- ipc/queue_sweep.c ----------------------------------------------------------------------- */
 
 /* After the item was TAKEN, if leases have an end by time. */
 void tine__lease_begin(tine_queue *queue, uint32_t index, uint64_t word);
 /* A lease whose holder is dead, or late, or leaves. */
 void tine__lease_give_back(tine_queue *queue, uint32_t index, uint64_t word);
-/* Gives an item back that the caller has by that word, as if it had not been delivered this time. */
+/* Gives an item back that the caller has by that word, as if it had not been delivered this
+   time. */
 void tine__lease_refuse(tine_queue *queue, uint32_t index, uint64_t word);
 /* Anybody may, who sees a word that says LOST. */
 void tine__lease_finish_loss(tine_queue *queue, struct tine__slot_shm *slot, uint64_t word);
@@ -206,8 +208,8 @@ uint64_t tine__lease_count_lost(const tine_queue *queue);
 int tine__lease_take_returned(tine_queue *queue, uint32_t party, uint32_t *index, uint64_t *word);
 uint64_t tine__lease_count_returned(tine_queue *queue);
 /*
- * Sweeps what dead processes had, and the leases whose time is over; at most every 20 ms unless `always`.
- * True: it has looked.
+ * Sweeps what dead processes had, and the leases whose time is over; at most every 20 ms unless
+ * `always`. True: it has looked.
  */
 bool tine__queue_look(tine_queue *queue, bool always);
 

@@ -2,9 +2,9 @@
 /*
  * tine_queue_item: an item in hand, read where it lies.
  *
- * The slot stays as it is while its word names this process, or until the item is freed; a lease that
- * ends by time meanwhile leaves the reader with bytes that may change. Private; a forked child may
- * only free its copy, which leaves the slot alone.
+ * The slot stays as it is while its word names this process, or until the item is freed; a lease
+ * that ends by time meanwhile leaves the reader with bytes that may change. Private; a forked child
+ * may only free its copy, which leaves the slot alone.
  */
 #include "ipc/queue_impl.h"
 

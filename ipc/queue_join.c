@@ -2,10 +2,10 @@
 /*
  * join, and the dead letters.
  *
- * There is no count of what is unfinished, which two processes would fight for at each item, and a death
- * would leave wrong. Whoever joins goes through the slots; it marks the unfinished one that was put last
- * as watched, and whoever finishes that wakes it. That all were done at one moment it knows when it
- * has found none, and nothing has been put meanwhile.
+ * There is no count of what is unfinished, which two processes would fight for at each item, and a
+ * death would leave wrong. Whoever joins goes through the slots; it marks the unfinished one that
+ * was put last as watched, and whoever finishes that wakes it. That all were done at one moment it
+ * knows when it has found none, and nothing has been put meanwhile.
  */
 #include "ipc/queue_impl.h"
 
@@ -84,7 +84,8 @@ static bool all_are_done(tine_queue *queue)
     }
 }
 
-/* After an immediate shutdown. Waits for a ranking's lock until the next look for the dead is due. */
+/* After an immediate shutdown. Waits for a ranking's lock until the next look for the dead is
+   due. */
 static void drop_rest(tine_queue *queue, uint32_t party, tine__deadline deadline)
 {
     tine__deadline look = tine__deadline_after(TINE__LOOK_NS);

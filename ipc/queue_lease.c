@@ -2,17 +2,17 @@
 /*
  * Leases: which items this process has got, and what task_done means.
  *
- * Taking an item makes its word TAKEN by a party, in one CAS, so there is no instant at which an item has been
- * received and its lease not recorded. A lease ends by one CAS of the same word: done by the holder
- * (or for it, by one that holds none), or given back by whoever finds the holder dead or its time over
- * (ipc/queue_sweep.c). The loser of the two sees a word of another generation.
+ * Taking an item makes its word TAKEN by a party, in one CAS, so there is no instant at which an
+ * item has been received and its lease not recorded. A lease ends by one CAS of the same word: done
+ * by the holder (or for it, by one that holds none), or given back by whoever finds the holder dead
+ * or its time over (ipc/queue_sweep.c). The loser of the two sees a word of another generation.
  *
  *     TAKEN → FREE         done; the payload is in the slot
  *     TAKEN → DONE → FREE  done; the payload is in a block, or somebody still reads it
  *
- * The list here is private to the process. It tells which item a task_done without an item means; what
- * counts are the words. It is under a lock between the threads, as are the items in hand. A get that
- * copies notes its lease when it has done so: until then no other thread shall finish it.
+ * The list here is private to the process. It tells which item a task_done without an item means;
+ * what counts are the words. It is under a lock between the threads, as are the items in hand. A
+ * get that copies notes its lease when it has done so: until then no other thread shall finish it.
  */
 #include "ipc/queue_impl.h"
 
@@ -42,7 +42,8 @@ void tine__leases_reset(struct tine__leases *leases)
     memset(leases, 0, sizeof *leases);
 }
 
-/* One that is gone, or was done for by another process: this one frees it, if it reads it no more. */
+/* One that is gone, or was done for by another process: this one frees it, if it reads it no
+   more. */
 static bool is_over(tine_queue *queue, const struct tine__lease *lease)
 {
     struct tine__slot_shm *slot = tine__queue_slot(queue, lease->index);

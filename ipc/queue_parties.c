@@ -2,11 +2,11 @@
 /*
  * Numbers of processes; see ipc/queue_parties.h.
  *
- * Several may sweep the same dead one at once, or one of them may be stopped over it: before each change
- * of an item it asks whether the number is still the dead one's, the change fails if the item has changed
- * since it was read, and the number is given free by CAS from the dead one's own word. When that
- * succeeds nothing bears the number any more, because its process could take nothing new, and this
- * sweep has seen all there was.
+ * Several may sweep the same dead one at once, or one of them may be stopped over it: before each
+ * change of an item it asks whether the number is still the dead one's, the change fails if the
+ * item has changed since it was read, and the number is given free by CAS from the dead one's own
+ * word. When that succeeds nothing bears the number any more, because its process could take
+ * nothing new, and this sweep has seen all there was.
  */
 #include "ipc/queue_parties.h"
 

@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 /*
- * The processes that use a queue, so that the word of an item can name one in 12 bits. A process has its
- * number from its first use to its death; whoever finds it dead sweeps what it had, and only then
- * gives the number free. So no word ever names a process that is not the one meant.
+ * The processes that use a queue, so that the word of an item can name one in 12 bits. A process
+ * has its number from its first use to its death; whoever finds it dead sweeps what it had, and
+ * only then gives the number free. So no word ever names a process that is not the one meant.
  *
  * field   written by                                    read by  order
  * chunks  CAS from 0: whoever makes it                  any      acq_rel / acquire
@@ -36,7 +36,8 @@ struct tine__parties_dead {
     uint64_t
         owners[TINE__PARTIES_RUN]; /* of the numbers from `first` on; 0: nobody dead has that */
 };
-/* The next run after that of `dead` (0: the first) in which somebody is dead. False: there is none. */
+/* The next run after that of `dead` (0: the first) in which somebody is dead. False: there is
+   none. */
 bool tine__parties_next_dead(const struct tine__parties_shm *parties,
                              struct tine__parties_dead *dead);
 /* Who has that number, of the dead of the run; 0: it is none of these. */
@@ -47,8 +48,8 @@ static inline uint64_t tine__parties_dead_owner(const struct tine__parties_dead 
 }
 
 /*
- * Does it still have the number? Asked after a word with that number was read: then the word is its.
- * For a sweeper that was stopped, while another swept and a new process took the number.
+ * Does it still have the number? Asked after a word with that number was read: then the word is
+ * its. For a sweeper that was stopped, while another swept and a new process took the number.
  */
 bool tine__parties_is(const struct tine__parties_shm *parties, uint32_t party, uint64_t owner);
 /* After all that the dead one had is swept. */

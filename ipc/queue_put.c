@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Putting: a slot is claimed and filled, then it enters the fifo or the ranking, which is the moment at
- * which the item is in the queue. Until then it is this process's alone, and is swept if it dies.
+ * Putting: a slot is claimed and filled, then it enters the fifo or the ranking, which is the
+ * moment at which the item is in the queue. Until then it is this process's alone, and is swept if
+ * it dies.
  *
  * Without limits nothing here waits. A producer that waits for room keeps its slot, filled.
  */
@@ -75,8 +76,8 @@ static int try_put(const struct putting *put)
 }
 
 /*
- * Room for a few: to fill each place as soon as it is free would take the lines of the cache from the
- * consumer with each of them.
+ * Room for a few: to fill each place as soon as it is free would take the lines of the cache from
+ * the consumer with each of them.
  */
 static bool is_worth_trying(struct tine__queue_shm *shm)
 {
@@ -103,8 +104,8 @@ static bool spin_put(const struct putting *put, int *rc)
 }
 
 /*
- * Until woken. A consumer may have let it sleep although there is some room (see ipc/queue_get.c): so the first
- * sleep, and that after each wake-up, is a short one.
+ * Until woken. A consumer may have let it sleep although there is some room (see ipc/queue_get.c):
+ * so the first sleep, and that after each wake-up, is a short one.
  */
 static int sleep_for_room(const struct putting *put, uint32_t turn, bool woken)
 {

@@ -7,12 +7,12 @@
  * the words. Killed before its word said QUEUED, a producer has put nothing; killed after it, the
  * item is there. A taker's CAS of the word takes the item and records its taker in one step.
  *
- * The array has room for all slots that there are when an item becomes QUEUED, so making it anew allocates
- * nothing. It grows by copying; a death between loses one block.
+ * The array has room for all slots that there are when an item becomes QUEUED, so making it anew
+ * allocates nothing. It grows by copying; a death between loses one block.
  *
- * A stopped holder stops the others here, other than in the fifo, but for no longer than their timeouts; and
- * neither shutdown nor join, which do without the lock. That a get says -ESHUTDOWN it needs the lock for: then no
- * producer that was let in before the shutdown is still on its way.
+ * A stopped holder stops the others here, other than in the fifo, but for no longer than their
+ * timeouts; and neither shutdown nor join, which do without the lock. That a get says -ESHUTDOWN it
+ * needs the lock for: then no producer that was let in before the shutdown is still on its way.
  */
 #include "ipc/queue_ranking.h"
 

@@ -11,9 +11,9 @@
 #include "shm/robust.h"
 
 /*
- * Items by rank, smallest priority first: a binary heap of slots under a robust lock. Among equals the
- * first put comes first, or with `lifo` the last. See ipc/queue_ranking.c for what a death under the
- * lock means.
+ * Items by rank, smallest priority first: a binary heap of slots under a robust lock. Among equals
+ * the first put comes first, or with `lifo` the last. See ipc/queue_ranking.c for what a death
+ * under the lock means.
  */
 struct tine__rank_shm {
     int64_t priority;
@@ -22,8 +22,8 @@ struct tine__rank_shm {
 };
 
 /*
- * Everything under the lock, but `shut`, which anybody sets; `count`, `puts` and `shut` are read without it,
- * too, seq_cst.
+ * Everything under the lock, but `shut`, which anybody sets; `count`, `puts` and `shut` are read
+ * without it, too, seq_cst.
  */
 struct tine__ranking_shm {
     struct tine__robust lock;
@@ -42,10 +42,10 @@ int tine__ranking_init(struct tine__ranking_shm *ranking, const struct tine__slo
 void tine__ranking_empty(struct tine__ranking_shm *ranking);
 
 /*
- * The first two wait until the deadline for the lock, which is held for less than a microsecond unless its holder
- * is stopped, or not running just now. -ETIMEDOUT: it could not be had. Who does not wait for items or room
- * does wait for the lock, 40 ms at most, lest it be told that there is none because of somebody who is not
- * running.
+ * The first two wait until the deadline for the lock, which is held for less than a microsecond
+ * unless its holder is stopped, or not running just now. -ETIMEDOUT: it could not be had. Who does
+ * not wait for items or room does wait for the lock, 40 ms at most, lest it be told that there is
+ * none because of somebody who is not running.
  */
 #define TINE__RANKING_AT_ONCE ((tine__deadline)1)
 
@@ -53,8 +53,8 @@ void tine__ranking_empty(struct tine__ranking_shm *ranking);
 int tine__ranking_put(struct tine__ranking_shm *ranking, uint32_t index, uint64_t maxsize,
                       tine__deadline deadline);
 /*
- * The first one; returned: items that were RETURNED come back into the ranking before. 0, -EAGAIN (there
- * is none), -ESHUTDOWN (nor will be).
+ * The first one; returned: items that were RETURNED come back into the ranking before. 0, -EAGAIN
+ * (there is none), -ESHUTDOWN (nor will be).
  */
 int tine__ranking_take(struct tine__ranking_shm *ranking, uint32_t party, uint64_t state,
                        bool returned, tine__deadline deadline, uint32_t *index, uint64_t *word);

@@ -2,13 +2,15 @@
 /*
  * The table of a queue's items; see ipc/queue_slots.h for its words.
  *
- * Nothing is kept beside the words: no list of free slots, no counts. Whoever needs a free slot looks
- * at a few and takes the first by CAS. In a queue slots are freed in about the order in which they
- * were filled, so the next one is free nearly always, and where it is not the table is too small.
+ * Nothing is kept beside the words: no list of free slots, no counts. Whoever needs a free slot
+ * looks at a few and takes the first by CAS. In a queue slots are freed in about the order in which
+ * they were filled, so the next one is free nearly always, and where it is not the table is too
+ * small.
  *
- * A payload that does not fit into the slot lies in a block of the heap, which the slot knows before the
- * payload is copied, so a death loses a block only in the few instructions between tine_alloc and that
- * store. Blocks are not kept with the slots: the heap hands warm ones out again, to all of its users.
+ * A payload that does not fit into the slot lies in a block of the heap, which the slot knows
+ * before the payload is copied, so a death loses a block only in the few instructions between
+ * tine_alloc and that store. Blocks are not kept with the slots: the heap hands warm ones out
+ * again, to all of its users.
  */
 #include "ipc/queue_slots.h"
 
@@ -106,8 +108,8 @@ static void fetch(const struct tine__slot_shm *slot)
 }
 
 /*
- * Before the table grows a quarter of it must be in use, one after the other: so it is never more than eight
- * times as large as the items ask for, however they lie.
+ * Before the table grows a quarter of it must be in use, one after the other: so it is never more
+ * than eight times as large as the items ask for, however they lie.
  */
 static uint32_t probes(uint32_t window, uint32_t total)
 {

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * The items of a queue, in the family heap: slots in chunks that double the table, are never moved, and
- * never given back while the queue lives. A slot's word is the truth about its item; everything
+ * The items of a queue, in the family heap: slots in chunks that double the table, are never moved,
+ * and never given back while the queue lives. A slot's word is the truth about its item; everything
  * else (rings of tokens, rankings, counts) can be judged or rebuilt from the words.
  *
  *     bits 0-3    state
@@ -25,9 +25,9 @@
  *                v (p dead)                          |   or DEAD (too often) -> DONE(c) -> FREE
  *              FREE                                  |   or LOST(s) -> FREE, counted
  *
- * PUT: the item is complete; it is in the queue once a cell of the fifo names it with its ticket, and
- * till then its producer's alone. QUEUED: it is in the queue. DONE: somebody is reading or emptying it,
- * and nobody else is interested any more.
+ * PUT: the item is complete; it is in the queue once a cell of the fifo names it with its ticket,
+ * and till then its producer's alone. QUEUED: it is in the queue. DONE: somebody is reading or
+ * emptying it, and nobody else is interested any more.
  */
 enum {
     TINE__ITEM_FREE = 0,
@@ -57,7 +57,8 @@ enum {
  * word      CAS, as above                       any                seq_cst CAS, acquire load
  * ticket    the filler; whoever ranks it        takers, sweepers   published by the word or the cell
  * block     the filler; whoever empties it      the owner          published by the word; taken by an
- *                                                                  exchange with 0 before it is freed
+ *                                                                  exchange with 0 before it is
+ *                                                                  freed
  * expiry    the taker, lookers                  lookers            see ipc/queue_lease.c
  * charged   the filler; exchange: the taker     recounts           relaxed
  * lost      CAS: whoever counts a loss          whoever sums up    see ipc/queue_lease.c
@@ -187,8 +188,9 @@ int tine__slots_grow(struct tine__slots_shm *slots, uint32_t count);
 void tine__slots_empty(struct tine__slots_shm *slots); /* nobody uses it; may be called again */
 
 /*
- * Where one process looks for free slots: round and round in a part of the table that is as small as the
- * number of items in it allows, so that slots are reused while they are warm. Relaxed; hints.
+ * Where one process looks for free slots: round and round in a part of the table that is as small
+ * as the number of items in it allows, so that slots are reused while they are warm. Relaxed;
+ * hints.
  */
 struct tine__slots_hand {
     _Atomic uint32_t at;
@@ -196,8 +198,8 @@ struct tine__slots_hand {
 };
 
 /*
- * A free slot, FILLING for the party from now on; false: too few are free, let the table grow. Where it
- * cannot, the second form finds the last free one.
+ * A free slot, FILLING for the party from now on; false: too few are free, let the table grow.
+ * Where it cannot, the second form finds the last free one.
  */
 bool tine__slots_claim(struct tine__slots_shm *slots, struct tine__slots_hand *hand, uint32_t party,
                        uint32_t *index);

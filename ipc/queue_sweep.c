@@ -2,8 +2,8 @@
 /*
  * What comes back: items of those who died, were late, closed the queue or could not use them.
  *
- *     TAKEN → RETURNED    comes before all others: takers go through the slots whenever `returned` has
- *                         changed since they found none
+ *     TAKEN → RETURNED    comes before all others: takers go through the slots whenever `returned`
+ *                         has changed since they found none
  *     TAKEN → DEAD        delivered as often as may be; waits for tine_queue_dead_letters()
  *     TAKEN → LOST → FREE counted in the slot together with the generation of LOST, so that it is
  *                         counted once, however many finish it
@@ -218,7 +218,8 @@ static uint32_t sweep_slots(tine_queue *queue, const struct tine__parties_dead *
     return seen;
 }
 
-/* A word may change under the sweep because somebody watches it: so again, until nothing is left. */
+/* A word may change under the sweep because somebody watches it: so again, until nothing is
+   left. */
 static void sweep_run(tine_queue *queue, const struct tine__parties_dead *dead)
 {
     struct tine__queue_shm *shm = queue->shm;
@@ -244,8 +245,8 @@ static void sweep_dead(tine_queue *queue)
 }
 
 /* ---- the late -------------------------------------------------------------------------------- *
- * When a lease ends is stored after it was taken, with a piece of the word's generation. If that does not
- * fit the word, the taker has not come to it yet, and whoever looks does it instead. */
+ * When a lease ends is stored after it was taken, with a piece of the word's generation. If that
+ * does not fit the word, the taker has not come to it yet, and whoever looks does it instead. */
 
 static uint64_t expiry_of(uint64_t word, int64_t time)
 {

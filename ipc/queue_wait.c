@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A queue among other things that one waits for: readable when a get would not wait, writable when a
- * put would not, both after a shutdown. Each is a point of its own: what those sleep on who get, or put.
+ * A queue among other things that one waits for: readable when a get would not wait, writable when
+ * a put would not, both after a shutdown. Each is a point of its own: what those sleep on who get,
+ * or put.
  *
- * No state but the queue's own. The count may be one too many for an instant, never too few: whoever
- * looks moves the tail of a killed producer on.
+ * No state but the queue's own. The count may be one too many for an instant, never too few:
+ * whoever looks moves the tail of a killed producer on.
  */
 #include "ipc/queue_impl.h"
 

@@ -3,20 +3,20 @@
  * The ring; see ipc/ring.h, and ipc/lane.c for what happens inside a lane.
  *
  * Producers never meet: each thread that sends has a lane, found through a cache of the thread. The
- * first lane is made with the ring; a lane whose producer is dead or has left goes to the next one who
- * needs a lane, with what still stands in it. One producer and one consumer thus share one lane, and no step of
- * a send is more than a store. The table of lanes only grows.
+ * first lane is made with the ring; a lane whose producer is dead or has left goes to the next one
+ * who needs a lane, with what still stands in it. One producer and one consumer thus share one
+ * lane, and no step of a send is more than a store. The table of lanes only grows.
  *
- * Order among lanes: as soon as there are two, each record bears a ticket from a counter. A consumer
- * looks at the heads of all lanes and takes the lowest ticket; having chosen, it looks once more,
- * for only after it has seen the chosen record is everything visible that its sender knew of. Records without a
- * ticket are older than the second lane.
+ * Order among lanes: as soon as there are two, each record bears a ticket from a counter. A
+ * consumer looks at the heads of all lanes and takes the lowest ticket; having chosen, it looks
+ * once more, for only after it has seen the chosen record is everything visible that its sender
+ * knew of. Records without a ticket are older than the second lane.
  *
  * Sleeping: ipc/ring_wait.c.
  *
- * The dead: nothing has to be swept. What a dead producer has published is there, what it has not is
- * invisible, its lane is taken over. A consumer holds nothing before its taking CAS. Only a lane that a
- * producer has allocated and not yet entered in the table is lost with it.
+ * The dead: nothing has to be swept. What a dead producer has published is there, what it has not
+ * is invisible, its lane is taken over. A consumer holds nothing before its taking CAS. Only a lane
+ * that a producer has allocated and not yet entered in the table is lost with it.
  */
 #include "ipc/ring_impl.h"
 
@@ -309,8 +309,8 @@ int tine__ring_peek(struct tine__ring *ring, struct tine__ring_record *record)
 }
 
 /*
- * A sleeping producer is woken when half of its lane is free: for each single record, the two would wake
- * each other in turns. It sees smaller places when it looks.
+ * A sleeping producer is woken when half of its lane is free: for each single record, the two would
+ * wake each other in turns. It sees smaller places when it looks.
  */
 static void wake_producer(const struct tine__ring_shm *shared, struct tine__lane_shm *lane)
 {

@@ -14,10 +14,11 @@
 #include "shm/waiters.h"
 
 /*
- * A ring: a bounded queue of records in the family heap, for any number of producers and consumers in
- * any processes of the family. Each producing thread has a lane of its own (ipc/lane.h) and writes
- * its records in place; consumers take the oldest one of all lanes. A producer or consumer that is
- * killed or stopped between any two instructions loses at most its own record, and blocks nobody.
+ * A ring: a bounded queue of records in the family heap, for any number of producers and consumers
+ * in any processes of the family. Each producing thread has a lane of its own (ipc/lane.h) and
+ * writes its records in place; consumers take the oldest one of all lanes. A producer or consumer
+ * that is killed or stopped between any two instructions loses at most its own record, and blocks
+ * nobody.
  *
  *     struct tine__ring_shm *shared;               // in the program, before the fork
  *     struct tine__ring ring;                      // in each process
@@ -27,8 +28,8 @@
  *     tine__ring_send(&ring, parts, 2, deadline);
  *     size = tine__ring_recv(&ring, buffer, sizeof buffer, deadline, &needed);
  *
- * Order: records of one thread in the order of their sending, and a record before every other one whose
- * sender could know of it.
+ * Order: records of one thread in the order of their sending, and a record before every other one
+ * whose sender could know of it.
  */
 struct tine__ring_shm;
 
@@ -58,8 +59,8 @@ struct tine__ring_options {
 /* 0, -EINVAL, -ENOMEM. A block of tine_alloc's, given: see tine__ring_empty(). */
 int tine__ring_create(struct tine__ring_shm **shared, const struct tine__ring_options *options);
 /*
- * Gives back what the ring refers to; then it may be freed. By whoever knows that nobody uses it any
- * more. May be called again after a death in it.
+ * Gives back what the ring refers to; then it may be freed. By whoever knows that nobody uses it
+ * any more. May be called again after a death in it.
  */
 void tine__ring_empty(struct tine__ring_shm *shared);
 /* alive: NULL, or who knows whether the two sides still live. */
@@ -69,8 +70,9 @@ void tine__ring_open(struct tine__ring *ring, struct tine__ring_shm *shared,
 void tine__ring_leave(struct tine__ring *ring);
 
 /*
- * 0; -EMSGSIZE (more than record_max), -EPIPE (no reader is left), -EAGAIN (full, and the deadline is TINE__RING_AT_ONCE),
- * -ETIMEDOUT; -ENOLCK (no room for another producer), -ENOMEM. The parts are one record.
+ * 0; -EMSGSIZE (more than record_max), -EPIPE (no reader is left), -EAGAIN (full, and the deadline
+ * is TINE__RING_AT_ONCE), -ETIMEDOUT; -ENOLCK (no room for another producer), -ENOMEM. The parts
+ * are one record.
  */
 int tine__ring_send(struct tine__ring *ring, const struct iovec *parts, int count,
                     tine__deadline deadline);
@@ -82,14 +84,14 @@ typedef int tine__ring_make(void *context, struct iovec *part);
 int tine__ring_send_after(struct tine__ring *ring, size_t size, tine__ring_make *make,
                           void *context, tine__deadline deadline);
 /*
- * The record's size; -EMSGSIZE (it has *needed bytes and stays), TINE_EEOF (all is read and no writer is
- * left), -EAGAIN, -ETIMEDOUT. buffer may be changed in any case.
+ * The record's size; -EMSGSIZE (it has *needed bytes and stays), TINE_EEOF (all is read and no
+ * writer is left), -EAGAIN, -ETIMEDOUT. buffer may be changed in any case.
  */
 ssize_t tine__ring_recv(struct tine__ring *ring, void *buffer, size_t room, tine__deadline deadline,
                         size_t *needed);
 /*
- * The same by hand. peek: 0, -EAGAIN, TINE_EEOF; then tine__lane_copy() and, if what was copied is to
- * be kept, take: false, and all is as if nothing had been copied, if another was faster.
+ * The same by hand. peek: 0, -EAGAIN, TINE_EEOF; then tine__lane_copy() and, if what was copied is
+ * to be kept, take: false, and all is as if nothing had been copied, if another was faster.
  */
 struct tine__ring_record {
     struct tine__lane_shm *lane;

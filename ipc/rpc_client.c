@@ -337,8 +337,8 @@ static void read_all(tine_rpc *rpc)
 /* ---- sending --------------------------------------------------------------------------------- */
 
 /*
- * What of a large message is still here, for its send has ended when a slice was over. An outside loop
- * would wait for the answer to what never leaves.
+ * What of a large message is still here, for its send has ended when a slice was over. An outside
+ * loop would wait for the answer to what never leaves.
  */
 static void send_rest(tine_rpc *rpc, tine__deadline deadline)
 {

@@ -70,13 +70,13 @@ void tine__stream_in_fini(struct tine__stream_in *in);
  */
 int tine__stream_space(struct tine__stream_in *in, void **space, size_t *room);
 /*
- * Where it is between two messages: the bytes that are told next came with so many descriptors; cut:
- * with some more, which were lost. TINE_EFORMAT: broken, they cannot be its.
+ * Where it is between two messages: the bytes that are told next came with so many descriptors;
+ * cut: with some more, which were lost. TINE_EFORMAT: broken, they cannot be its.
  */
 int tine__stream_beside(struct tine__stream_in *in, uint32_t count, bool cut);
 /*
- * A message that begins from now on and has room there goes there, until the aim is taken back. What
- * has come of one by then is copied; -ENOMEM: it is broken.
+ * A message that begins from now on and has room there goes there, until the aim is taken back.
+ * What has come of one by then is copied; -ENOMEM: it is broken.
  */
 void tine__stream_aim(struct tine__stream_in *in, void *target, size_t room);
 int tine__stream_unaim(struct tine__stream_in *in);
@@ -85,7 +85,8 @@ int tine__stream_unaim(struct tine__stream_in *in);
 int tine__stream_received(struct tine__stream_in *in, size_t count);
 /* No more bytes come: TINE_EEOF between messages, else -EBADMSG. */
 int tine__stream_ended(struct tine__stream_in *in);
-/* WHOLE, and not in the target: gives the message away, malloced, or NULL if it has no bytes; then for the next. */
+/* WHOLE, and not in the target: gives the message away, malloced, or NULL if it has no bytes; then
+   for the next. */
 void *tine__stream_take(struct tine__stream_in *in);
 void tine__stream_drop(struct tine__stream_in *in); /* WHOLE: its bytes have been copied */
 

@@ -16,10 +16,11 @@
  * else would use a nonce twice.
  *
  * Descriptors go beside the first byte of a message, on unix sockets. Who sends them has them sent
- * with that byte, so never twice. Encrypted, a box that is made has to be sent, if need be after its
- * send has ended: then they are duplicates. Who receives looks for them where a message begins, and
- * has room for those of one message; all others are closed by the kernel. If they are not as many as
- * the head says, the stream is broken; but where this process had no room for them the message is lost.
+ * with that byte, so never twice. Encrypted, a box that is made has to be sent, if need be after
+ * its send has ended: then they are duplicates. Who receives looks for them where a message begins,
+ * and has room for those of one message; all others are closed by the kernel. If they are not as
+ * many as the head says, the stream is broken; but where this process had no room for them the
+ * message is lost.
  */
 #include "ipc/transport_stream.h"
 
@@ -119,7 +120,8 @@ static int await_room(struct tine__stream_end *end, tine__deadline deadline)
     return rc == 0 ? -ETIMEDOUT : rc < 0 ? rc : 0;
 }
 
-/* Too many descriptors are under way, of all processes of this user: nothing tells when that ends. */
+/* Too many descriptors are under way, of all processes of this user: nothing tells when that
+   ends. */
 static int await_others(tine__deadline deadline)
 {
     int64_t left = tine__deadline_left(deadline);

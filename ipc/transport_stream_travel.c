@@ -2,9 +2,9 @@
 /*
  * Streams that travel: a handle that is sent to another process of the family.
  *
- * That is a fork at that instant: the counters (ipc/transport_stream.c) move into a memfd, which goes
- * along, and behind them a copy of the machines as they are between two messages. Such a copy is
- * written once and never changed. Both handles are good then; who uses a direction first has it.
+ * That is a fork at that instant: the counters (ipc/transport_stream.c) move into a memfd, which
+ * goes along, and behind them a copy of the machines as they are between two messages. Such a copy
+ * is written once and never changed. Both handles are good then; who uses a direction first has it.
  */
 #include "ipc/transport_stream.h"
 
@@ -21,7 +21,8 @@
 
 #define NOBODYS UINT64_MAX /* of a turn: no process comes to it */
 
-/* What a handle travels as, in the memfd of the turns. In the family: as the compiler lays it out. */
+/* What a handle travels as, in the memfd of the turns. In the family: as the compiler lays it
+   out. */
 struct copy {
     uint64_t magic; /* TINE__STREAM_PARTS */
     uint64_t send_turn, receive_turn, send_sequence, receive_sequence;

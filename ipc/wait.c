@@ -2,14 +2,15 @@
 /*
  * Waiting for many objects at once.
  *
- * What has a descriptor is polled; what lies in the family heap rings the one bell (shm/watch.c) that a
- * call hangs up for all of them, once it has seen that nothing is ready. So a wake-up costs one poll, and a
- * look at each object in memory. Every 50 ms all objects are looked at as whoever sleeps does, for the sake
- * of those who died before they rang, or of what another thread has taken from a descriptor. What lies elsewhere, or cannot be watched because no descriptor
- * or memory is left, is looked at again after 50 µs, doubling up to 5 ms.
+ * What has a descriptor is polled; what lies in the family heap rings the one bell (shm/watch.c)
+ * that a call hangs up for all of them, once it has seen that nothing is ready. So a wake-up costs
+ * one poll, and a look at each object in memory. Every 50 ms all objects are looked at as whoever
+ * sleeps does, for the sake of those who died before they rang, or of what another thread has taken
+ * from a descriptor. What lies elsewhere, or cannot be watched because no descriptor or memory is
+ * left, is looked at again after 50 µs, doubling up to 5 ms.
  *
- * All state is the call's own. A kill leaves a bell and its entries to the next sweep. Entries are written
- * at the end only, when nothing can fail any more.
+ * All state is the call's own. A kill leaves a bell and its entries to the next sweep. Entries are
+ * written at the end only, when nothing can fail any more.
  */
 #include <tine/wait.h>
 
@@ -229,7 +230,8 @@ static void unwatch_all(struct waiting *waiting)
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-/* Until something happens to a descriptor or the bell, or the slice is over: how many descriptors are ready. */
+/* Until something happens to a descriptor or the bell, or the slice is over: how many descriptors
+   are ready. */
 static int sleep_on_all(const struct waiting *waiting, int64_t ns)
 {
     size_t count = waiting->polled + (waiting->has_bell ? 1 : 0);
@@ -286,8 +288,8 @@ static int64_t spin_for_few(const struct waiting *waiting)
 }
 
 /*
- * All have descriptors. What makes one of the knowing ready may be taken from its descriptor by another
- * thread, which tells nobody here.
+ * All have descriptors. What makes one of the knowing ready may be taken from its descriptor by
+ * another thread, which tells nobody here.
  */
 static int sleep_on_descriptors(const struct waiting *waiting, tine__deadline deadline)
 {

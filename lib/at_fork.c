@@ -2,11 +2,11 @@
 /*
  * Hooks around forks; see tine/fork.h.
  *
- * A list that only grows, newest first: a CAS adds to it, so a fork at any instant copies it whole. What a
- * thread found in it before a fork is what it goes through afterwards, on both sides: a registration by
- * another thread meanwhile has no `before` that it could answer to. That is noted for each thread, and the
- * fork hands it to the child. Forks within a hook have no hooks, else one that starts something would never
- * come to an end.
+ * A list that only grows, newest first: a CAS adds to it, so a fork at any instant copies it whole.
+ * What a thread found in it before a fork is what it goes through afterwards, on both sides: a
+ * registration by another thread meanwhile has no `before` that it could answer to. That is noted
+ * for each thread, and the fork hands it to the child. Forks within a hook have no hooks, else one
+ * that starts something would never come to an end.
  */
 #include "lib/at_fork.h"
 

@@ -49,13 +49,13 @@ extern const tine_limits tine__limits_depth_only;
 /* ---- with more choice than the public forms -------------------------------------------------- */
 
 /*
- * `F`: descriptors travel beside the bytes, which hold numbers for them; and `o`, handles of which they
- * are parts (lib/handle.h). Who can send and fetch them passes this, in front of what it needs for it;
- * anywhere else both are -EINVAL.
+ * `F`: descriptors travel beside the bytes, which hold numbers for them; and `o`, handles of which
+ * they are parts (lib/handle.h). Who can send and fetch them passes this, in front of what it needs
+ * for it; anywhere else both are -EINVAL.
  *
  * keep    packing: fd, still the caller's, is to travel under a number
- * fetch   unpacking: the descriptor with this number, for the user; in the first of two passes it may
- *         be refused, in the second (storing) it is the same
+ * fetch   unpacking: the descriptor with this number, for the user; in the first of two passes it
+ *         may be refused, in the second (storing) it is the same
  * borrow  likewise, but it stays the context's
  */
 struct tine__descriptors {
@@ -68,11 +68,11 @@ struct tine__descriptors {
 };
 
 /*
- * What the one who unpacks allows and takes over. Copies of `s` are a handle's, so that its users need
- * not free them, or given away.
+ * What the one who unpacks allows and takes over. Copies of `s` are a handle's, so that its users
+ * need not free them, or given away.
  *
- * `c` is packed everywhere, for it is data; a function comes out of it only where `family` says that
- * the bytes cannot be from outside: task arguments and results, queues, connections within the
+ * `c` is packed everywhere, for it is data; a function comes out of it only where `family` says
+ * that the bytes cannot be from outside: task arguments and results, queues, connections within the
  * family. Never what came through a listener or rpc.
  *
  *     struct tine__texts texts = {.family = true, .given_away = true};
@@ -91,12 +91,13 @@ static inline bool tine__texts_owned(const struct tine__texts *texts)
     return texts != NULL && !texts->given_away;
 }
 void tine__texts_move(struct tine__texts *from, struct tine__texts *to);
-/* A copy with a NUL behind it, owned by texts, or with NULL to be given to free(). NULL: no memory. */
+/* A copy with a NUL behind it, owned by texts, or with NULL to be given to free(). NULL: no
+   memory. */
 char *tine__text_copy(const void *bytes, size_t length, struct tine__texts *texts);
 
 /*
- * A va_list to be passed on and used up. Filled by va_start and never copied: right after a va_start
- * a copy costs as much as packing a number.
+ * A va_list to be passed on and used up. Filled by va_start and never copied: right after a
+ * va_start a copy costs as much as packing a number.
  */
 struct tine__arguments {
     va_list list;
@@ -105,8 +106,8 @@ struct tine__arguments {
 
 /*
  * tuple: the value is one array (arguments of a task), whose items the format names without
- * brackets. texts: `s` gives copies that live until tine__texts_free, unless they are given away; NULL:
- * the caller's to free(), no `F`, no `c`.
+ * brackets. texts: `s` gives copies that live until tine__texts_free, unless they are given away;
+ * NULL: the caller's to free(), no `F`, no `c`.
  */
 int tine__pack(tine_buffer *out, const char *format, bool tuple, struct tine__arguments *args);
 int tine__vunpack(const void *bytes, size_t size, const char *format, bool tuple, va_list args,

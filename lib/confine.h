@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a thread can forbid itself for ever: the system calls of Landlock and seccomp, which have no functions in
- * the C library. All return -errno.
+ * What a thread can forbid itself for ever: the system calls of Landlock and seccomp, which have no
+ * functions in the C library. All return -errno.
  */
 #ifndef TINE_LIB_CONFINE_H
 #define TINE_LIB_CONFINE_H

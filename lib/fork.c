@@ -3,9 +3,10 @@
  * Fork generation: which process am I?
  *
  * One private page marked MADV_WIPEONFORK holds the number; the kernel hands a forked child a zero
- * page, whoever called fork, and so the child takes a new number at its first look. (A pthread_atfork
- * handler would miss raw clones and costs the host a callback.) Valgrind 3.19 does not know the advice
- * and refuses it; there the pid of the maker stands beside the number and is compared.
+ * page, whoever called fork, and so the child takes a new number at its first look. (A
+ * pthread_atfork handler would miss raw clones and costs the host a callback.) Valgrind 3.19 does
+ * not know the advice and refuses it; there the pid of the maker stands beside the number and is
+ * compared.
  *
  * What a process has of its own is found by that number, so nothing needs to happen at the fork.
  */

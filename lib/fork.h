@@ -13,12 +13,12 @@
  */
 uint64_t tine__fork_generation(void);
 
-/* In a process that was forked just now: takes the number before anybody looks for it, which would cost
-   a second page fault. */
+/* In a process that was forked just now: takes the number before anybody looks for it, which would
+   cost a second page fault. */
 void tine__fork_begin(void);
 
-/* For functions that each new process runs. The linker puts them side by side, so that they are there
-   with one page fault, which takes as long as a dozen system calls. */
+/* For functions that each new process runs. The linker puts them side by side, so that they are
+   there with one page fault, which takes as long as a dozen system calls. */
 #define TINE__EARLY __attribute__((hot))
 
 /* Where the number stands when the kernel wipes it at fork; else a word that is always 0. */
@@ -34,7 +34,8 @@ static inline uint64_t tine__fork_generation_fast(void)
 }
 
 /* Stands first in what each process has of its own, lists and locks: a fork may copy those while
-   another thread has them in hand, so the child leaves its copy as it is and begins with a new one. */
+   another thread has them in hand, so the child leaves its copy as it is and begins with a new
+   one. */
 struct tine__fork_own {
     struct tine__fork_own *of_parent; /* NULL, or that copy */
     uint64_t generation;

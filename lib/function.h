@@ -27,8 +27,8 @@ struct tine__function_wire {
 int tine__function_describe(tine_any_function *function, struct tine__function_wire *wire);
 
 /*
- * The function that bytes from inside the family name: always one in the code of an object that this
- * process has. 0, TINE_EFORMAT (no such bytes), -ENOENT (that object is not loaded here, or is
+ * The function that bytes from inside the family name: always one in the code of an object that
+ * this process has. 0, TINE_EFORMAT (no such bytes), -ENOENT (that object is not loaded here, or is
  * another build of it), -ENOMEM.
  */
 int tine__function_resolve(const void *bytes, size_t size, tine_any_function **function);
@@ -38,7 +38,8 @@ int tine__function_resolve(const void *bytes, size_t size, tine_any_function **f
  * NULL: it is the program itself, or its file is gone. 0, -ENOMEM.
  */
 int tine__function_path(tine_any_function *function, char **path);
-/* tine__function_resolve(), for which an object that is missing is loaded from its path ("": none). */
+/* tine__function_resolve(), for which an object that is missing is loaded from its path ("":
+   none). */
 int tine__function_load(const struct tine__function_wire *wire, const char *path,
                         tine_any_function **function);
 

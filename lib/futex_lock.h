@@ -4,8 +4,8 @@
  * It lies in private memory: nobody is killed with it and leaves others behind. A forked child
  * resets it with all that it guards.
  *
- * Where the C library tells that there is one thread, which only this thread can change, a load and a
- * store do; the two steps that lock the bus would be a fifth of a queue's get.
+ * Where the C library tells that there is one thread, which only this thread can change, a load and
+ * a store do; the two steps that lock the bus would be a fifth of a queue's get.
  */
 #ifndef TINE_LIB_FUTEX_LOCK_H
 #define TINE_LIB_FUTEX_LOCK_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Handles as values, put together and taken apart. What was taken is noted in the context's list, by
- * the number of its first descriptor, because unpacking asks twice; whoever has the context closes it,
- * or hands it over. Owned by one thread; nothing is shared.
+ * Handles as values, put together and taken apart. What was taken is noted in the context's list,
+ * by the number of its first descriptor, because unpacking asks twice; whoever has the context
+ * closes it, or hands it over. Owned by one thread; nothing is shared.
  */
 #include "lib/handle.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Handles as values: the letters `oX`, for objects that a process has by a handle with descriptors, as
- * connections and queues. What the handle consists of travels as words and descriptors, and
- * becomes a handle of the receiver's own. Objects that are plain memory of the family heap need none
- * of this: `p` carries them.
+ * Handles as values: the letters `oX`, for objects that a process has by a handle with descriptors,
+ * as connections and queues. What the handle consists of travels as words and descriptors, and
+ * becomes a handle of the receiver's own. Objects that are plain memory of the family heap need
+ * none of this: `p` carries them.
  */
 #ifndef TINE_LIB_HANDLE_H
 #define TINE_LIB_HANDLE_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A hash for tables in memory, about 3 ns for short keys: products of 64 by 64 bits folded to 64,
- * 16 bytes a step (the construction of wyhash). Nothing that it gives is stored or leaves the family.
+ * 16 bytes a step (the construction of wyhash). Nothing that it gives is stored or leaves the
+ * family.
  *
  * A factor of zero would swallow everything before it. That takes bytes equal to the seed's words,
  * which nobody outside knows; wyhash's own constants would be known to all.
@@ -42,7 +43,8 @@ static inline uint64_t turned(uint64_t word, int bits)
 
 /*
  * Rounds of 48 bytes, until at most as many are left: three chains, for a product waits four cycles
- * for the one before. Each has a state and a factor of its own, so that blocks cannot change places.
+ * for the one before. Each has a state and a factor of its own, so that blocks cannot change
+ * places.
  */
 static uint64_t fold_rounds(const uint8_t **from, const uint8_t *last, uint64_t state,
                             uint64_t factor)

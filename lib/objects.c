@@ -4,15 +4,15 @@
  * list.
  *
  * The loader's lock decides how. Where fork copies it while another thread has it, it is never free
- * again in the child (glibc 2.36), and whoever asks the loader there never returns. So only a process
- * that is not known to be a forked one asks: whether something has changed, each time. A forked one
- * takes the table that it has inherited, looks in the object's own memory whether it is still that
- * one, and when that does not answer the question, asks the kernel (lib/mapped.c), which takes much
- * longer.
+ * again in the child (glibc 2.36), and whoever asks the loader there never returns. So only a
+ * process that is not known to be a forked one asks: whether something has changed, each time. A
+ * forked one takes the table that it has inherited, looks in the object's own memory whether it is
+ * still that one, and when that does not answer the question, asks the kernel (lib/mapped.c), which
+ * takes much longer.
  *
  * A table does not change once it is published; another takes its place. Threads that use one are
- * counted in `inside`, and those replaced are freed when nobody is. There is no lock here that a fork
- * could leave taken: the count is tagged with the process, and begins at 0 in each.
+ * counted in `inside`, and those replaced are freed when nobody is. There is no lock here that a
+ * fork could leave taken: the count is tagged with the process, and begins at 0 in each.
  */
 #include "lib/objects.h"
 
@@ -113,8 +113,8 @@ static void publish(struct table *made)
 
 /* ---- what an object is ----------------------------------------------------------------------- */
 
-/* Memory that the loader's list or the kernel's says is there; the tools that watch programs map more
-   than they let them read. */
+/* Memory that the loader's list or the kernel's says is there; the tools that watch programs map
+   more than they let them read. */
 static bool read_part(uint64_t address, void *into, size_t size)
 {
     int rc = tine__sys_read_own(address, into, size);
@@ -351,7 +351,8 @@ static bool search(const struct question *question, struct tine__object *found)
     return best > 0;
 }
 
-/* In a process that does not ask the loader: it may have unloaded the object, and loaded another. */
+/* In a process that does not ask the loader: it may have unloaded the object, and loaded
+   another. */
 static bool is_still_there(const struct tine__object *object)
 {
     uint8_t proof[sizeof object->proof] = {0};

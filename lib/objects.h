@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The object files that this process has loaded: which one has a piece of code, and where it lies. */
+/* The object files that this process has loaded: which one has a piece of code, and where it
+   lies. */
 #ifndef TINE_LIB_OBJECTS_H
 #define TINE_LIB_OBJECTS_H
 
@@ -44,8 +45,8 @@ int tine__object_with(const struct tine__object_id *id, uint64_t base, uint64_t 
 void tine__objects_note(void);
 
 /*
- * dl_iterate_phdr as the kernel knows the objects, without the loader's lock: name, base and program
- * headers. 0, or the first other value that `look` returned; -ENOSYS without /proc.
+ * dl_iterate_phdr as the kernel knows the objects, without the loader's lock: name, base and
+ * program headers. 0, or the first other value that `look` returned; -ENOSYS without /proc.
  */
 int tine__mapped_objects(int (*look)(struct dl_phdr_info *info, size_t size, void *data),
                          void *data);

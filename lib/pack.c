@@ -8,9 +8,9 @@
  * through msgpack-c, see lib/prescan.c; tests/lib/test_codec_msgpack.c holds both against it.
  *
  * Letters whose bytes have a bound are packed in runs: room for one is looked for before it, so the
- * stores need no checks, and the cursor is a local that stays in a register. A container's head is one
- * byte until its bracket closes; only one of more than 15 items has its bytes moved up for a longer
- * head.
+ * stores need no checks, and the cursor is a local that stays in a register. A container's head is
+ * one byte until its bracket closes; only one of more than 15 items has its bytes moved up for a
+ * longer head.
  */
 #include "lib/codec.h"
 
@@ -270,7 +270,7 @@ static int close_bracket(struct packer *packer, char close)
     return put_head(packer, frame);
 }
 
-/* ---- letters of at most ROOM bytes: their cursor is a local of the loop, and so in a register ---- */
+/* ---- letters of at most ROOM bytes: their cursor is a local of the loop, and so in a register  */
 
 INLINE int put_narrow(uint8_t **at, int value, int min, int max)
 {

@@ -3,9 +3,9 @@
  * Learning a shape: from one array that the prescan has measured, head by head.
  *
  * A head is remembered whole, with one exception: of a number only as much as says how long it is.
- * Whatever agrees in all heads has the same values in the same places, so it is as well-formed and as
- * deep as what it was learnt from. Learning costs as much as measuring; where values differ all the
- * time, it is done now and then only.
+ * Whatever agrees in all heads has the same values in the same places, so it is as well-formed and
+ * as deep as what it was learnt from. Learning costs as much as measuring; where values differ all
+ * the time, it is done now and then only.
  */
 #include "lib/shape.h"
 

@@ -28,7 +28,8 @@ struct tine__shape {
 /* Knows nothing yet. */
 void tine__shape_init(struct tine__shape *shape);
 
-/* The long way: the size of the array at `at`, from which the shape may be learnt. 0, TINE_EFORMAT. */
+/* The long way: the size of the array at `at`, from which the shape may be learnt. 0,
+   TINE_EFORMAT. */
 int tine__shape_measure(struct tine__shape *shape, const uint8_t *at, size_t left, size_t *size);
 
 /* The size of the array at `at`, of which `left` bytes and perhaps others behind it are there. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Leaving shared memory, for processes that are trusted with none: a fork keeps all shared mappings of its
- * parent, and may write to them. Which there are stands in /proc/self/maps; private ones, copied on write, stay.
+ * Leaving shared memory, for processes that are trusted with none: a fork keeps all shared mappings
+ * of its parent, and may write to them. Which there are stands in /proc/self/maps; private ones,
+ * copied on write, stay.
  *
  * For a process with one thread that is about to lose all that leads to more of them.
  */

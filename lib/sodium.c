@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The start of libsodium. sodium_init takes a lock, and a child that was forked while another thread
- * had it would wait for ever. So only the first comer of a program calls it; whoever comes meanwhile,
- * in this process or in a child that was forked just then, goes on with the code that libsodium
- * begins with, which is slower and does the same.
+ * The start of libsodium. sodium_init takes a lock, and a child that was forked while another
+ * thread had it would wait for ever. So only the first comer of a program calls it; whoever comes
+ * meanwhile, in this process or in a child that was forked just then, goes on with the code that
+ * libsodium begins with, which is slower and does the same.
  */
 #include "lib/sodium.h"
 

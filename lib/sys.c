@@ -64,9 +64,9 @@ _Static_assert(sizeof(struct pidfd_info_v0) == 64, "PIDFD_INFO_SIZE_VER0");
 #endif
 
 /*
- * What a system call returned, as a descriptor or -errno. A program may run with its standard streams
- * closed; a descriptor of ours in their place would be printed to, and a worker would lose it to
- * /dev/null.
+ * What a system call returned, as a descriptor or -errno. A program may run with its standard
+ * streams closed; a descriptor of ours in their place would be printed to, and a worker would lose
+ * it to /dev/null.
  */
 static int above_standard(int fd)
 {
@@ -361,8 +361,8 @@ void tine__sys_huge(void *address, size_t size)
 
 /*
  * Valgrind 3.19 (Debian 12) has neither pidfd_open nor pidfd_send_signal. There a process makes a
- * pidfd of itself from a socket that it is its own peer on (Linux 6.5), and signals go to the pid that
- * the kernel gives for the pidfd: -1 once that process has been reaped.
+ * pidfd of itself from a socket that it is its own peer on (Linux 6.5), and signals go to the pid
+ * that the kernel gives for the pidfd: -1 once that process has been reaped.
  */
 static int pidfd_of_self(void)
 {

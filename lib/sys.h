@@ -11,8 +11,8 @@
 
 /*
  * Every raw system call that needs CLOEXEC, an EINTR loop or a fallback stands in lib/sys.c and
- * nowhere else, so that a fault module can fail any of them. All return -errno, never set it for the
- * caller to read; descriptors are CLOEXEC.
+ * nowhere else, so that a fault module can fail any of them. All return -errno, never set it for
+ * the caller to read; descriptors are CLOEXEC.
  */
 /* A new descriptor that the system call gave, or -errno of it; moved if it is 0, 1 or 2. */
 int tine__sys_above_standard(int fd);
@@ -72,8 +72,8 @@ int tine__sys_pidfd_kill(int pidfd, int signal);
 /* Reaps the child if it has ended, with what it has used: 1, 0 (it runs), -ECHILD. */
 int tine__sys_reap(int pidfd, siginfo_t *info, struct rusage *usage);
 /*
- * The wait status of a process that somebody has reaped (Linux 6.15). -EAGAIN: not yet, -ENOTSUP: it is
- * not known.
+ * The wait status of a process that somebody has reaped (Linux 6.15). -EAGAIN: not yet, -ENOTSUP:
+ * it is not known.
  */
 int tine__sys_pidfd_status(int pidfd, int *status);
 int tine__sys_socketpair(int fds[2]); /* AF_UNIX SOCK_SEQPACKET */
@@ -100,8 +100,8 @@ static inline void tine__cpu_relax(void)
 }
 
 /*
- * Waits while *word == expected, at most timeout_ns (negative: for ever). The word may lie in memory
- * shared between processes. 0 woken or value differed, -ETIMEDOUT; -EINTR is retried inside.
+ * Waits while *word == expected, at most timeout_ns (negative: for ever). The word may lie in
+ * memory shared between processes. 0 woken or value differed, -ETIMEDOUT; -EINTR is retried inside.
  */
 int tine__sys_futex_wait(const _Atomic uint32_t *word, uint32_t expected, int64_t timeout_ns);
 int tine__sys_futex_wake(const _Atomic uint32_t *word, int count); /* how many were woken */

@@ -2,10 +2,11 @@
 /*
  * Raw system calls of waiting for descriptors; see lib/sys_poll.h. No state, no locks.
  *
- * Abstract names belong to a network namespace: a bell can be rung by processes of the same one only. They
- * vanish with the socket, however its process ends. Anybody can read them in /proc/net/unix and send there, so
- * the kernel is told to drop what does not begin with the secret, which nobody can read who is not in the
- * family. (Where it can't be told, anybody can make the owner look in vain.)
+ * Abstract names belong to a network namespace: a bell can be rung by processes of the same one
+ * only. They vanish with the socket, however its process ends. Anybody can read them in
+ * /proc/net/unix and send there, so the kernel is told to drop what does not begin with the secret,
+ * which nobody can read who is not in the family. (Where it can't be told, anybody can make the
+ * owner look in vain.)
  */
 #include "lib/sys_poll.h"
 

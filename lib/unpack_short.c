@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unpacking of messages that are a few numbers and short strings, as most arguments and results are:
- * in one pass.
+ * Unpacking of messages that are a few numbers and short strings, as most arguments and results
+ * are: in one pass.
  *
  * Values are read into a list and stored from there, once everything has been found to fit. This
- * pass only ever says yes. Whatever it does not like, a letter, a form of a number, the bytes or the
- * count, is left to the two passes of lib/unpack.c, which decide what is wrong, if anything is. So
- * it may know as little as it likes, but what it accepts must be what they accept:
+ * pass only ever says yes. Whatever it does not like, a letter, a form of a number, the bytes or
+ * the count, is left to the two passes of lib/unpack.c, which decide what is wrong, if anything is.
+ * So it may know as little as it likes, but what it accepts must be what they accept:
  * tests/lib/test_codec_short.c holds it against them.
  */
 #include "lib/codec.h"

@@ -2,11 +2,12 @@
 /*
  * Accounts: when a job began and ended, what it moved, and what it cost.
  *
- * Bytes and retries stand in the job and its results anyway. Times and costs are written only in pools that were
- * opened with TINE_POOL_ACCOUNTING: into a block behind the job, by the workers, around each part that they run
- * (a call, a chunk), and before the part is marked done. So an account is complete when its job is. A worker that
- * is killed leaves no cost of that part in the job's account; it is in the pool's, which the nursery keeps from what the
- * kernel says of each worker that it reaps.
+ * Bytes and retries stand in the job and its results anyway. Times and costs are written only in
+ * pools that were opened with TINE_POOL_ACCOUNTING: into a block behind the job, by the workers,
+ * around each part that they run (a call, a chunk), and before the part is marked done. So an
+ * account is complete when its job is. A worker that is killed leaves no cost of that part in the
+ * job's account; it is in the pool's, which the nursery keeps from what the kernel says of each
+ * worker that it reaps.
  *
  * All fields only grow, each by atomic steps of its own; nothing is read by them.
  */
@@ -53,7 +54,7 @@ void tine__account_open(struct tine__job_shm *job, uint64_t place)
     job->accounted = 1;
 }
 
-/* ---- workers ---------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 /* Of a worker that is a thread it is the thread's own time that counts. */
 static clockid_t clock_of(bool thread)
@@ -84,7 +85,7 @@ void tine__account_end(struct tine__job_shm *job, bool thread, int64_t cpu_ns)
     raise_to(&account->ended_ns, (uint64_t)tine__now_ns());
 }
 
-/* ---- the nursery ------------------------------------------------------------------------------ */
+/* ---- the nursery ----------------------------------------------------------------------------- */
 
 static int64_t time_ns(const struct timeval *time)
 {
@@ -109,7 +110,7 @@ void tine__account_settle(struct tine__job_shm *job)
         raise_to(&account_of(job)->ended_ns, (uint64_t)tine__now_ns());
 }
 
-/* ---- the program ------------------------------------------------------------------------------ */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 static uint64_t bytes_in(const struct tine__job_shm *job)
 {

@@ -7,18 +7,18 @@
 
 #include "pool/layout.h"
 
-/* ---- the program's side ----------------------------------------------------------------------- */
+/* ---- the program's side ---------------------------------------------------------------------- */
 
 /* Begins the account of a job, at a place behind it, when it is submitted. */
 void tine__account_open(struct tine__job_shm *job, uint64_t place);
 
-/* ---- a worker's side: of jobs that have an account --------------------------------------------- */
+/* ---- a worker's side: of jobs that have an account ------------------------------------------- */
 
 /* Before and after a part of the job; the latter before the part is marked done. */
 void tine__account_begin(struct tine__job_shm *job, bool thread, int64_t *cpu_ns);
 void tine__account_end(struct tine__job_shm *job, bool thread, int64_t cpu_ns);
 
-/* ---- the nursery's side ------------------------------------------------------------------------ */
+/* ---- the nursery's side ---------------------------------------------------------------------- */
 
 int64_t tine__account_cpu_ns(const struct rusage *usage);
 /* What a worker has used in all, when it is dead. */

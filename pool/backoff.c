@@ -2,17 +2,17 @@
 /*
  * Rests that wait before they run again (.backoff_ns).
  *
- * The nursery keeps them, and puts each into the redo table when its time has come, where a worker takes
- * it as any other. job.waiting counts them: a job is not complete while it has some, and so is not freed. It
- * is raised before the claim that the rest comes from is marked done, and lowered after the rest is in
- * the table; whoever looks, looks here first. So who finishes the rest before that leaves the end of the job to the
- * nursery, which looks as well once it has lowered it.
+ * The nursery keeps them, and puts each into the redo table when its time has come, where a worker
+ * takes it as any other. job.waiting counts them: a job is not complete while it has some, and so
+ * is not freed. It is raised before the claim that the rest comes from is marked done, and lowered
+ * after the rest is in the table; whoever looks, looks here first. So who finishes the rest before
+ * that leaves the end of the job to the nursery, which looks as well once it has lowered it.
  *
- * A job that was stopped meanwhile is seen within 50 ms. While the nursery hands on or drops a rest the
- * settlements are odd, so the job stays until it has looked at it for the last time.
+ * A job that was stopped meanwhile is seen within 50 ms. While the nursery hands on or drops a rest
+ * the settlements are odd, so the job stays until it has looked at it for the last time.
  *
- * At most half of the redo table is filled from here: the other half is enough for those that do not wait
- * (pool/redo.c).
+ * At most half of the redo table is filled from here: the other half is enough for those that do
+ * not wait (pool/redo.c).
  */
 #include "pool/backoff.h"
 
@@ -72,7 +72,8 @@ bool tine__backoff_add(struct tine__backoff *backoff, struct tine__job_shm *job,
     return true;
 }
 
-/* release: what has become of the rest is seen by who finds it waiting no more (tine__backoff_has) */
+/* release: what has become of the rest is seen by who finds it waiting no more
+   (tine__backoff_has) */
 static void wait_no_more(struct tine__job_shm *job)
 {
     atomic_fetch_sub_explicit(&job->waiting, 1, memory_order_release);
@@ -103,7 +104,8 @@ static bool settle(struct tine__pool_shm *pool, const struct tine__waiting *wait
         tine__redo_put(pool, waiting->job, &waiting->rest) < 0)
         return false;
     wait_no_more(waiting->job);
-    /* A worker may be through with it by now: it saw a rest that waits, so it did not call the job complete. */
+    /* A worker may be through with it by now: it saw a rest that waits, so it did not call the job
+       complete. */
     if (waiting->job->kind != TINE__JOB_CALL)
         tine__job_check(pool, waiting->job);
     return true;

@@ -21,7 +21,8 @@ int64_t tine__backoff_ns(const struct tine__job_shm *job, uint64_t attempts);
 /* The rest waits for rest->wait_ns. False: there is no memory for it. */
 bool tine__backoff_add(struct tine__backoff *backoff, struct tine__job_shm *job,
                        const struct tine__rest *rest);
-/* Puts up what has waited long enough, and drops what is not to run any more; when to look again. */
+/* Puts up what has waited long enough, and drops what is not to run any more; when to look
+   again. */
 tine__deadline tine__backoff_look(struct tine__backoff *backoff, struct tine__pool_shm *pool);
 
 /* Does something of the job wait? */

@@ -2,10 +2,10 @@
 /*
  * The life of a process that tine_process_start() has made: who it is, its function, its exit.
  *
- * It leaves by exit(), whoever calls that, and so through leave() below, which was registered first and runs
- * last: handlers that the function has registered run, those of the program, which are a forked
- * process's as well, do not. What the process leaves in shared memory is only what it says of itself; how
- * it ended is the kernel's to say.
+ * It leaves by exit(), whoever calls that, and so through leave() below, which was registered first
+ * and runs last: handlers that the function has registered run, those of the program, which are a
+ * forked process's as well, do not. What the process leaves in shared memory is only what it says
+ * of itself; how it ended is the kernel's to say.
  */
 #include "pool/begin.h"
 

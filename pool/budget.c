@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The family's CPU budget: which pools there are, and so whether it is in force; see pool/token.c for
- * what it does then.
+ * The family's CPU budget: which pools there are, and so whether it is in force; see pool/token.c
+ * for what it does then.
  *
- * A family with one pool has none: the root names that pool's opener. Who opens a second one makes the
- * budget, enters both, and swaps the root. From then on an opener enters its word (pool/budget.h), and
- * sets `active` by what it counts; so does who closes. Of two that do so at once the later one has counted
- * what the other had entered, for it read `active` after the other had swapped it.
+ * A family with one pool has none: the root names that pool's opener. Who opens a second one makes
+ * the budget, enters both, and swaps the root. From then on an opener enters its word
+ * (pool/budget.h), and sets `active` by what it counts; so does who closes. Of two that do so at
+ * once the later one has counted what the other had entered, for it read `active` after the other
+ * had swapped it.
  *
- * A process killed before it has entered left nothing; killed after, with or without having counted, it
- * is found dead by its word: by the nursery whose worker it was, by the next opener, or by a worker that waits. Too
- * few claims at a time are all that a stale count costs.
+ * A process killed before it has entered left nothing; killed after, with or without having
+ * counted, it is found dead by its word: by the nursery whose worker it was, by the next opener, or
+ * by a worker that waits. Too few claims at a time are all that a stale count costs.
  */
 #include "pool/budget.h"
 

@@ -39,8 +39,8 @@ struct tine__budget_shm {
 };
 
 /*
- * The family's root of it: 0, no pool is open; an owner word with this mark, the only opener's; else the
- * address of the budget, which is made when a second pool is opened and stays.
+ * The family's root of it: 0, no pool is open; an owner word with this mark, the only opener's;
+ * else the address of the budget, which is made when a second pool is opened and stays.
  */
 #define TINE__BUDGET_SOLE UINT64_C(1)
 
@@ -70,7 +70,7 @@ void tine__budget_judge(struct tine__budget_shm *budget);
 /* A process that the caller has reaped, a worker of that pool. */
 void tine__budget_forget(struct tine__pool_shm *pool, pid_t pid);
 
-/* ---- token.c: a worker's side ----------------------------------------------------------------- */
+/* ---- token.c: a worker's side ---------------------------------------------------------------- */
 
 /* A worker's hold on one. Private to its thread. */
 struct tine__token {
@@ -90,8 +90,8 @@ void tine__token_none(struct tine__token *token);
 void tine__token_init(struct tine__token *token, struct tine__pool_shm *pool,
                       struct tine__worker_shm *worker, bool budgeted);
 /*
- * Before a claim, while the budget is in force: waits for a token, as long as there is something to be
- * claimed, which `wanted` tells.
+ * Before a claim, while the budget is in force: waits for a token, as long as there is something to
+ * be claimed, which `wanted` tells.
  */
 void tine__token_await(struct tine__token *token, bool (*wanted)(void *context), void *context);
 void tine__token_release(struct tine__token *token);

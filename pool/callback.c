@@ -2,18 +2,20 @@
 /*
  * Callbacks of futures: run by whichever thread is inside a waiting call on the pool.
  *
- * Futures with callbacks stand in a list of the pool, in the order of their tickets. Tickets are claimed in
- * that order, so nothing behind the first unclaimed one can be over, and looking for what is costs as
- * much as there are begun jobs. What becomes over out of turn, by cancelling, is moved to the front.
+ * Futures with callbacks stand in a list of the pool, in the order of their tickets. Tickets are
+ * claimed in that order, so nothing behind the first unclaimed one can be over, and looking for
+ * what is costs as much as there are begun jobs. What becomes over out of turn, by cancelling, is
+ * moved to the front.
  *
  * A job that somebody is to be told of has TOLD in its state: its end wakes those who sleep at
  * pool.told, which are the waiting threads of a pool with callbacks.
  *
  * A pool may have a thread of its own that runs them all (pool/caller.c).
  *
- * One thread at a time runs the callbacks of a future, in the order of adding, without any lock; one that is
- * added meanwhile is run by that thread, too. A handle that is closed before that stays until the last one
- * has returned. A thread in a callback runs no others, whatever it waits for. All private to the program; a forked child has copies that it never looks at.
+ * One thread at a time runs the callbacks of a future, in the order of adding, without any lock;
+ * one that is added meanwhile is run by that thread, too. A handle that is closed before that stays
+ * until the last one has returned. A thread in a callback runs no others, whatever it waits for.
+ * All private to the program; a forked child has copies that it never looks at.
  */
 #include "pool/pool_impl.h"
 
@@ -32,7 +34,7 @@
 
 _Thread_local bool tine__in_callback __attribute__((tls_model("initial-exec")));
 
-/* ---- the list, under the mutex ---------------------------------------------------------------- */
+/* ---- the list, under the mutex --------------------------------------------------------------- */
 
 /* Behind `previous`, NULL: in front. */
 static void insert(struct tine_pool *pool, struct tine_future *future, struct tine_future *previous)
@@ -100,7 +102,7 @@ static struct tine_future *find_due(struct tine_pool *pool)
     return NULL;
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 bool tine__callbacks_left(tine_pool *pool)
 {
@@ -184,11 +186,11 @@ int64_t tine__callbacks_run(tine_pool *pool)
     return count;
 }
 
-/* ---- adding ----------------------------------------------------------------------------------- */
+/* ---- adding ---------------------------------------------------------------------------------- */
 
 /*
- * Under the mutex. Is the calling thread to run the callbacks, this one and those before it? Where the pool has a
- * thread for them, that one is to find them first.
+ * Under the mutex. Is the calling thread to run the callbacks, this one and those before it? Where
+ * the pool has a thread for them, that one is to find them first.
  */
 static bool add(struct tine_future *future, struct tine__notice *notice)
 {
@@ -246,7 +248,7 @@ int tine_future_add_done_callback(tine_future *future, tine_done_cb *callback, v
     return 0;
 }
 
-/* ---- waiting for them ------------------------------------------------------------------------- */
+/* ---- waiting for them ------------------------------------------------------------------------ */
 
 static bool has_ended(tine_pool *pool)
 {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The caller: a thread of the pool's own that runs its callbacks, where TINE_POOL_CALLBACK_THREAD asks for it.
+ * The caller: a thread of the pool's own that runs its callbacks, where TINE_POOL_CALLBACK_THREAD
+ * asks for it.
  *
- * It does what tine_pool_run() does until the pool has ended, and is joined when the pool is closed. While there is
- * one, no other thread runs callbacks of that pool: waiting threads see none pending. It has all signals
- * blocked. A forked child has no such thread, and may only close its copy of the pool.
+ * It does what tine_pool_run() does until the pool has ended, and is joined when the pool is
+ * closed. While there is one, no other thread runs callbacks of that pool: waiting threads see none
+ * pending. It has all signals blocked. A forked child has no such thread, and may only close its
+ * copy of the pool.
  */
 #include "pool/caller.h"
 

@@ -2,11 +2,11 @@
 /*
  * Cancelling: of one job, or of all that wait when a pool is shut down.
  *
- * One word decides (job.state; of a loop the cursor of its claims): either the cancellation comes first, and
- * no worker begins with the job, or the worker does, and the job runs, or is killed where that was asked
- * for. A call that was cancelled in time is over at once, wherever its ticket lies. Running work is
- * stopped as a timeout stops it: what a worker has in hand dies with the worker, which the
- * nursery replaces; nothing of it is run again, whatever .retries says.
+ * One word decides (job.state; of a loop the cursor of its claims): either the cancellation comes
+ * first, and no worker begins with the job, or the worker does, and the job runs, or is killed
+ * where that was asked for. A call that was cancelled in time is over at once, wherever its ticket
+ * lies. Running work is stopped as a timeout stops it: what a worker has in hand dies with the
+ * worker, which the nursery replaces; nothing of it is run again, whatever .retries says.
  */
 #include "pool/pool_impl.h"
 
@@ -29,7 +29,8 @@ static bool is_begun(const struct tine_future *future)
                                   future->first_ticket + 1);
 }
 
-/* Where nothing can be killed: what runs goes on, and the job's memory stays until that has ended. */
+/* Where nothing can be killed: what runs goes on, and the job's memory stays until that has
+   ended. */
 static void abandon(struct tine_future *future)
 {
     struct tine__pool_shm *shared = future->pool->shared;

@@ -72,7 +72,8 @@ bool tine__claim(struct tine__claims_shm *claims, uint32_t worker, uint64_t limi
         if (atomic_compare_exchange_weak_explicit(&claims->cursor, &cursor,
                                                   (count + 1) << COUNT_SHIFT | (worker + 1),
                                                   memory_order_acq_rel, memory_order_acquire)) {
-            /* Its own copy, while the line is here anyway: the next claimer then need not make it. */
+            /* Its own copy, while the line is here anyway: the next claimer then need not make
+               it. */
             atomic_store_explicit(&claims->slots[worker].ledger, (count + 1) << 1 | HELD,
                                   memory_order_relaxed);
             *unit = count;

@@ -33,7 +33,8 @@ bool tine__claims_close_unclaimed(struct tine__claims_shm *claims);
 /* How many units have been claimed. */
 uint64_t tine__claims_count(const struct tine__claims_shm *claims);
 bool tine__claims_exhausted(const struct tine__claims_shm *claims, uint64_t limit);
-/* Exhausted, and nothing held: once true it stays true. *workers: the slots that can have been used. */
+/* Exhausted, and nothing held: once true it stays true. *workers: the slots that can have been
+   used. */
 bool tine__claims_settled(const struct tine__claims_shm *claims, const _Atomic uint32_t *workers,
                           uint64_t limit);
 

@@ -2,15 +2,15 @@
 /*
  * Waiting for one of many futures: tine_wait_futures, tine_as_completed.
  *
- * The futures of each pool stand in a list in the order of their tickets, so that a look goes no further than
- * the first ticket that nobody has claimed: what lies behind it is not over. (All are looked at at first, when
- * something was cancelled, and when the pool has ended.) What is found to be over goes to another list,
- * and is not looked at again. So n futures cost a sort, if they are not given in order anyway, and then as much
- * as are running at a time.
+ * The futures of each pool stand in a list in the order of their tickets, so that a look goes no
+ * further than the first ticket that nobody has claimed: what lies behind it is not over. (All are
+ * looked at at first, when something was cancelled, and when the pool has ended.) What is found to
+ * be over goes to another list, and is not looked at again. So n futures cost a sort, if they are
+ * not given in order anyway, and then as much as are running at a time.
  *
- * Their jobs' states say TOLD, so their ends wake those at pool.told: one pool is waited for there, several
- * by tine_wait(). Callbacks that are due are run meanwhile. All is private to the program, and nothing
- * of a future is changed but that bit.
+ * Their jobs' states say TOLD, so their ends wake those at pool.told: one pool is waited for there,
+ * several by tine_wait(). Callbacks that are due are run meanwhile. All is private to the program,
+ * and nothing of a future is changed but that bit.
  */
 #include "pool/pool_impl.h"
 
@@ -51,7 +51,7 @@ struct tine_as_completed {
     size_t first, last; /* over, and not yet handed out */
 };
 
-/* ---- the lists -------------------------------------------------------------------------------- */
+/* ---- the lists ------------------------------------------------------------------------------- */
 
 static void push_over(struct tine_as_completed *set, size_t i)
 {
@@ -95,7 +95,8 @@ static void call_back(const tine_future *future)
         (void)tine__callbacks_run(future->pool);
 }
 
-/* All of them are over. What is to be called then is called now: nobody here looks at the pool again. */
+/* All of them are over. What is to be called then is called now: nobody here looks at the pool
+   again. */
 static void end_group(struct group *group)
 {
     const tine_future *any = group->any;
@@ -138,7 +139,7 @@ static void look_through_all(struct tine_as_completed *set)
         look_through(&set->groups[g]);
 }
 
-/* ---- making ----------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
 {
@@ -262,7 +263,7 @@ static int set_init(struct tine_as_completed *set, tine_future *const *futures, 
     return 0;
 }
 
-/* ---- waiting ---------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static bool has_over(void *context)
 {
@@ -337,7 +338,7 @@ static int await_one(struct tine_as_completed *set, tine__deadline deadline)
     return await_pools(set, deadline);
 }
 
-/* ---- public ----------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------- */
 
 static bool has_failed(tine_future *future)
 {

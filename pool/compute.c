@@ -2,14 +2,15 @@
 /*
  * TINE_SANDBOX_COMPUTE_ONLY: a seccomp filter with a list of what is allowed.
  *
- * The list is what a worker's loop, the family heap, locks and queues of tine, the C library's malloc, threads and
- * stdio on open descriptors need. Five calls are allowed with certain arguments only: kill() to ask whether a process lives (who
- * sleeps on a lock does), tgkill() at itself (abort), prlimit64() to read, clone() for threads, and fcntl() for all
- * but signals: by F_SETOWN, F_SETSIG and O_ASYNC the kernel would kill whom it is told to. clone3(), whose
- * arguments lie in memory where no filter can see them, is said not to exist, so that the C library takes clone().
+ * The list is what a worker's loop, the family heap, locks and queues of tine, the C library's
+ * malloc, threads and stdio on open descriptors need. Five calls are allowed with certain arguments
+ * only: kill() to ask whether a process lives (who sleeps on a lock does), tgkill() at itself
+ * (abort), prlimit64() to read, clone() for threads, and fcntl() for all but signals: by F_SETOWN,
+ * F_SETSIG and O_ASYNC the kernel would kill whom it is told to. clone3(), whose arguments lie in
+ * memory where no filter can see them, is said not to exist, so that the C library takes clone().
  *
- * Calls of another architecture's numbering (int 0x80 in a 64-bit program) kill the worker: their numbers
- * mean something else. Those of x32 have a bit in the number, and so are on no list.
+ * Calls of another architecture's numbering (int 0x80 in a 64-bit program) kill the worker: their
+ * numbers mean something else. Those of x32 have a bit in the number, and so are on no list.
  */
 #include "pool/compute.h"
 
@@ -130,8 +131,8 @@ static const uint16_t allowed[] = {
 };
 
 /*
- * What libraries, and tine, try in passing and can do without: a look at /proc or at what kind of file an open
- * descriptor is. Refused, but nobody is killed for it.
+ * What libraries, and tine, try in passing and can do without: a look at /proc or at what kind of
+ * file an open descriptor is. Refused, but nobody is killed for it.
  */
 static const uint16_t refused_quietly[] = {
     SYS_openat, SYS_newfstatat, SYS_statx, SYS_readlinkat, SYS_faccessat, SYS_ioctl, SYS_prctl,

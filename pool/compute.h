@@ -6,7 +6,8 @@
 
 /* Can this machine have TINE_SANDBOX_COMPUTE_ONLY? 0, -ENOTSUP. */
 int tine__compute_probe(void);
-/* The calling thread, and all that come from it, compute only from here on; after tine__no_new_privs(). */
+/* The calling thread, and all that come from it, compute only from here on; after
+   tine__no_new_privs(). */
 int tine__compute_only(bool kill);
 
 #endif

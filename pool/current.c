@@ -2,9 +2,9 @@
 /*
  * Who the calling process is, and who has started it.
  *
- * Both handles are private and static: written once, when a process begins, while it has one thread;
- * and where tine has not started the process, by the first look. A plain fork of a process keeps its name, as
- * in Python, but has no parent that tine knows.
+ * Both handles are private and static: written once, when a process begins, while it has one
+ * thread; and where tine has not started the process, by the first look. A plain fork of a process
+ * keeps its name, as in Python, but has no parent that tine knows.
  */
 #include "pool/process_impl.h"
 

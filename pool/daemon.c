@@ -2,9 +2,10 @@
 /*
  * Daemons: a thread waits for the end of the parent and then kills its own process.
  *
- * A thread, because the kernel's parent-death signal follows the *thread* that forked; nothing but a
- * wait wakes up for a pidfd; and another process could be killed first. It has all signals blocked, a small
- * stack, and touches nothing of the program's. It does not survive an exec, nor is it in forks.
+ * A thread, because the kernel's parent-death signal follows the *thread* that forked; nothing but
+ * a wait wakes up for a pidfd; and another process could be killed first. It has all signals
+ * blocked, a small stack, and touches nothing of the program's. It does not survive an exec, nor is
+ * it in forks.
  */
 #include "pool/daemon.h"
 

@@ -10,11 +10,12 @@
  * again, is not known beforehand. The program sends before it publishes the call, and the nursery
  * takes in all that was sent before it answers, so the descriptor is always there first.
  *
- * A number is kept as long as it stands in pool->kept, at number % TINE__KEPT_MAX. The program writes
- * it there, and whoever completes the call swaps it for 0 afterwards: the worker; the nursery if that
- * died in between; the program when it takes in the results. Numbers are never used again, so one
- * who comes late changes nothing. The nursery looks whenever it wakes, and is nudged; a nudge that
- * finds no room in the socket is none too few, for the nursery then has something to read.
+ * A number is kept as long as it stands in pool->kept, at number % TINE__KEPT_MAX. The program
+ * writes it there, and whoever completes the call swaps it for 0 afterwards: the worker; the
+ * nursery if that died in between; the program when it takes in the results. Numbers are never used
+ * again, so one who comes late changes nothing. The nursery looks whenever it wakes, and is nudged;
+ * a nudge that finds no room in the socket is none too few, for the nursery then has something to
+ * read.
  */
 #include "pool/descriptor.h"
 

@@ -22,7 +22,7 @@ void tine__numbers_of(const struct tine__job_shm *job, struct tine__numbers *num
 /* The nursery need not keep them any more. Was one still kept? Then it wants to be nudged. */
 bool tine__numbers_release(struct tine__pool_shm *pool, const struct tine__numbers *numbers);
 
-/* ---- the program's side: `F` while a call's arguments are packed ------------------------------ */
+/* ---- the program's side: `F` while a call's arguments are packed ----------------------------- */
 
 struct tine__keeping {
     struct tine__descriptors hooks;
@@ -34,7 +34,7 @@ void tine__keeping_begin(struct tine__keeping *keeping, struct tine_pool *pool);
 /* The call is not made after all. */
 void tine__keeping_drop(struct tine__keeping *keeping);
 
-/* ---- a worker's side: `F` while a task takes its arguments ------------------------------------ */
+/* ---- a worker's side: `F` while a task takes its arguments ----------------------------------- */
 
 struct tine__fetched {
     struct tine__descriptors hooks;
@@ -70,7 +70,8 @@ int tine__kept_find(const struct tine__kept *kept, uint64_t number);
 void tine__kept_sweep(struct tine__kept *kept, const struct tine__pool_shm *pool);
 /* In a newborn worker: they are not its own. */
 void tine__kept_close(const struct tine__kept *kept);
-/* Answers what a worker has asked on its control socket; false: that socket is of no use any more. */
+/* Answers what a worker has asked on its control socket; false: that socket is of no use any
+   more. */
 bool tine__kept_answer(const struct tine__kept *kept, int control);
 
 #endif

@@ -2,11 +2,11 @@
 /*
  * The environment of workers: how many threads OpenMP and the BLAS libraries shall start.
  *
- * They take one a CPU, in each worker; together those would be the square of what there is. Libraries that have
- * read the environment before the worker was forked are not reached.
+ * They take one a CPU, in each worker; together those would be the square of what there is.
+ * Libraries that have read the environment before the worker was forked are not reached.
  *
- * The array is made anew, without setenv(): the lock that it takes may have been copied at a fork while
- * another thread held it.
+ * The array is made anew, without setenv(): the lock that it takes may have been copied at a fork
+ * while another thread held it.
  */
 #include "pool/environment.h"
 

@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * Has the programs that this process executes, and libraries that it loads, start at most so many threads of
- * their own, unless the environment says already how many. Single-threaded.
+ * Has the programs that this process executes, and libraries that it loads, start at most so many
+ * threads of their own, unless the environment says already how many. Single-threaded.
  */
 void tine__environment_limit(uint32_t threads);
 

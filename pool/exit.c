@@ -2,13 +2,14 @@
 /*
  * The ends of workers, told to the program: on_worker_exit.
  *
- * The nursery reaps a worker and pushes a record onto a list in the family heap; a thread of the program that runs
- * callbacks takes the whole list by one exchange and goes through it, oldest first. The record was
- * allocated before its worker was started, so none is ever lost for want of memory. One thread at a time, so
- * in order.
+ * The nursery reaps a worker and pushes a record onto a list in the family heap; a thread of the
+ * program that runs callbacks takes the whole list by one exchange and goes through it, oldest
+ * first. The record was allocated before its worker was started, so none is ever lost for want of
+ * memory. One thread at a time, so in order.
  *
- * A pool with such a callback counts as one with a callback pending for ever: its waiting threads sleep at
- * pool.told, which the push wakes. If the nursery dies, the pool is broken, and what it had not pushed is not told.
+ * A pool with such a callback counts as one with a callback pending for ever: its waiting threads
+ * sleep at pool.told, which the push wakes. If the nursery dies, the pool is broken, and what it
+ * had not pushed is not told.
  */
 #include "pool/exit.h"
 
@@ -19,7 +20,7 @@
 #include "pool/pool_impl.h"
 #include "shm/waiters.h"
 
-/* ---- the nursery's side ----------------------------------------------------------------------- */
+/* ---- the nursery's side ---------------------------------------------------------------------- */
 
 int tine__exit_prepare(const struct tine__pool_shm *pool, uint32_t index)
 {
@@ -50,7 +51,7 @@ void tine__exit_tell(struct tine__pool_shm *pool, const tine_worker_exit *exit)
     tine__waiters_wake_all(&pool->told);
 }
 
-/* ---- the program's side ----------------------------------------------------------------------- */
+/* ---- the program's side ---------------------------------------------------------------------- */
 
 /* All that there are, oldest first. */
 static struct tine__exit_shm *take(struct tine__pool_shm *pool)

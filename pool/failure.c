@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Why a pool is broken: the nursery ended it and left its reasons in the shared part of the pool, or it
- * was killed itself, and there are none.
+ * Why a pool is broken: the nursery ended it and left its reasons in the shared part of the pool,
+ * or it was killed itself, and there are none.
  *
- * The nursery writes the record once, then publishes it, then kills the workers and exits; the program finds it
- * gone, as it would after its death, and looks here. A nursery that dies before the record is published has
- * left none: what is half-written is never read.
+ * The nursery writes the record once, then publishes it, then kills the workers and exits; the
+ * program finds it gone, as it would after its death, and looks here. A nursery that dies before
+ * the record is published has left none: what is half-written is never read.
  */
 #include "pool/failure.h"
 

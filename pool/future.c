@@ -7,8 +7,9 @@
  * The winner copies results back, combines partial results, calls the last progress callback, and
  * takes the job out of the pool's list; others wait for it. From COLLECTED on the code is final.
  *
- * Whoever waits for one job sleeps on its state. A pool with callbacks may have one due while a thread waits
- * for another job; then that thread sleeps at pool.told, of which the ends of both tell it.
+ * Whoever waits for one job sleeps on its state. A pool with callbacks may have one due while a
+ * thread waits for another job; then that thread sleeps at pool.told, of which the ends of both
+ * tell it.
  */
 #include "pool/pool_impl.h"
 
@@ -134,7 +135,8 @@ void tine__pool_look_after(tine_pool *pool)
         wake_for_rest(pool);
 }
 
-/* A wake-up costs the caller more than a tiny job, so the second one comes when it is known to pay. */
+/* A wake-up costs the caller more than a tiny job, so the second one comes when it is known to
+   pay. */
 static bool spin_on_job(struct tine_future *future)
 {
     int64_t budget = atomic_load_explicit(&future->pool->shared->spin_ns, memory_order_relaxed);
@@ -269,8 +271,8 @@ static bool has_quiet_pool(const struct tine_future *future)
            (future->pool->kind == TINE_PROCESSES || future->pool->quiet_end);
 }
 
-/* What is over but not done is a cancelled call, to which its ticket still leads, or what a thread goes on with:
-   it stays in the list. */
+/* What is over but not done is a cancelled call, to which its ticket still leads, or what a thread
+   goes on with: it stays in the list. */
 static void leave_list(struct tine_future *future)
 {
     struct tine_pool *pool = future->pool;

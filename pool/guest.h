@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guests: the processes in which untrusted workers run tasks, and what they say to their hosts, the workers.
+ * Guests: the processes in which untrusted workers run tasks, and what they say to their hosts, the
+ * workers.
  *
  *     worker ──request: function, context, arguments──► guest
  *            ◄──reply: code, message, result──
@@ -37,7 +38,8 @@ struct tine__guest_reply {
     char message[sizeof((tine_failure *)0)->message];
 };
 
-/* In a new worker: starts its guest. The code of the initializer, with its words; it dies as the guest does. */
+/* In a new worker: starts its guest. The code of the initializer, with its words; it dies as the
+   guest does. */
 int tine__guest_start(struct tine__pool_shm *pool, uint32_t index, struct tine__said_shm *said);
 /* In place of the task's function. */
 int tine__guest_call(struct tine_call *call);

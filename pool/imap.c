@@ -4,13 +4,13 @@
  *
  *     source ──pull──► batch (a call; of several tuples a starmap in one unit) ──► results, one by one
  *
- * At most `window` tuples are pulled and not handed out. The source is called inside tine_imap_next alone, when half
- * of that is used up, until it is full again; a slow source is left when something can be handed
- * out meanwhile. Where the source ends, fails or gives what is no tuple, or where the pool takes no more work,
- * that stands behind the last good tuple, and is told there once.
+ * At most `window` tuples are pulled and not handed out. The source is called inside tine_imap_next
+ * alone, when half of that is used up, until it is full again; a slow source is left when something
+ * can be handed out meanwhile. Where the source ends, fails or gives what is no tuple, or where the
+ * pool takes no more work, that stands behind the last good tuple, and is told there once.
  *
- * Batches stand in a list in the order of their tickets: of an ordered imap the first is waited for, else the
- * first that is over. All is private to the program; the futures are as any others.
+ * Batches stand in a list in the order of their tickets: of an ordered imap the first is waited
+ * for, else the first that is over. All is private to the program; the futures are as any others.
  */
 #include <tine/imap.h>
 
@@ -61,7 +61,7 @@ struct tine_imap {
     uint64_t index;
 };
 
-/* ---- pulling ---------------------------------------------------------------------------------- */
+/* ---- pulling --------------------------------------------------------------------------------- */
 
 /* Exactly one array? */
 static int check_tuple(const tine_buffer *args, size_t before)
@@ -140,7 +140,7 @@ static void pull_batch(tine_imap *imap)
         append(imap, future, count);
 }
 
-/* ---- what is over ----------------------------------------------------------------------------- */
+/* ---- what is over ---------------------------------------------------------------------------- */
 
 /* The link to the batch that is next, or NULL: none is over. */
 static struct batch **find_over(tine_imap *imap)
@@ -220,7 +220,7 @@ static void drop_current(tine_imap *imap)
     imap->current = NULL;
 }
 
-/* ---- handing out ------------------------------------------------------------------------------ */
+/* ---- handing out ----------------------------------------------------------------------------- */
 
 static void tell_failure(const tine_imap *imap, size_t item, int code)
 {
@@ -313,7 +313,7 @@ uint64_t tine_imap_index(const tine_imap *imap)
     return imap == NULL ? 0 : imap->index;
 }
 
-/* ---- opening and closing ---------------------------------------------------------------------- */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 static int check_options(const tine_imap_options *options)
 {

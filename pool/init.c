@@ -2,11 +2,12 @@
 /*
  * tine_init: where executed processes enter; and which way to start is the default.
  *
- * A program that is executed again for us has a mark for its only argument and a socket for its descriptor
- * 3. Both have to be there: a user who types the mark gets the program as ever. The program
- * that executes has called tine_init() itself, so main is never run twice by mistake.
+ * A program that is executed again for us has a mark for its only argument and a socket for its
+ * descriptor 3. Both have to be there: a user who types the mark gets the program as ever. The
+ * program that executes has called tine_init() itself, so main is never run twice by mistake.
  *
- * All is written by tine_init() and tine_set_start_method(), before threads exist; forks inherit it.
+ * All is written by tine_init() and tine_set_start_method(), before threads exist; forks inherit
+ * it.
  */
 #include "pool/init.h"
 

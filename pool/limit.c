@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Limits of items: the worker says when an item's time will be up, the nursery sees to it; and it looks
- * at the memory of those that have an item, where that is limited.
+ * Limits of items: the worker says when an item's time will be up, the nursery sees to it; and it
+ * looks at the memory of those that have an item, where that is limited.
  *
- * Of each worker one word, {items begun under a limit, state}, decides between the end of an item and
- * what its limits do to it, so nothing ever hits the item after:
+ * Of each worker one word, {items begun under a limit, state}, decides between the end of an item
+ * and what its limits do to it, so nothing ever hits the item after:
  *
  *     state        who           next
  *     IDLE         worker        ARMED: the dues are written, then the item begins
@@ -18,13 +18,14 @@
  *     any          nursery       IDLE: the worker is dead, its account settled
  *
  * All changes are compare-and-swaps but the one from SIGNALLING, which nobody else makes. The dues
- * belong to the word: the worker writes them in IDLE only, so a nursery that has read those of another item
- * finds another word.
+ * belong to the word: the worker writes them in IDLE only, so a nursery that has read those of
+ * another item finds another word.
  *
- * The nursery sleeps until the earliest due that it has seen and says in pool.watch_at until when. Who arms a
- * word for an earlier one nudges it. Either the worker reads the plan that was made without it, or the
- * nursery reads its word: both write first, then read. Before it arms the word the worker has said in `at` which
- * item is next: a worker that is ended at a limit is ended for that one, whether or not user code has got it.
+ * The nursery sleeps until the earliest due that it has seen and says in pool.watch_at until when.
+ * Who arms a word for an earlier one nudges it. Either the worker reads the plan that was made
+ * without it, or the nursery reads its word: both write first, then read. Before it arms the word
+ * the worker has said in `at` which item is next: a worker that is ended at a limit is ended for
+ * that one, whether or not user code has got it.
  */
 #include "pool/limit.h"
 
@@ -73,7 +74,7 @@ bool tine_should_stop(void)
            (atomic_load_explicit(&mine->alarm.word, memory_order_relaxed) & STATES) >= ASKED;
 }
 
-/* ---- the program ------------------------------------------------------------------------------ */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 int tine__limit_check_pool(const tine_pool_options *options)
 {
@@ -131,7 +132,7 @@ uint8_t tine__limit_choose(const struct tine__pool_shm *pool, const tine_job_opt
     return limited;
 }
 
-/* ---- the worker ------------------------------------------------------------------------------- */
+/* ---- the worker ------------------------------------------------------------------------------ */
 
 void tine__limit_worker(const struct tine__worker_shm *worker)
 {
@@ -219,7 +220,7 @@ void tine__limit_end(const struct tine__pool_shm *pool, struct tine__worker_shm 
         take_signal(pool->stop_signal);
 }
 
-/* ---- the nursery ------------------------------------------------------------------------------ */
+/* ---- the nursery ----------------------------------------------------------------------------- */
 
 struct watch {
     struct tine__pool_shm *pool;

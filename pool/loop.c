@@ -286,7 +286,8 @@ static int check_map(const tine_map *map, size_t *in_bytes, size_t *out_bytes)
     return 0;
 }
 
-/* The array itself where it lies in the family heap, or nobody else is to see it, else a copy. 0: no memory. */
+/* The array itself where it lies in the family heap, or nobody else is to see it, else a copy. 0:
+   no memory. */
 static uint64_t share_array(struct tine_future *future, const void *array, size_t bytes)
 {
     void *copy;

@@ -4,17 +4,18 @@
  *
  *     program ──fork──► nursery ──fork──► workers
  *
- * It is a fork of the program as it was at tine_pool_open(), or a clean process (pool/nursery_launch.c), with
- * one thread, and does nothing but wait: so workers are always forked from a quiet process, the program's own wait() never meets
- * them, and replacing one costs the program nothing. It watches the program through a pidfd that
- * was opened before the fork (a parent-death signal would follow the forking thread) and kills all
- * workers when the program ends. Workers arm the parent-death signal on the nursery, whose only
- * thread lives as long as it does, so nothing of the pool outlives it either.
+ * It is a fork of the program as it was at tine_pool_open(), or a clean process
+ * (pool/nursery_launch.c), with one thread, and does nothing but wait: so workers are always forked
+ * from a quiet process, the program's own wait() never meets them, and replacing one costs the
+ * program nothing. It watches the program through a pidfd that was opened before the fork (a
+ * parent-death signal would follow the forking thread) and kills all workers when the program ends.
+ * Workers arm the parent-death signal on the nursery, whose only thread lives as long as it does,
+ * so nothing of the pool outlives it either.
  *
  * The program gets a pidfd of every worker over the socket, so it can end the pool without the
  * nursery's help. A worker fetches descriptors that it lacks through a control socket of its own
- * (pool/descriptor.c). When a worker dies, its account is settled (pool/settle.c) before another process
- * takes its place.
+ * (pool/descriptor.c). When a worker dies, its account is settled (pool/settle.c) before another
+ * process takes its place.
  */
 #include "pool/nursery.h"
 
@@ -338,7 +339,8 @@ static void reap(struct keeper *keeper, uint32_t index)
     tine__budget_forget(keeper->pool, death.pid);
     tine__account_worker(keeper->pool, &usage);
     tell_exit(keeper, index, &death, &usage);
-    /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to them. */
+    /* Of a pool that is being ended the jobs are cancelled, not failed; the program sees to
+       them. */
     if (is_in(keeper, TINE__POOL_ENDING))
         return;
     unasked = !left_in_order(keeper, index, &death);
@@ -554,7 +556,8 @@ static void allow_many_files(struct keeper *keeper)
 static _Noreturn void live(struct keeper *keeper, int socket)
 {
     prctl(PR_SET_NAME, "tine-nursery");
-    /* Also wakes one that is stopped, whose program has ended; of a thread that ends alone nothing comes. */
+    /* Also wakes one that is stopped, whose program has ended; of a thread that ends alone nothing
+       comes. */
     prctl(PR_SET_PDEATHSIG, SIGCONT);
     signal(SIGINT, SIG_IGN); /* in workers as well: Ctrl-C is the program's to handle */
     allow_many_files(keeper);

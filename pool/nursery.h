@@ -46,7 +46,8 @@ int tine__nursery_keep(struct tine__nursery *nursery, uint64_t number, int fd);
 bool tine__nursery_ended(struct tine__nursery *nursery, int64_t timeout_ns);
 /* Has it look at the state of the pool and at what it keeps. */
 void tine__nursery_nudge(struct tine__nursery *nursery);
-/* Kills the workers and ends the nursery, waits at most timeout_ns; true when all are known to be gone. */
+/* Kills the workers and ends the nursery, waits at most timeout_ns; true when all are known to be
+   gone. */
 bool tine__nursery_kill(struct tine__nursery *nursery, struct tine__pool_shm *pool,
                         int64_t timeout_ns);
 /* Kills the worker if it is still the process `pid`. */
@@ -56,7 +57,7 @@ void tine__nursery_forget(struct tine__nursery *nursery);
 /* Reaps an ended nursery and frees what this process holds of it. */
 void tine__nursery_fini(struct tine__nursery *nursery);
 
-/* ---- nursery_launch.c: nurseries that are no forks of the program ----------------------------- */
+/* ---- nursery_launch.c: nurseries that are no forks of the program ---------------------------- */
 
 /* Starts one by TINE_SPAWN or TINE_FORKSERVER, with its end of the socket. */
 int tine__nursery_launch(struct tine__nursery *nursery, struct tine__pool_shm *pool, int32_t method,

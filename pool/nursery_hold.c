@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The program's hold on the nursery, and on the workers through it: what it tells them, hears of them, and
- * how it ends them without their help. Guarded by the pool's mutex, but for keep, nudge and ended, which
- * touch only descriptors that stay the same.
+ * The program's hold on the nursery, and on the workers through it: what it tells them, hears of
+ * them, and how it ends them without their help. Guarded by the pool's mutex, but for keep, nudge
+ * and ended, which touch only descriptors that stay the same.
  */
 #include "pool/nursery.h"
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What dying workers leave behind: the nurseries of their own pools, processes that tasks have forked.
+ * What dying workers leave behind: the nurseries of their own pools, processes that tasks have
+ * forked.
  *
- * They would become children of the next subreaper above, which may be the program, or of process 1,
- * which it may be as well: it would meet processes in its wait() that it knows nothing of. So the nursery adopts them.
- * Nested nurseries end by themselves, at once; whatever else there is, is left alone, and goes to
- * the next subreaper when the nursery ends.
+ * They would become children of the next subreaper above, which may be the program, or of process
+ * 1, which it may be as well: it would meet processes in its wait() that it knows nothing of. So
+ * the nursery adopts them. Nested nurseries end by themselves, at once; whatever else there is, is
+ * left alone, and goes to the next subreaper when the nursery ends.
  *
  * The end of an adopted child is told by SIGCHLD only, which the nursery therefore lets in while it
  * waits. The handler does nothing but end the wait.

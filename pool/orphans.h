@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 /*
- * From here on what a dying child leaves behind becomes this process's. *waiting: the mask to wait with, so that
- * the end of any child ends the wait. SIGCHLD is blocked otherwise.
+ * From here on what a dying child leaves behind becomes this process's. *waiting: the mask to wait
+ * with, so that the end of any child ends the wait. SIGCHLD is blocked otherwise.
  */
 void tine__orphans_adopt(sigset_t *waiting);
 /* In a child of such a process, before its own signal mask. */

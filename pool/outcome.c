@@ -2,10 +2,10 @@
 /*
  * Outcomes of a starmap: what each item gave, written by the workers, read by the program.
  *
- * An item has a slot of 16 bytes and a tag of one. Small values, which is nearly all, lie in the slot
- * itself; larger ones in blocks that belong to the unit, newest first, so that freeing walks units
- * and not items. The tag says which, and publishes the outcome: a worker that dies before it is
- * stored has given none, and who runs the item again writes over what lies in the slot.
+ * An item has a slot of 16 bytes and a tag of one. Small values, which is nearly all, lie in the
+ * slot itself; larger ones in blocks that belong to the unit, newest first, so that freeing walks
+ * units and not items. The tag says which, and publishes the outcome: a worker that dies before it
+ * is stored has given none, and who runs the item again writes over what lies in the slot.
  *
  * Blocks never move and are filled by the one that has the unit, so nothing here is contended. A
  * death between allocating a block and linking it leaks that block.
@@ -60,7 +60,8 @@ void tine__outcomes_free(struct tine__job_shm *job)
 
 /* ---- large values ---------------------------------------------------------------------------- */
 
-/* Room for the rest of the unit if all of it is like this one, then for twice as much as last time. */
+/* Room for the rest of the unit if all of it is like this one, then for twice as much as last
+   time. */
 static uint64_t next_capacity(const struct tine__job_shm *job, uint64_t unit,
                               const struct tine__values_shm *newest, uint64_t room)
 {

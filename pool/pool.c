@@ -343,7 +343,8 @@ static void set_status(struct tine_pool *pool, int status)
     tine__waiters_wake_all(&pool->shared->told);
 }
 
-/* Under the mutex. Threads go on with what they have in hand, and leave then; close waits for that. */
+/* Under the mutex. Threads go on with what they have in hand, and leave then; close waits for
+   that. */
 static void drop_threads(struct tine_pool *pool, int status)
 {
     atomic_store_explicit(&pool->shared->state, TINE__POOL_ENDING, memory_order_seq_cst);
@@ -384,7 +385,8 @@ bool tine__pool_has_fallen(tine_pool *pool)
                                         : tine__pool_says_why(pool->shared);
 }
 
-/* Under the mutex: nursery and workers have ended. Whoever finds it may be faster than who has asked them to leave. */
+/* Under the mutex: nursery and workers have ended. Whoever finds it may be faster than who has
+   asked them to leave. */
 static void end_pool(struct tine_pool *pool)
 {
     bool left =

@@ -145,7 +145,8 @@ int tine__pool_check(tine_pool *pool);
 int tine__pool_check_handle(tine_pool *pool);
 /* No new work from now on. */
 void tine__pool_shut(tine_pool *pool);
-/* Does nobody work for the pool any more, although it was not told to end? Nothing is changed by this. */
+/* Does nobody work for the pool any more, although it was not told to end? Nothing is changed by
+   this. */
 bool tine__pool_has_fallen(tine_pool *pool);
 /* Looks whether the nursery lives; if not, the pool is broken from here on. */
 bool tine__pool_is_broken(tine_pool *pool);
@@ -238,11 +239,13 @@ bool tine__future_tell(struct tine_future *future);
 /* Sleeps on the job's state, for one that has not ended. */
 void tine__future_sleep(struct tine_future *future, int64_t ns);
 /*
- * What every waiting or polling thread sees to now and then: that the nursery lives, and that no work
- * is left lying because the worker was stopped that was to see it (it spun), or to wake the next.
+ * What every waiting or polling thread sees to now and then: that the nursery lives, and that no
+ * work is left lying because the worker was stopped that was to see it (it spun), or to wake the
+ * next.
  */
 void tine__pool_look_after(tine_pool *pool);
-/* Keeps the pidfds of the workers at hand, so that ending the pool does not depend on the nursery. */
+/* Keeps the pidfds of the workers at hand, so that ending the pool does not depend on the
+   nursery. */
 void tine__pool_listen(tine_pool *pool);
 
 /* ---- release.c ------------------------------------------------------------------------------- */
@@ -261,12 +264,14 @@ void tine__future_free(struct tine_future *future, bool with_blocks);
 /* Starts nothing more of the job and kills what runs of it. Returns when it has ended, or cannot
  * soon. */
 void tine__future_stop(struct tine_future *future);
-/* The end of a pool without processes: all jobs are over, as cancelled ones or not. Under the mutex. */
+/* The end of a pool without processes: all jobs are over, as cancelled ones or not. Under the
+   mutex. */
 void tine__pool_abandon(tine_pool *pool, bool cancelled);
 
 /* ---- callback.c ------------------------------------------------------------------------------ */
 
-/* Is this thread in a callback? Then it runs no others, however it waits: that could nest without end. */
+/* Is this thread in a callback? Then it runs no others, however it waits: that could nest without
+   end. */
 extern _Thread_local bool tine__in_callback __attribute__((tls_model("initial-exec")));
 /* The pool whose own thread this is, or NULL; see pool/caller.c. */
 extern _Thread_local const struct tine_pool *tine__caller_of
@@ -283,11 +288,12 @@ bool tine__callbacks_left(tine_pool *pool);
 bool tine__callbacks_due(tine_pool *pool);
 /* Runs all that are due; how many that were. Without the mutex. */
 int64_t tine__callbacks_run(tine_pool *pool);
-/* The same, once there is one: 0 when the deadline has passed, -ESHUTDOWN when the pool has ended. */
+/* The same, once there is one: 0 when the deadline has passed, -ESHUTDOWN when the pool has
+   ended. */
 int64_t tine__callbacks_serve(tine_pool *pool, tine__deadline deadline);
 /*
- * Waits, and runs callbacks, until the test is true or the pool has ended: 0, or -ETIMEDOUT. What it tests has
- * been told of by tine__future_tell().
+ * Waits, and runs callbacks, until the test is true or the pool has ended: 0, or -ETIMEDOUT. What
+ * it tests has been told of by tine__future_tell().
  */
 typedef bool tine__test(void *context);
 int tine__pool_await(tine_pool *pool, tine__test *test, void *context, tine__deadline deadline);

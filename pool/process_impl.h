@@ -21,7 +21,8 @@ struct tine__listed {
 #define TINE__LIMITS_MAX 16
 #define TINE__NO_UMASK   UINT32_MAX
 
-/* Of the starter at the start, for a process of the forkserver's (pool/surroundings.c). Else zeros. */
+/* Of the starter at the start, for a process of the forkserver's (pool/surroundings.c). Else
+   zeros. */
 struct tine__surroundings_shm {
     uint32_t fd_count; /* of the working directory and the streams; 0: it has all by itself */
     uint32_t streams;  /* bit n: standard stream n is among them */
@@ -91,8 +92,8 @@ enum tine__role {
 };
 
 /*
- * Handles are never given back to malloc but kept for the next processes, so that a call on a closed
- * one reads a magic number that is not there instead of foreign memory.
+ * Handles are never given back to malloc but kept for the next processes, so that a call on a
+ * closed one reads a magic number that is not there instead of foreign memory.
  */
 struct tine_process {
     _Atomic uint64_t magic;
@@ -149,8 +150,8 @@ static inline uint64_t tine__process_bytes(const struct tine__process_shm *share
 
 /* 0, -EINVAL, -EBADF, TINE_EFORKED; only of these roles: bits 1 << TINE__CHILD … */
 int tine__process_check(const struct tine_process *process, unsigned roles);
-/* In a process that tine has just forked, whose parent held the lock of its list: the children of the
-   parent are none of its own. */
+/* In a process that tine has just forked, whose parent held the lock of its list: the children of
+   the parent are none of its own. */
 void tine__children_forget(void);
 
 /* ---- reap.c ---------------------------------------------------------------------------------- */

@@ -2,12 +2,14 @@
 /*
  * Ends of processes: waiting for them, reaping, and what is known of how they ended.
  *
- * A child is waited for by its pidfd, which any number of threads may poll, and reaped through it by the first
- * that comes, under the handle's lock; the others find what that has written. The program may have been
- * faster with a waitpid(-1), or ignore SIGCHLD: then the kernel is asked what the pidfd still knows
- * (Linux 6.15), then the word that the process has left before it exited by itself.
+ * A child is waited for by its pidfd, which any number of threads may poll, and reaped through it
+ * by the first that comes, under the handle's lock; the others find what that has written. The
+ * program may have been faster with a waitpid(-1), or ignore SIGCHLD: then the kernel is asked what
+ * the pidfd still knows (Linux 6.15), then the word that the process has left before it exited by
+ * itself.
  *
- * A process of the forkserver's is waited for by its pidfd as well; its status comes from the server.
+ * A process of the forkserver's is waited for by its pidfd as well; its status comes from the
+ * server.
  */
 #include "pool/process_impl.h"
 
@@ -107,8 +109,8 @@ static void await_told(const struct tine_process *process, tine__deadline deadli
 }
 
 /*
- * It is dead, but may not have been reaped yet: by the forkserver, or because a debugger has it. Whether
- * the server lives takes longer to find out than it takes to tell.
+ * It is dead, but may not have been reaped yet: by the forkserver, or because a debugger has it.
+ * Whether the server lives takes longer to find out than it takes to tell.
  */
 static bool is_reaped_soon(struct tine_process *process, tine__deadline deadline)
 {

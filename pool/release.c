@@ -2,13 +2,15 @@
 /*
  * Letting go of futures, and freeing their jobs.
  *
- * A job's memory is freed when no process looks at it any more: workers and the nursery announce what
- * they look at (pool/stream.c), and a job that saw a death may stand in the redo table. What cannot be
- * freed yet is kept in pool->deferred and looked at again by later closes and submissions.
+ * A job's memory is freed when no process looks at it any more: workers and the nursery announce
+ * what they look at (pool/stream.c), and a job that saw a death may stand in the redo table. What
+ * cannot be freed yet is kept in pool->deferred and looked at again by later closes and
+ * submissions.
  *
- * A call that was cancelled before a worker had it is over for the program, but its ticket leads to it
- * until a worker has passed over it. So it stays in the list of jobs until it is done, as one whose handle
- * was closed early does. A future with callbacks that have not run is closed after the last of them.
+ * A call that was cancelled before a worker had it is over for the program, but its ticket leads to
+ * it until a worker has passed over it. So it stays in the list of jobs until it is done, as one
+ * whose handle was closed early does. A future with callbacks that have not run is closed after the
+ * last of them.
  */
 #include "pool/pool_impl.h"
 
@@ -56,9 +58,9 @@ void tine__future_unlink(struct tine_future *future)
 
 /*
  * Under the mutex, after the job's tickets were retired. May some process still look at the job?
- * Only a settlement can hand it from a worker, over the nursery and the redo table, to a worker that
- * was looked at before; without one a rest is taken first and announced then, so it is looked for in
- * that order.
+ * Only a settlement can hand it from a worker, over the nursery and the redo table, to a worker
+ * that was looked at before; without one a rest is taken first and announced then, so it is looked
+ * for in that order.
  */
 static bool in_use(const struct tine_pool *pool, const struct tine__job_shm *job)
 {

@@ -2,14 +2,14 @@
 /*
  * When workers are started: at once, but for three reasons to wait.
  *
- * The first worker of a pool gets a head start, as long as its own start took: a pool that is opened
- * for one small job is at its end by then, and the others would only have cost it time. It ends with its
- * runner. After a start that failed, the next one waits. And workers that keep dying before anything was finished
- * are started again more and more slowly.
+ * The first worker of a pool gets a head start, as long as its own start took: a pool that is
+ * opened for one small job is at its end by then, and the others would only have cost it time. It
+ * ends with its runner. After a start that failed, the next one waits. And workers that keep dying
+ * before anything was finished are started again more and more slowly.
  *
- * In the end the pool is broken, for whoever waits for it would wait for ever: when workers die one after the other
- * within a second of their start, and in between no worker of the pool has finished, or failed for good,
- * anything; or when none is alive and none can be started.
+ * In the end the pool is broken, for whoever waits for it would wait for ever: when workers die one
+ * after the other within a second of their start, and in between no worker of the pool has
+ * finished, or failed for good, anything; or when none is alive and none can be started.
  */
 #include "pool/restart.h"
 

@@ -2,10 +2,11 @@
 /*
  * Sandboxes of workers: checked and copied when the pool is opened, entered by each worker.
  *
- * What the kernel must have is asked before anything is started: Landlock of version 3, before which
- * files could be cut to nothing, and seccomp with actions that kill. A worker enters in an order in which no step
- * forbids the next: CPUs, niceness, limits, privileges, files, system calls. What it fails in breaks
- * the pool (pool/initialize.c). Written by the program, read by the workers, never changed.
+ * What the kernel must have is asked before anything is started: Landlock of version 3, before
+ * which files could be cut to nothing, and seccomp with actions that kill. A worker enters in an
+ * order in which no step forbids the next: CPUs, niceness, limits, privileges, files, system calls.
+ * What it fails in breaks the pool (pool/initialize.c). Written by the program, read by the
+ * workers, never changed.
  */
 #include "pool/sandbox.h"
 
@@ -41,7 +42,7 @@
     (TINE__LANDLOCK_EXECUTE | TINE__LANDLOCK_WRITE_FILE | TINE__LANDLOCK_READ_FILE |               \
      TINE__LANDLOCK_TRUNCATE | TINE__LANDLOCK_IOCTL_DEV)
 
-/* ---- when the pool is opened ------------------------------------------------------------------ */
+/* ---- when the pool is opened ----------------------------------------------------------------- */
 
 static bool is_list(const void *items, size_t count)
 {
@@ -180,7 +181,7 @@ int tine__sandbox_make(struct tine__sandbox_shm **made, const tine_sandbox *sand
     return 0;
 }
 
-/* ---- in a worker ------------------------------------------------------------------------------ */
+/* ---- in a worker ----------------------------------------------------------------------------- */
 
 static int enter_cpus(const struct tine__sandbox_shm *sandbox)
 {

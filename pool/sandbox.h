@@ -9,8 +9,8 @@
 #include "pool/layout.h"
 
 /*
- * A copy in the family heap of what is asked for, if this machine can have it: 0, -ENOTSUP, -EINVAL, -E2BIG,
- * -ENOMEM, and what looking up a path gives.
+ * A copy in the family heap of what is asked for, if this machine can have it: 0, -ENOTSUP,
+ * -EINVAL, -E2BIG, -ENOMEM, and what looking up a path gives.
  */
 int tine__sandbox_make(struct tine__sandbox_shm **made, const tine_sandbox *sandbox);
 /* In a worker: steps in. On failure the message says at what. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Handles of closed pools, kept for the next ones: a call on a closed one then reads a magic number that
- * is not there, instead of foreign memory. The oldest is used first, and some always stay unused.
+ * Handles of closed pools, kept for the next ones: a call on a closed one then reads a magic number
+ * that is not there, instead of foreign memory. The oldest is used first, and some always stay
+ * unused.
  *
- * The list is the process's own, and so is its lock: a forked process begins with new ones. So workers,
- * which are forked from threaded programs, can have pools too.
+ * The list is the process's own, and so is its lock: a forked process begins with new ones. So
+ * workers, which are forked from threaded programs, can have pools too.
  */
 #include "pool/spares.h"
 

@@ -12,8 +12,8 @@
 #include "lib/log.h"
 #include "lib/sys.h"
 
-/* Where nothing is pending the stream is not touched: after a fork each page that is written to costs
-   as much as 20 system calls. */
+/* Where nothing is pending the stream is not touched: after a fork each page that is written to
+   costs as much as 20 system calls. */
 static bool flush(FILE *stream)
 {
     if (__fpending(stream) == 0)

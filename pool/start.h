@@ -7,8 +7,8 @@
 #include "pool/begin.h"
 
 /* So that what the program has buffered is not written once more by a child. A stream that
-   another thread has locked is left alone: waiting for it could take for ever. True: nothing is left, and
-   nobody is there who could print more before a fork. */
+   another thread has locked is left alone: waiting for it could take for ever. True: nothing is
+   left, and nobody is there who could print more before a fork. */
 bool tine__start_flush(void);
 /* Another thread may hold a lock of some library at this moment; the child's copy stays locked. */
 void tine__start_warn_of_threads(const char *who);
@@ -20,7 +20,8 @@ void tine__start_without_stdin(void);
  * The ways: process->pid and pidfd, or a negative code; then the function never runs.
  *
  * fork   the caller holds the lock of its list of children; in the new process it does not return
- * spawn  does not hold it; -ETIMEDOUT, TINE_EBROKEN (it ended before it was ready), or why it cannot
+ * spawn  does not hold it; -ETIMEDOUT, TINE_EBROKEN (it ended before it was ready), or why it
+ *        cannot
  * forkserver  likewise; birth->shared may be another block afterwards, or NULL on failure
  */
 int tine__start_fork(struct tine_process *process, const struct tine__birth *birth);

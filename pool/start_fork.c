@@ -2,9 +2,9 @@
 /*
  * TINE_FORK: the process is a fork of the program.
  *
- * It waits at a gate until its parent knows it by a pidfd: else one that ends at once could be reaped
- * by the program's own waitpid(-1) before, and would be another process's pid by then. A parent that
- * dies meanwhile will not open the gate, and the process goes on without.
+ * It waits at a gate until its parent knows it by a pidfd: else one that ends at once could be
+ * reaped by the program's own waitpid(-1) before, and would be another process's pid by then. A
+ * parent that dies meanwhile will not open the gate, and the process goes on without.
  */
 #include "pool/start.h"
 

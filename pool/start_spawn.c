@@ -2,9 +2,10 @@
 /*
  * TINE_SPAWN: the program is executed again, and enters by tine_init().
  *
- * posix_spawn does not copy the parent, so its size and its threads do not matter. The new program has the
- * standard streams and a control socket, nothing else; all others come over that. Where it cannot map the
- * heap at its address (the loader has put something there), it is executed once more.
+ * posix_spawn does not copy the parent, so its size and its threads do not matter. The new program
+ * has the standard streams and a control socket, nothing else; all others come over that. Where it
+ * cannot map the heap at its address (the loader has put something there), it is executed once
+ * more.
  */
 #include "pool/start.h"
 

@@ -2,8 +2,9 @@
 /*
  * Tasks: the call object that a running task sees, and which function a job runs.
  *
- * A function is sent as what lib/function.c says of it, and each worker finds its own. A plugin that was
- * loaded after the pool was opened is not in the forks of the program; workers that are none load it.
+ * A function is sent as what lib/function.c says of it, and each worker finds its own. A plugin
+ * that was loaded after the pool was opened is not in the forks of the program; workers that are
+ * none load it.
  */
 #include "pool/task.h"
 

@@ -26,7 +26,8 @@ struct tine_call {
     char message[sizeof((tine_failure *)0)->message];
 };
 
-/* Calls call->function, the job's task, on one tuple: 0 (call->result holds one value) or a negative code. */
+/* Calls call->function, the job's task, on one tuple: 0 (call->result holds one value) or a
+   negative code. */
 int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t index,
                    const void *args, uint64_t args_size);
 void tine__call_init(struct tine_call *call, int control);
@@ -53,7 +54,8 @@ void tine__tasks_init(struct tine__tasks *tasks, bool with_paths);
 int tine__task_describe(struct tine__tasks *tasks, const void *function,
                         struct tine__task_shm **task);
 void tine__tasks_fini(struct tine__tasks *tasks);
-/* The address of the described function in this process; 0: it is not there, and cannot be loaded. */
+/* The address of the described function in this process; 0: it is not there, and cannot be
+   loaded. */
 uint64_t tine__task_find(const struct tine__task_shm *task);
 
 /* What a worker knows of the last tasks. Zeroed at first. */
@@ -65,7 +67,8 @@ struct tine__tasks_seen {
     const struct tine__task_shm *absent;
 };
 
-/* tine__task_find(), mostly from memory: descriptions live as long as the pool, so each needs one look. */
+/* tine__task_find(), mostly from memory: descriptions live as long as the pool, so each needs one
+   look. */
 static inline uint64_t tine__task_look_up(struct tine__tasks_seen *seen,
                                           const struct tine__task_shm *task)
 {

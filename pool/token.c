@@ -2,21 +2,23 @@
 /*
  * Tokens: a worker has one while it works, as long as the family has several pools (pool/budget.c).
  *
- * What is gated are claims: a worker that is about to claim waits for a token, with nothing in hand but perhaps
- * a loop's ticket, and keeps it until it finds nothing to do. A pool of which nobody has a token has a *pass*
- * besides, so each pool may always run one, and none waits for another's work.
+ * What is gated are claims: a worker that is about to claim waits for a token, with nothing in hand
+ * but perhaps a loop's ticket, and keeps it until it finds nothing to do. A pool of which nobody
+ * has a token has a *pass* besides, so each pool may always run one, and none waits for another's
+ * work.
  *
  *     tokens[i], pool.pass:   0 ──CAS──► owner word of the worker's thread ──CAS──► 0
  *
- * Token and holder are one word, changed in one step, so a death at any instant leaves a word that names the
- * dead, and it is taken away: by the nursery, or by a worker that waits. Taken away is also what is held by a
- * thread that the kernel says is not running. A worker that sleeps in a call of ours lends its
- * token at once (lib/asleep.h), takes it back if it is still free, and else goes on without until its next claim; one
- * that sleeps elsewhere, or is stopped, loses it to the next look. So nobody waits for a sleeper, whatever it
- * waits for, and the only harm of a look at a wrong moment is one that runs too many.
+ * Token and holder are one word, changed in one step, so a death at any instant leaves a word that
+ * names the dead, and it is taken away: by the nursery, or by a worker that waits. Taken away is
+ * also what is held by a thread that the kernel says is not running. A worker that sleeps in a call
+ * of ours lends its token at once (lib/asleep.h), takes it back if it is still free, and else goes
+ * on without until its next claim; one that sleeps elsewhere, or is stopped, loses it to the next
+ * look. So nobody waits for a sleeper, whatever it waits for, and the only harm of a look at a
+ * wrong moment is one that runs too many.
  *
- * Who waits sleeps on budget.waiting, 1 … 16 ms at a time; a wake-up that dies with its waker or with who was
- * woken is made good by that.
+ * Who waits sleeps on budget.waiting, 1 … 16 ms at a time; a wake-up that dies with its waker or
+ * with who was woken is made good by that.
  */
 #include "pool/budget.h"
 

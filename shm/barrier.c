@@ -2,22 +2,23 @@
 /*
  * Barriers: all that a round is stands in one word, and every change of it is one atomic step.
  *
- * An arrival adds one to the count; the last one ends the round, or marks it acting and ends it after the
- * action. A round ends well or broken, once: who waits remembers the word of its arrival, and tells
- * from round, epoch and history of any later word how its own round ended. So nobody has to wait until
- * others have woken, and a reset may come at any time.
+ * An arrival adds one to the count; the last one ends the round, or marks it acting and ends it
+ * after the action. A round ends well or broken, once: who waits remembers the word of its arrival,
+ * and tells from round, epoch and history of any later word how its own round ended. So nobody has
+ * to wait until others have woken, and a reset may come at any time.
  *
  * Parties are processes, listed in party[] before they are counted; whoever sleeps looks at most
- * every 25 ms, and at least every 75 ms, whether the listed ones live, and breaks the round if not. A
- * new party looks before it is listed, so that it can't fill the place of a dead one that has arrived. A party
- * counts for one epoch. A reset breaks the round, lists the living for the next epoch, forgets the dead,
- * and opens the next epoch by one step. The epoch in a slot is modulo 4: a thread that stands
- * still between reading a slot and replacing it, while 2 or more resets pass and the slot comes to hold
- * the same again, can make one party uncounted until its next arrival.
+ * every 25 ms, and at least every 75 ms, whether the listed ones live, and breaks the round if not.
+ * A new party looks before it is listed, so that it can't fill the place of a dead one that has
+ * arrived. A party counts for one epoch. A reset breaks the round, lists the living for the next
+ * epoch, forgets the dead, and opens the next epoch by one step. The epoch in a slot is modulo 4: a
+ * thread that stands still between reading a slot and replacing it, while 2 or more resets pass and
+ * the slot comes to hold the same again, can make one party uncounted until its next arrival.
  *
- * What a kill leaves: listed and not counted, counted, acting: the party is dead, the round breaks. Ended or
- * broken without a wake-up: the sleepers' look. In a reset: still broken, some listed for
- * the next epoch already; the next reset goes on. All in shared memory; a forked child is not listed.
+ * What a kill leaves: listed and not counted, counted, acting: the party is dead, the round breaks.
+ * Ended or broken without a wake-up: the sleepers' look. In a reset: still broken, some listed for
+ * the next epoch already; the next reset goes on. All in shared memory; a forked child is not
+ * listed.
  */
 #include "shm/barrier.h"
 
@@ -213,8 +214,9 @@ static void look(struct tine__barrier_shm *shared, uint64_t mine)
 }
 
 /*
- * Puts a party into a slot that held `old`, if the epoch is still that of the word. As `old` was read
- * before the epoch is confirmed, a party of a later epoch is never replaced by one of an earlier.
+ * Puts a party into a slot that held `old`, if the epoch is still that of the word. As `old` was
+ * read before the epoch is confirmed, a party of a later epoch is never replaced by one of an
+ * earlier.
  */
 static int fill_slot(struct tine__barrier_shm *shared, uint64_t word, _Atomic uint64_t *slot,
                      uint64_t old, uint64_t party)
@@ -280,8 +282,9 @@ static int enlist(struct tine__barrier_shm *shared, uint64_t word)
 }
 
 /*
- * Of a broken barrier: lists those who live for the next epoch, and forgets the dead. Each slot was read,
- * and a death seen, before the barrier is found still broken: so nothing of a later epoch is undone.
+ * Of a broken barrier: lists those who live for the next epoch, and forgets the dead. Each slot was
+ * read, and a death seen, before the barrier is found still broken: so nothing of a later epoch is
+ * undone.
  */
 static void carry_over(struct tine__barrier_shm *shared, uint64_t word)
 {
@@ -513,7 +516,8 @@ int tine_barrier_join(tine_barrier *barrier)
 
     if (shared == NULL)
         return -EINVAL;
-    /* Until the epoch was the same before and after: a reset then finds this party to carry over. */
+    /* Until the epoch was the same before and after: a reset then finds this party to carry
+       over. */
     do {
         word = load(shared);
         rc = enlist(shared, word);

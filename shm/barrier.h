@@ -18,14 +18,15 @@
  * kind        init (last), fini        all        release/acquire
  * parties … spin_max_ns   init         all        published by kind
  * spin_ns, sleeps         who waited   who waits  relaxed, hints
- * looked      who looks at the parties the same   relaxed; a stale one costs a look too many or 25 ms
+ * looked      who looks at the parties the same   relaxed; a stale one costs a look too many or
+ *                                                 25 ms
  * party       its process; a reset     who looks  seq_cst, against word: see shm/barrier.c
  *
  * word:  bits 0-15 arrivals in the round, 16 broken, 17 acting (all have arrived, the action runs),
  *        18-24 how the last 7 rounds ended (bit 18 the last one, set: broken),
  *        25-31 epoch: resets, 32-63 round
- * party: tine__owner_word() of a registered process; in its marks the epoch for which it is registered,
- *        modulo 4. Of another epoch: it doesn't count.
+ * party: tine__owner_word() of a registered process; in its marks the epoch for which it is
+ *        registered, modulo 4. Of another epoch: it doesn't count.
  */
 struct tine__barrier_shm {
     _Atomic uint64_t word;

@@ -7,24 +7,27 @@
  *       ^------------- swept: its process is dead --------------------------/
  *
  * Slots are claimed under the condition's lock only, and their thread frees them under it; notify
- * holds it too. Sweepers do not: so all changes of `word` but the claim are compare-and-swap, and carry the
- * generation of the claim. An ABA needs 2^30 claims of one slot between two instructions of a sweeper,
- * and would cost a wake-up too many: whoever finds its slot not waiting any more has been woken.
+ * holds it too. Sweepers do not: so all changes of `word` but the claim are compare-and-swap, and
+ * carry the generation of the claim. An ABA needs 2^30 claims of one slot between two instructions
+ * of a sweeper, and would cost a wake-up too many: whoever finds its slot not waiting any more has
+ * been woken.
  *
  * What deaths leave, and who makes it good:
  *   waiting, dead     Whoever needs a slot frees it. Notified before that, it is the next line.
- *   NOTIFIED, dead    The notification is another's. Each sleeper looks every TINE__LOOK_NS, and once
- *                     more when its time is over: it notifies the one that waits longest, then
- *                     frees the slot. In this order, so that a second death there wakes one too many, not one too few.
- *   FREE again, but dead before it released the lock: it may have taken the notification and nothing
- *                     else. The lock counts such deaths, and a look sees the count changed, or is
- *                     itself the one that finds the lock with a dead holder: that sleeper returns. So a
- *                     death in notify wakes all, too.
+ *   NOTIFIED, dead    The notification is another's. Each sleeper looks every TINE__LOOK_NS, and
+ *                     once more when its time is over: it notifies the one that waits longest, then
+ *                     frees the slot. In this order, so that a second death there wakes one too
+ *                     many, not one too few.
+ *   FREE again, but dead before it released the lock: it may have taken the notification and
+ *                     nothing else. The lock counts such deaths, and a look sees the count changed,
+ *                     or is itself the one that finds the lock with a dead holder: that sleeper
+ *                     returns. So a death in notify wakes all, too.
  *   claiming          `top` and the ticket are stored before `word` says WAITING.
- *   notifying         between the change of `word` and the wake-up: the sleeper's next look. The wake-up
- *                     of notify comes when the notifier has released the lock, which the woken need.
- * Who died while taking or leaving the lock, not inside, had not yet freed its slot, or had released
- * what it guards.
+ *   notifying         between the change of `word` and the wake-up: the sleeper's next look. The
+ *                     wake-up of notify comes when the notifier has released the lock, which the
+ *                     woken need.
+ * Who died while taking or leaving the lock, not inside, had not yet freed its slot, or had
+ * released what it guards.
  *
  * No thread waits for another here but for the user's lock. Fork: a child waits nowhere.
  */
@@ -114,7 +117,8 @@ static bool waits(uint32_t word)
     return (word & TINE__SLOT_WAITS) != 0;
 }
 
-/* False: somebody else has changed the slot. notifier: the thread that is to wake, or NULL: at once. */
+/* False: somebody else has changed the slot. notifier: the thread that is to wake, or NULL: at
+   once. */
 static bool mark(struct tine__condition_slot_shm *slot, uint32_t word, struct tine__self *notifier)
 {
     if (!change(slot, word, TINE__SLOT_NOTIFIED))
@@ -236,8 +240,8 @@ static uint32_t deaths_of(const struct tine__lock_shm *lock)
 
 /*
  * Has its holder died? Who holds it is recorded; that he is alive is what the try finds out, even
- * where /proc cannot tell (a single thread, another pid namespace). -EOWNERDEAD: he was dead, and the
- * caller has the lock now.
+ * where /proc cannot tell (a single thread, another pid namespace). -EOWNERDEAD: he was dead, and
+ * the caller has the lock now.
  */
 static int look_at_lock(const struct wait *wait)
 {

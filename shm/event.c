@@ -6,8 +6,8 @@
  * set in between, so a clear cannot hide a set. 64 bits do not come round. All in shared memory, no
  * state of the process: a fork changes nothing.
  *
- * What a kill leaves: set is one change, then a wake-up; without the wake-up, sleepers see the change at their
- * next look (shm/waiters.c). Everything else is one atomic step.
+ * What a kill leaves: set is one change, then a wake-up; without the wake-up, sleepers see the
+ * change at their next look (shm/waiters.c). Everything else is one atomic step.
  */
 #include "shm/event.h"
 
@@ -70,8 +70,8 @@ int tine_event_set(tine_event *event)
 
     if (shared == NULL)
         return -EINVAL;
-    /* Writes, even if the flag is set: the next clear then reads from here, so that who clears and looks
-       for work finds what this caller left before it set. */
+    /* Writes, even if the flag is set: the next clear then reads from here, so that who clears and
+       looks for work finds what this caller left before it set. */
     changes = atomic_fetch_add_explicit(&shared->changes, 0, memory_order_seq_cst);
     while (!is_set(changes) &&
            !atomic_compare_exchange_weak_explicit(&shared->changes, &changes, changes + 1,
@@ -90,7 +90,8 @@ int tine_event_clear(tine_event *event)
     if (shared == NULL)
         return -EINVAL;
     changes = atomic_load_explicit(&shared->changes, memory_order_relaxed);
-    /* acquire: pairs with set; release: who waited and sees only the clear sees what the setter wrote */
+    /* acquire: pairs with set; release: who waited and sees only the clear sees what the setter
+       wrote */
     while (is_set(changes) &&
            !atomic_compare_exchange_weak_explicit(&shared->changes, &changes, changes + 1,
                                                   memory_order_acq_rel, memory_order_relaxed))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The asymmetric fence; see shm/fence.h. A process registers once and remembers that by its fork
- * generation: the kernel may or may not hand the registration on to a forked child, so that asks anew.
- * In a process with several threads the first registration waits for a grace period of the kernel,
- * some milliseconds.
+ * generation: the kernel may or may not hand the registration on to a forked child, so that asks
+ * anew. In a process with several threads the first registration waits for a grace period of the
+ * kernel, some milliseconds.
  */
 #include "shm/fence.h"
 

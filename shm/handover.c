@@ -24,7 +24,8 @@
 #define DOUBTFUL ((uint64_t)1)
 #define LOST     ((uint64_t)2)
 
-/* How long a waiter sleeps before it looks for the first time: long enough for a short hold to end. */
+/* How long a waiter sleeps before it looks for the first time: long enough for a short hold to
+   end. */
 #define FIRST_LOOK_NS 1000000
 
 /* Holds are timed as those of the other locks: see shm/lock.c. */

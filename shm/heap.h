@@ -14,15 +14,15 @@
 int tine__heap_open(void);
 
 /*
- * In a program that was executed by a process of the family: maps that family's heap, before anything
- * else has made one. The file stays the caller's. 0, -EADDRINUSE (another heap, or something else, is
- * there), -EPROTO (no heap, or another version's), -ENOMEM, -EMFILE.
+ * In a program that was executed by a process of the family: maps that family's heap, before
+ * anything else has made one. The file stays the caller's. 0, -EADDRINUSE (another heap, or
+ * something else, is there), -EPROTO (no heap, or another version's), -ENOMEM, -EMFILE.
  */
 int tine__heap_adopt(int fd);
 
 /*
- * In a forked child that is not to have it: the heap is no longer mapped. Its file is still open: the caller closes all
- * descriptors that it does not know.
+ * In a forked child that is not to have it: the heap is no longer mapped. Its file is still open:
+ * the caller closes all descriptors that it does not know.
  */
 void tine__heap_leave(void);
 

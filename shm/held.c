@@ -3,9 +3,9 @@
  * Which robust locks do the threads of this process hold? See shm/held.h.
  *
  * Each thread has a record of its own, made at its first lock and linked into a list that only
- * grows; a record whose thread has ended is taken over by the next thread. A record belongs to a fork
- * generation: in a forked child all inherited records are void, whoever's they were, and may be taken over. No
- * lock, so that a fork at any instant leaves nothing locked.
+ * grows; a record whose thread has ended is taken over by the next thread. A record belongs to a
+ * fork generation: in a forked child all inherited records are void, whoever's they were, and may
+ * be taken over. No lock, so that a fork at any instant leaves nothing locked.
  */
 #include "shm/held.h"
 

@@ -12,8 +12,8 @@
 
 /*
  * The kernel frees at most 2048 robust mutexes of a thread that dies, and stops at the first that
- * was unmapped before. So a thread may hold no more than this, and memory with a held lock in it is not
- * unmapped.
+ * was unmapped before. So a thread may hold no more than this, and memory with a held lock in it is
+ * not unmapped.
  */
 #define TINE__HELD_MAX 1024
 
@@ -69,8 +69,8 @@ static inline void tine__held_push(struct tine__self *self, const void *lock)
 }
 
 /*
- * Wakes one sleeper on that word once the thread has released a lock: who is woken before needs the lock
- * too, and would only sleep again. A death in between is made good by the sleeper's look.
+ * Wakes one sleeper on that word once the thread has released a lock: who is woken before needs the
+ * lock too, and would only sleep again. A death in between is made good by the sleeper's look.
  */
 void tine__held_wake_later(struct tine__self *self, const _Atomic uint32_t *word);
 void tine__held_wake(struct tine__self *self);

@@ -2,15 +2,15 @@
 /*
  * Kept objects: who still has one is a question for the kernel.
  *
- * A hold is a descriptor of an open file of its own on the heap's memfd, with a shared lock (OFD) of
- * the byte at the object's heap offset + side; blocks are at least 16 bytes long and apart, so these bytes
- * mean nobody else. Copies of the descriptor, by fork or in flight over a socket, are the same open
- * file; the lock goes with the last of them, however its holder ends. So "is it held?" is a query for a
- * conflicting lock, exact at any instant, and needs no record of processes.
+ * A hold is a descriptor of an open file of its own on the heap's memfd, with a shared lock (OFD)
+ * of the byte at the object's heap offset + side; blocks are at least 16 bytes long and apart, so
+ * these bytes mean nobody else. Copies of the descriptor, by fork or in flight over a socket, are
+ * the same open file; the lock goes with the last of them, however its holder ends. So "is it
+ * held?" is a query for a conflicting lock, exact at any instant, and needs no record of processes.
  *
- * A hold can only be made by who has one: once there is none, there is never one again, and whoever finds
- * that out may end the object. The register lists all objects, for those whose last holder was
- * killed; entries are used again, chunks of the register never freed.
+ * A hold can only be made by who has one: once there is none, there is never one again, and whoever
+ * finds that out may end the object. The register lists all objects, for those whose last holder
+ * was killed; entries are used again, chunks of the register never freed.
  *
  * word     0: free entry; else address of the object, kind in bits 0-2, DYING in bit 3
  * sweeper  owner word of who is ending it, 0: nobody
@@ -121,7 +121,8 @@ static struct chunk_shm *chunk_at(_Atomic uint64_t *link)
     return (struct chunk_shm *)(uintptr_t)atomic_load_explicit(link, memory_order_acquire);
 }
 
-/* What the link refers to, made if need be. A death between leaves a block that nobody refers to. */
+/* What the link refers to, made if need be. A death between leaves a block that nobody refers
+   to. */
 static struct chunk_shm *chunk_or_new(_Atomic uint64_t *link)
 {
     struct chunk_shm *chunk = chunk_at(link), *made;
@@ -265,9 +266,9 @@ static bool is_kept(const struct tine__keepalive *hold, uint64_t number)
 }
 
 /*
- * Whether the descriptor holds the object is nothing that the kernel tells, but it does once the lock
- * is taken by it, which changes nothing if it had that. Who ends the object has become its sweeper
- * before asking for locks, and so is seen after this lock, or has seen it.
+ * Whether the descriptor holds the object is nothing that the kernel tells, but it does once the
+ * lock is taken by it, which changes nothing if it had that. Who ends the object has become its
+ * sweeper before asking for locks, and so is seen after this lock, or has seen it.
  */
 static int lock_kept(const struct tine__keepalive *hold, uint32_t side, uint64_t number)
 {

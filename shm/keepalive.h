@@ -10,8 +10,8 @@
 
 /*
  * Objects of the family heap that live as long as any process has a descriptor of them: the kernel
- * counts the copies, those of forked children and those in flight over a socket included, and SIGKILL gives
- * them back. See shm/keepalive.c for how.
+ * counts the copies, those of forked children and those in flight over a socket included, and
+ * SIGKILL gives them back. See shm/keepalive.c for how.
  *
  * An object has up to TINE__KEPT_SIDES sides (the ends of a pipe), each with its own count.
  *
@@ -31,9 +31,9 @@ enum {
 struct tine__kept_kind {
     uint32_t number;
     /*
-     * Gives back what the object refers to, not the object itself. No process uses it any more, and none
-     * can again. May be called once more after the death of who did so: take each reference by an
-     * exchange with 0 before freeing it, so that a kill loses one block at most.
+     * Gives back what the object refers to, not the object itself. No process uses it any more, and
+     * none can again. May be called once more after the death of who did so: take each reference by
+     * an exchange with 0 before freeing it, so that a kill loses one block at most.
      */
     void (*empty)(void *object);
 };
@@ -62,9 +62,9 @@ int tine__keepalive_make(struct tine__keepalive *hold, void *object,
 int tine__keepalive_share(struct tine__keepalive *hold, const struct tine__keepalive *other,
                           uint32_t side);
 /*
- * A hold as a handle's words 0 and 1, and first descriptor (lib/handle.h); and another hold, on that
- * side, from what a process of the family has given so. -EMFILE, -EBADF; TINE_EFORMAT: they do not
- * fit together, or the object has ended.
+ * A hold as a handle's words 0 and 1, and first descriptor (lib/handle.h); and another hold, on
+ * that side, from what a process of the family has given so. -EMFILE, -EBADF; TINE_EFORMAT: they do
+ * not fit together, or the object has ended.
  */
 void tine__keepalive_give(const struct tine__keepalive *hold, struct tine__handle_parts *parts);
 int tine__keepalive_take(struct tine__keepalive *hold, const struct tine__handle_parts *parts,

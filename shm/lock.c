@@ -374,7 +374,8 @@ uint64_t tine__lock_holder(const struct tine__lock_shm *lock)
 
 /*
  * The thread that has the mutex: a robust futex holds its tid, that is the kernel's rule; that it
- * is the first word of a mutex is glibc's. After a death the kernel clears it; glibc's copy is left.
+ * is the first word of a mutex is glibc's. After a death the kernel clears it; glibc's copy is
+ * left.
  */
 static pid_t mutex_tid(const struct tine__lock_shm *lock)
 {

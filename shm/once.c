@@ -8,12 +8,12 @@
  *
  * The word is the whole truth: a death before or after any of these steps leaves one of the three
  * states. Only the runner leaves RUNNING, and only a word whose process is dead is taken over; the
- * word of that process cannot come back, so the CAS meets no ABA. A runner that dies between its store and its
- * wake-up delays the sleepers to their next look.
+ * word of that process cannot come back, so the CAS meets no ABA. A runner that dies between its
+ * store and its wake-up delays the sleepers to their next look.
  *
  * `thread` tells a recursion from a thread beside the runner. It is stored after the word, and is
- * 0 before the word says READY again, so no thread ever finds its own number there but the runner: numbers of
- * dead runners are nobody else's.
+ * 0 before the word says READY again, so no thread ever finds its own number there but the runner:
+ * numbers of dead runners are nobody else's.
  *
  * A forked child has another owner word: to it, its parent's run is one to wait for.
  */

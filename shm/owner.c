@@ -149,7 +149,8 @@ static uint64_t namespace_number(const char *path)
     return stat(path, &status) < 0 ? 0 : (uint64_t)status.st_ino;
 }
 
-/* Of the pid namespace, and of the time namespace, which shifts the start times that /proc shows. */
+/* Of the pid namespace, and of the time namespace, which shifts the start times that /proc
+   shows. */
 static uint64_t namespace_hash(void)
 {
     uint64_t pid = namespace_number("/proc/self/ns/pid");

@@ -55,11 +55,13 @@ bool tine__owner_read(const struct tine__owner_shm *row, struct tine__owner *own
 #define TINE__OWNER_MARKS ((uint64_t)3)
 
 uint64_t tine__owner_word(void); /* the calling process */
-/* The calling thread, by its tid and start time; its death is judged like a process's. Slow: /proc. */
+/* The calling thread, by its tid and start time; its death is judged like a process's. Slow:
+   /proc. */
 uint64_t tine__owner_word_thread(void);
 /* False once that process is dead. True for one of another namespace: it can't be judged. */
 bool tine__owner_word_lives(uint64_t word);
-/* The thread, or the main thread of the process, runs, or would if it got a CPU: it does not sleep. */
+/* The thread, or the main thread of the process, runs, or would if it got a CPU: it does not
+   sleep. */
 bool tine__owner_word_runs(uint64_t word);
 bool tine__owner_word_same(uint64_t a, uint64_t b); /* but for the marks */
 pid_t tine__owner_word_pid(uint64_t word);

@@ -3,18 +3,18 @@
  * Descriptors for shared objects: an epoll descriptor over a bell (shm/watch.c) and a timer.
  *
  * The bell is rung by whoever changes what is watched; the timer makes up for those who are killed
- * or stopped before they ring. Both are level-triggered; a vain try silences the bell and sets the timer anew,
- * in this order: drain, `rung` = 0, arm, try again; so a change before the second try is seen
- * by it, and one after it rings.
+ * or stopped before they ring. Both are level-triggered; a vain try silences the bell and sets the
+ * timer anew, in this order: drain, `rung` = 0, arm, try again; so a change before the second try
+ * is seen by it, and one after it rings.
  *
- * All that belongs to one stands in its bell's record, so a try finds it by the point it tries, in the table
- * of watches, without a lock (tries may happen in signal handlers). `uses` counts those who have
- * the descriptors in hand, and 1 for the opener; who takes it to 0 closes them. A try that comes upon
- * a record at the moment of its reuse is told by the generation.
+ * All that belongs to one stands in its bell's record, so a try finds it by the point it tries, in
+ * the table of watches, without a lock (tries may happen in signal handlers). `uses` counts those
+ * who have the descriptors in hand, and 1 for the opener; who takes it to 0 closes them. A try that
+ * comes upon a record at the moment of its reuse is told by the generation.
  *
- * Descriptors are numbers that a program may have closed and opened anew: what epoll gives must bear our
- * cookies, and what it no longer has (closed behind our back) it does not give. A forked child inherits the
- * descriptors, but they stand for the parent's; it makes its own.
+ * Descriptors are numbers that a program may have closed and opened anew: what epoll gives must
+ * bear our cookies, and what it no longer has (closed behind our back) it does not give. A forked
+ * child inherits the descriptors, but they stand for the parent's; it makes its own.
  */
 #include "shm/pollable.h"
 

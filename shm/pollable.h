@@ -26,8 +26,9 @@
 #define TINE__POLLABLE_POINTS 2
 
 /*
- * The new descriptor, or -ENOTSUP (a point is not in the family heap), -ENOMEM, -EMFILE, -ENFILE, -ENOLCK.
- * The caller then arms, and if it is ready already, rings. Without points it is readable at once, for ever.
+ * The new descriptor, or -ENOTSUP (a point is not in the family heap), -ENOMEM, -EMFILE, -ENFILE,
+ * -ENOLCK. The caller then arms, and if it is ready already, rings. Without points it is readable
+ * at once, for ever.
  */
 int tine__pollable_open(const void *const *points, size_t count);
 /* -EBADF: no such descriptor in this process. No call on what it stands for may go on meanwhile. */

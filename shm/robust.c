@@ -3,16 +3,18 @@
  * The robust internal lock; see shm/robust.h. Type NORMAL because glibc's recursive robust mutex
  * can admit two containers after a fork; never PI, which costs fifty times more under contention.
  *
- * Nobody sleeps on it for longer than TINE__LOOK_NS (glibc 2.36 to 2.41, Linux 6.18). That others sleep is
- * known to the word of the mutex and to the sleeper that was woken last. An unlocker that is killed
- * before its wake-up, or a woken sleeper that is killed before it has the mutex, takes that knowledge along if a newcomer
- * takes the free mutex in between: the kernel, seeing it taken, wakes nobody, and the newcomer's unlock
- * neither. A sleeper that tries again finds the mutex free, or marks it again.
+ * Nobody sleeps on it for longer than TINE__LOOK_NS (glibc 2.36 to 2.41, Linux 6.18). That others
+ * sleep is known to the word of the mutex and to the sleeper that was woken last. An unlocker that
+ * is killed before its wake-up, or a woken sleeper that is killed before it has the mutex, takes
+ * that knowledge along if a newcomer takes the free mutex in between: the kernel, seeing it taken,
+ * wakes nobody, and the newcomer's unlock neither. A sleeper that tries again finds the mutex free,
+ * or marks it again.
  *
- * Before the first sleep it stays away from the mutex for a moment, thrice at most. Most holds are shorter
- * than a system call: a sleeper would find the mutex free in the kernel, after having made the holder's unlock
- * a system call too. And each try takes the cache line from the holder, who slows down, so there is none
- * meanwhile. A try is glibc's own, so that a death in it or before it means what it means in a lock.
+ * Before the first sleep it stays away from the mutex for a moment, thrice at most. Most holds are
+ * shorter than a system call: a sleeper would find the mutex free in the kernel, after having made
+ * the holder's unlock a system call too. And each try takes the cache line from the holder, who
+ * slows down, so there is none meanwhile. A try is glibc's own, so that a death in it or before it
+ * means what it means in a lock.
  */
 #include "shm/robust.h"
 

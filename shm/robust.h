@@ -19,7 +19,8 @@ struct tine__robust {
 typedef void tine__robust_repair(void *context);
 
 int tine__robust_init(struct tine__robust *robust);
-/* Waits for the bare mutex, which was just taken: an errno of pthread; EOWNERDEAD is left to the caller. */
+/* Waits for the bare mutex, which was just taken: an errno of pthread; EOWNERDEAD is left to the
+   caller. */
 int tine__robust_wait(struct tine__robust *robust, tine__deadline deadline);
 /* 0 locked, negative: not locked (the memory is no such lock) */
 int tine__robust_lock(struct tine__robust *robust, tine__robust_repair *repair, void *context);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How long to spin; see shm/spin.h. The budget begins at TINE__SPIN_NS, loses a quarter with each spin
- * in vain, grows towards four times what a successful one took, and is begun anew with every 64th: who
- * spins for nothing spins twelve times for each 64 sleeps.
+ * How long to spin; see shm/spin.h. The budget begins at TINE__SPIN_NS, loses a quarter with each
+ * spin in vain, grows towards four times what a successful one took, and is begun anew with every
+ * 64th: who spins for nothing spins twelve times for each 64 sleeps.
  */
 #include "shm/spin.h"
 

@@ -9,10 +9,10 @@
 #include "lib/sys.h"
 
 /*
- * Spinning before sleeping, for as long as it has paid lately. A wake-up of another CPU costs 5 to 16 µs,
- * so that is as long as one may spin for it; but where whoever shall make the change needs this very CPU,
- * or comes seldom, each turn is lost. Private to a handle; threads that share it blur only the
- * estimate.
+ * Spinning before sleeping, for as long as it has paid lately. A wake-up of another CPU costs 5 to
+ * 16 µs, so that is as long as one may spin for it; but where whoever shall make the change needs
+ * this very CPU, or comes seldom, each turn is lost. Private to a handle; threads that share it
+ * blur only the estimate.
  *
  *     struct tine__spinning spinning;
  *
@@ -35,8 +35,8 @@ struct tine__spinning {
 #define TINE__SPIN_NS 5000
 
 /*
- * For who has lost a race: keeps off the contended lines of the cache for a moment, so that the winner, who has
- * them now, gets on with what it does next.
+ * For who has lost a race: keeps off the contended lines of the cache for a moment, so that the
+ * winner, who has them now, gets on with what it does next.
  */
 void tine__spin_away(int64_t ns);
 
@@ -50,11 +50,12 @@ void tine__spin_hit(struct tine__spin *spin, const struct tine__spinning *spinni
 void tine__spin_missed(struct tine__spin *spin, const struct tine__spinning *spinning);
 
 /*
- * For a consumer's spinning. If it is as fast as its producer it meets it at each item, and each look takes
- * the lines of the cache that the producer writes next away from it: that is half as fast as the producer
- * alone. So a consumer that has found several items after a longer wait lets them gather again the next
- * time. Who finds only the one that it has waited for goes on looking all the time, and tries patience at every 256th
- * spin. Private to a handle, as tine__spin. 0 at first.
+ * For a consumer's spinning. If it is as fast as its producer it meets it at each item, and each
+ * look takes the lines of the cache that the producer writes next away from it: that is half as
+ * fast as the producer alone. So a consumer that has found several items after a longer wait lets
+ * them gather again the next time. Who finds only the one that it has waited for goes on looking
+ * all the time, and tries patience at every 256th spin. Private to a handle, as tine__spin. 0 at
+ * first.
  *
  *     bool patient = tine__patience_begin(&patience, &spinning);     // after tine__spin_begin
  *

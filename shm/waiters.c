@@ -3,16 +3,17 @@
  * Sleeping and waking on a word of shared memory; see shm/waiters.h.
  *
  * A sleeper says so (`waiting`), notes `turn`, and tests the state; a waker changes the state, then
- * looks at `waiting`. All four are sequentially consistent, so either the sleeper's test sees the change, or the
- * waker sees the sleeper. The waker takes `waiting` back before it wakes: those still asleep are
- * represented by whoever wakes, since it joins again before its next test and so says for
- * all that somebody may sleep. Where a death breaks this chain, each sleeper is awake again after
- * TINE__LOOK_NS by itself. Watchers have a bit of their own in `waiting`, and the same rule; each wake-up is
- * for all of them, who take nothing by being told.
+ * looks at `waiting`. All four are sequentially consistent, so either the sleeper's test sees the
+ * change, or the waker sees the sleeper. The waker takes `waiting` back before it wakes: those
+ * still asleep are represented by whoever wakes, since it joins again before its next test and so
+ * says for all that somebody may sleep. Where a death breaks this chain, each sleeper is awake
+ * again after TINE__LOOK_NS by itself. Watchers have a bit of their own in `waiting`, and the same
+ * rule; each wake-up is for all of them, who take nothing by being told.
  *
  * A wake-up may reach memory that is used for something else by now (the primitive was freed by
  * the one who was let through): a spurious wake-up of a futex there, which every user of futexes
- * must bear. Nothing is written after the change but `waiting` and `turn`, and only while somebody sleeps.
+ * must bear. Nothing is written after the change but `waiting` and `turn`, and only while somebody
+ * sleeps.
  */
 #include "shm/waiters.h"
 

@@ -11,16 +11,16 @@
 
 /*
  * How often whoever sleeps looks whether those whom it waits for still live. Where two sleep behind
- * each other (the waiter of a condition whose lock's holder died), the look of the second begins after
- * that of the first, and both together have 100 ms.
+ * each other (the waiter of a condition whose lock's holder died), the look of the second begins
+ * after that of the first, and both together have 100 ms.
  */
 #define TINE__LOOK_NS ((int64_t)40000000)
 
 /*
  * The sleepers of a primitive: threads of any process that wait until somebody has changed the
  * primitive's state. Zeroed is ready. Neither word tells who sleeps, so the dead leave nothing here
- * but a wake-up too many, and a wake-up that a dying sleeper took along is made good by the next look of the
- * others.
+ * but a wake-up too many, and a wake-up that a dying sleeper took along is made good by the next
+ * look of the others.
  *
  * field    written by                  read by   order
  * turn     who has changed the state   sleepers  seq_cst; the futex word
@@ -42,9 +42,10 @@ struct tine__waiters_shm {
 };
 
 /*
- * Has nobody looked for the dead in the last half of TINE__LOOK_NS? Then the caller shall do so: one look
- * serves all sleepers, but only those of the same namespaces, who can judge the same processes.
- * *looked, 0 at first: bits 12-63 of CLOCK_MONOTONIC in ns, below them the namespaces' hash. Relaxed.
+ * Has nobody looked for the dead in the last half of TINE__LOOK_NS? Then the caller shall do so:
+ * one look serves all sleepers, but only those of the same namespaces, who can judge the same
+ * processes. *looked, 0 at first: bits 12-63 of CLOCK_MONOTONIC in ns, below them the namespaces'
+ * hash. Relaxed.
  */
 bool tine__look_due(_Atomic uint64_t *looked);
 
@@ -67,7 +68,8 @@ static inline void tine__waiters_wake(struct tine__waiters_shm *waiters, int cou
         tine__waiters_wake_slow(waiters, count);
 }
 
-/* Announces a watcher, who has entered its bell for `waiters` and now must test the state once more. */
+/* Announces a watcher, who has entered its bell for `waiters` and now must test the state once
+   more. */
 static inline void tine__waiters_watch(struct tine__waiters_shm *waiters)
 {
     if (!(atomic_load_explicit(&waiters->waiting, memory_order_seq_cst) & TINE__WAITERS_WATCHED))

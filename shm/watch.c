@@ -3,26 +3,28 @@
  * The table of watches: which bells are to be rung for which words of the family heap.
  *
  * An entry is one word in a hash table of lines: offset of the point / 4 in bits 24-63, number of
- * the bell in bits 8-23, its generation modulo 256 in bits 0-7; 0 is free. So it is entered and left
- * in one step, and read without a lock. Lines and bells are never given back; both are used again.
+ * the bell in bits 8-23, its generation modulo 256 in bits 0-7; 0 is free. So it is entered and
+ * left in one step, and read without a lock. Lines and bells are never given back; both are used
+ * again.
  *
- * A watcher enters, sets the word's "watched", tests; who changes the word takes "watched", and if it was
- * set reads the entries: all sequentially consistent, so either the test sees the change or the change
- * sees the entry. `rung` keeps many changes from sending many datagrams: the watcher sets it to 0
- * before it tests, so who finds it 1 has made its change before that, or there is a ring on its way.
- * Where he who should ring is killed or stopped, the watcher's look, after 50 ms at most, finds the change.
+ * A watcher enters, sets the word's "watched", tests; who changes the word takes "watched", and if
+ * it was set reads the entries: all sequentially consistent, so either the test sees the change or
+ * the change sees the entry. `rung` keeps many changes from sending many datagrams: the watcher
+ * sets it to 0 before it tests, so who finds it 1 has made its change before that, or there is a
+ * ring on its way. Where he who should ring is killed or stopped, the watcher's look, after 50 ms
+ * at most, finds the change.
  *
  * What a death leaves: bells and entries of a process that is no more. They cost who rings a system
  * call in vain, which says so (`suspect`), and the next look sweeps: marks all bells of the dead,
  * takes out all entries of marked bells (and of generations that are over), then frees the bells.
- * There is one sweeper at a time; if it dies, another does it all again, which is the same. A stopped
- * one keeps nobody from anything but sweeping.
+ * There is one sweeper at a time; if it dies, another does it all again, which is the same. A
+ * stopped one keeps nobody from anything but sweeping.
  *
  * A process keeps one idle bell, for taking and leaving one costs more than ringing it.
  *
- * A bell may be used by another while somebody still goes by an old entry: that one is rung in vain,
- * and an entry is only taken out if it bears the generation that was found. (256 reuses in between, and a
- * watcher is told by its look from then on.)
+ * A bell may be used by another while somebody still goes by an old entry: that one is rung in
+ * vain, and an entry is only taken out if it bears the generation that was found. (256 reuses in
+ * between, and a watcher is told by its look from then on.)
  */
 #include "shm/watch.h"
 
@@ -210,8 +212,9 @@ static int hang_up(struct tine__bell_shm *bell)
 
 /*
  * One bell that is not in use stays open for the next that is wanted in this process, and to ring
- * others with: descriptor + 1 in the upper half, tag in the lower; 0: none. Programs close descriptors that they do not
- * know, and a forked child inherits it, so it is looked at before it is used.
+ * others with: descriptor + 1 in the upper half, tag in the lower; 0: none. Programs close
+ * descriptors that they do not know, and a forked child inherits it, so it is looked at before it
+ * is used.
  */
 static _Atomic uint64_t idle;
 
@@ -322,7 +325,8 @@ static void ring(struct tine__bell_shm *bell)
 
     if (atomic_exchange_explicit(&bell->rung, 1, memory_order_seq_cst) != 0)
         return;
-    /* After the exchange: who went by an old entry, and took `rung` from the next owner, rings that. */
+    /* After the exchange: who went by an old entry, and took `rung` from the next owner, rings
+       that. */
     address = atomic_load_explicit(&bell->address, memory_order_relaxed);
     if (take_idle(&own)) {
         rc = tine__sys_ring(own.fd, address, table()->secret);

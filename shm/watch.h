@@ -7,21 +7,22 @@
 #include <stdint.h>
 
 /*
- * Being told by a descriptor that a word of the family heap may have changed. Who wants to be told has a bell
- * (a socket: lib/sys_poll.h), enters it for the word's address, a *point*, into a table of the
- * family, and lets the word say that it is watched; whoever changes a word that says so rings all bells
- * entered for it. See shm/watch.c.
+ * Being told by a descriptor that a word of the family heap may have changed. Who wants to be told
+ * has a bell (a socket: lib/sys_poll.h), enters it for the word's address, a *point*, into a table
+ * of the family, and lets the word say that it is watched; whoever changes a word that says so
+ * rings all bells entered for it. See shm/watch.c.
  *
  *     tine__bell_open(&bell); tine__watch_enter(&bell, point, &slot);
  *     for (;;) { tine__bell_silence(&bell, rung); arm; if (ready) break; rung = poll(bell.fd, …, TINE__LOOK_NS) }
  *     tine__watch_leave(slot); tine__bell_close(&bell);
  *
- * arm: the word says "watched" from now until it has rung (tine__waiters_watch). A change whose maker
- * dies before it rings is for the look, every 50 ms, as with all sleepers.
+ * arm: the word says "watched" from now until it has rung (tine__waiters_watch). A change whose
+ * maker dies before it rings is for the look, every 50 ms, as with all sleepers.
  */
 
 /*
- * A bell, 64 bytes in the table; which number it has, is for ever. Order of the fields' stores: owner first.
+ * A bell, 64 bytes in the table; which number it has, is for ever. Order of the fields' stores:
+ * owner first.
  *
  * field       written by                            read by            order
  * owner       0 → own by CAS; the owner, to free;   all                acq_rel / acquire
@@ -55,8 +56,8 @@ struct tine__bell {
 int tine__bell_open(struct tine__bell *bell);
 void tine__bell_close(struct tine__bell *bell); /* all its watches have been left */
 /*
- * From here on the next change rings again. The caller then arms, and tests what it waits for. readable: its
- * descriptor is. (A ring may still come late, for nothing.)
+ * From here on the next change rings again. The caller then arms, and tests what it waits for.
+ * readable: its descriptor is. (A ring may still come late, for nothing.)
  */
 void tine__bell_silence(const struct tine__bell *bell, bool readable);
 

@@ -68,8 +68,8 @@ static void send_to_pipe(const uint8_t *data, size_t size)
     REQUIRE(send(tine_connection_fileno(a), data, size, 0) == (ssize_t)size);
     rc = tine_connection_recv_view(b, 0, &message);
     /*
-     * The fuzzer sees the tags that are compared, and may have learned the right one: 0, or -EMFILE if
-     * the record speaks of descriptors, which were left out then.
+     * The fuzzer sees the tags that are compared, and may have learned the right one: 0, or -EMFILE
+     * if the record speaks of descriptors, which were left out then.
      */
     REQUIRE(rc == 0 || rc == -EMFILE || rc == TINE_EFORMAT || rc == TINE_ECHECKSUM ||
             rc == -EPROTO);

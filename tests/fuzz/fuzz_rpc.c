@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Messages of request and reply out of any bytes, beside msgpack-c. What is accepted is one array of
- * the right shape to msgpack-c as well, what was taken out of it lies in it, and writing that again
- * gives a message that says the same.
+ * Messages of request and reply out of any bytes, beside msgpack-c. What is accepted is one array
+ * of the right shape to msgpack-c as well, what was taken out of it lies in it, and writing that
+ * again gives a message that says the same.
  */
 #include "ipc/rpc_message.h"
 

@@ -3,7 +3,8 @@
  * Streams of messages: any bytes in pieces of any size, and real streams with one bit changed. What
  * is set aside stays below twice what has come and 64 KiB; a changed stream that carries tags gives
  * no message that was not sent, nor one with other descriptors beside it than it says. And a real
- * socket, with real descriptors beside any bytes, none of which stays open. The first two bytes choose.
+ * socket, with real descriptors beside any bytes, none of which stays open. The first two bytes
+ * choose.
  */
 #include <tine/error.h>
 
@@ -43,7 +44,8 @@ static void check_memory(const struct tine__stream_in *in)
     REQUIRE(in->size <= (in->in_target ? in->target_room : in->capacity));
 }
 
-/* What is told of descriptors where a message begins: none, a constant number, or what the byte says. */
+/* What is told of descriptors where a message begins: none, a constant number, or what the byte
+   says. */
 struct beside {
     enum { NONE, SAME, ANY } kind;
     uint32_t count;

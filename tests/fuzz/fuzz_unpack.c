@@ -4,9 +4,9 @@
  * values.
  *
  * Every letter takes pointers only, so one row of slots serves all formats. They are filled with a
- * pattern: a failure must leave it as it was. What a success hands out must lie inside the bytes. The
- * short way must say what the long one says. Descriptors and handles are pretended ones, of which none
- * may be left or given back twice.
+ * pattern: a failure must leave it as it was. What a success hands out must lie inside the bytes.
+ * The short way must say what the long one says. Descriptors and handles are pretended ones, of
+ * which none may be left or given back twice.
  */
 #include "lib/codec.h"
 
@@ -45,7 +45,7 @@ static size_t slots_of(const char *format)
     return count;
 }
 
-/* ---- descriptors that are numbers, and a handle that is its first word ------------------------ */
+/* ---- descriptors that are numbers, and a handle that is its first word ----------------------- */
 
 static int handles; /* made and not closed */
 

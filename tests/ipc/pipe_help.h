@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of connections share: pipes that leave nothing, and messages that show any damage. */
+/* What the tests of connections share: pipes that leave nothing, and messages that show any
+   damage. */
 #ifndef TINE_TESTS_IPC_PIPE_HELP_H
 #define TINE_TESTS_IPC_PIPE_HELP_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGKILL after every instruction of a large message's way: of who sends it, of who receives it, and
- * of who sweeps after them. The survivor receives what is there to be received; then all slots are
- * free, and at most one block of the heap is lost for a kill. The transport is a socket pair, and
- * its records are {epoch, slot, generation}.
+ * SIGKILL after every instruction of a large message's way: of who sends it, of who receives it,
+ * and of who sweeps after them. The survivor receives what is there to be received; then all slots
+ * are free, and at most one block of the heap is lost for a kill. The transport is a socket pair,
+ * and its records are {epoch, slot, generation}.
  */
 #include "ipc/blocks.h"
 

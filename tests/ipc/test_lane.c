@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One lane, step by step: what a producer leaves, what a slow consumer meets, what can be looked for. */
+/* One lane, step by step: what a producer leaves, what a slow consumer meets, what can be looked
+   for. */
 #include "ipc/lane.h"
 
 #include <stdlib.h>

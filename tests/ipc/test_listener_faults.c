@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Listeners and dialling without memory, descriptors or luck: the k-th call of one thread fails, for
- * every k until all goes well. The program is linked so that calls come here first (ld --wrap).
+ * Listeners and dialling without memory, descriptors or luck: the k-th call of one thread fails,
+ * for every k until all goes well. The program is linked so that calls come here first (ld --wrap).
  */
 #include <tine/listener.h>
 

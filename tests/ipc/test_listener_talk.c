@@ -64,7 +64,8 @@ static void some_function(void)
 {
 }
 
-/* References to code and handles: not from strangers, nor to them. Descriptors are beside the bytes. */
+/* References to code and handles: not from strangers, nor to them. Descriptors are beside the
+   bytes. */
 TEST(strangers_get_no_references, .loop_end = WAYS)
 {
     tine_any_function *function = NULL;

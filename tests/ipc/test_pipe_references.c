@@ -12,7 +12,7 @@
 
 HEAP_BEFORE_TESTS
 
-/* ---- descriptors, pointers, functions ---------------------------------------------------------- */
+/* ---- descriptors, pointers, functions -------------------------------------------------------- */
 
 TEST(descriptors_go_through_with_messages_of_all_sizes, .loop_end = 3)
 {
@@ -259,7 +259,8 @@ TEST(connections_go_through_connections)
     child_join(&server);
 }
 
-/* The kernel looks for what is in flight in its own queue when a socket is closed, and soon after. */
+/* The kernel looks for what is in flight in its own queue when a socket is closed, and soon
+   after. */
 static bool nothing_is_left(const tine_pipe_options *options, uint64_t blocks)
 {
     tine_connection *a, *b;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A queue without memory: allocations that fail, the k-th for every k until all goes well. What failed
- * has done nothing, and goes through when there is memory again. The program is linked so that
- * allocations come here first (ld --wrap).
+ * A queue without memory: allocations that fail, the k-th for every k until all goes well. What
+ * failed has done nothing, and goes through when there is memory again. The program is linked so
+ * that allocations come here first (ld --wrap).
  */
 #include <tine/queue.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Leases: what comes back when its consumer dies, is late or leaves, how often, and where it ends. */
+/* Leases: what comes back when its consumer dies, is late or leaves, how often, and where it
+   ends. */
 #include <tine/queue.h>
 
 #include <errno.h>
@@ -164,7 +165,7 @@ TEST(what_is_lost_is_counted, .loop_end = ORDERS)
     tine_queue_close(scene.queue);
 }
 
-/* ---- leases that end by time ------------------------------------------------------------------ */
+/* ---- leases that end by time ----------------------------------------------------------------- */
 
 static void be_late(void *context)
 {
@@ -220,7 +221,7 @@ TEST(leases_end_while_others_join)
     tine_queue_close(scene.queue);
 }
 
-/* ---- the dead leave nothing -------------------------------------------------------------------- */
+/* ---- the dead leave nothing ------------------------------------------------------------------ */
 
 static void put_into_the_full_queue(void *context)
 {
@@ -287,7 +288,8 @@ TEST(numbers_of_processes_are_used_again)
     tine_queue_close(scene.queue);
 }
 
-/* A sweeper that was stopped over a dead process whose number another has by now leaves that alone. */
+/* A sweeper that was stopped over a dead process whose number another has by now leaves that
+   alone. */
 TEST(a_late_sweeper_harms_nobody)
 {
     struct scene scene = scene_new((tine_queue_options){.joinable = 1});

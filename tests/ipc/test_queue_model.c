@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Queues with random options, on which some processes do random things and are killed at random instants,
- * against a book that says what of each item may be true: what a put that returned 0 has put comes out, at
- * most once or as often as it says; what any other put tried to put never does; what is done, lost or
- * a dead letter is so once; and in the end nothing is left.
+ * Queues with random options, on which some processes do random things and are killed at random
+ * instants, against a book that says what of each item may be true: what a put that returned 0 has
+ * put comes out, at most once or as often as it says; what any other put tried to put never does;
+ * what is done, lost or a dead letter is so once; and in the end nothing is left.
  */
 #include "tests/ipc/queue_help.h"
 
@@ -53,7 +53,7 @@ struct body {
     uint32_t last[LIVES];
 };
 
-/* ---- records ----------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static struct record make_record(struct body *body, unsigned char *bytes)
 {
@@ -107,7 +107,7 @@ static void note_done(struct body *body, uint32_t id)
     atomic_fetch_add(&body->book->dones, 1);
 }
 
-/* ---- what a process does ----------------------------------------------------------------------- */
+/* ---- what a process does --------------------------------------------------------------------- */
 
 static int64_t some_timeout(void)
 {
@@ -243,7 +243,7 @@ static void live(void *context)
     free(body);
 }
 
-/* ---- a round ------------------------------------------------------------------------------------ */
+/* ---- a round --------------------------------------------------------------------------------- */
 
 static tine_queue_options some_options(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What others do to a queue between two steps of a call: leases that end while an item is copied, threads
- * that finish each other's, forks in the middle, tables full of the dead, slots used again.
+ * What others do to a queue between two steps of a call: leases that end while an item is copied,
+ * threads that finish each other's, forks in the middle, tables full of the dead, slots used again.
  */
 #include "tests/ipc/queue_help.h"
 
@@ -19,7 +19,7 @@
 
 enum { LARGE = 20000 };
 
-/* ---- a call that stands still ----------------------------------------------------------------- */
+/* ---- a call that stands still ---------------------------------------------------------------- */
 
 /* Where a copy or an unpacking stands still until the others have done what they shall. */
 static struct stand {
@@ -85,7 +85,7 @@ static void get_large(tine_queue *queue, char letter)
     assert_large(bytes, size, letter);
 }
 
-/* ---- leases that end --------------------------------------------------------------------------- */
+/* ---- leases that end ------------------------------------------------------------------------- */
 
 static void get_slowly(void *queue)
 {
@@ -153,7 +153,7 @@ TEST(a_value_whose_lease_ends_while_it_is_unpacked_is_whole)
     tine_queue_close(queue);
 }
 
-/* ---- threads ----------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 static void *get_large_slowly(void *queue)
 {
@@ -202,7 +202,7 @@ TEST(a_thread_that_still_copies_an_item_keeps_it)
     tine_queue_close(queue);
 }
 
-/* ---- slots used again --------------------------------------------------------------------------- */
+/* ---- slots used again ------------------------------------------------------------------------ */
 
 static void put_where_no_room_is(void *queue)
 {
@@ -276,7 +276,7 @@ TEST(the_table_is_no_larger_than_the_items_ask_for)
     tine_queue_close(queue);
 }
 
-/* ---- the dead ------------------------------------------------------------------------------------ */
+/* ---- the dead -------------------------------------------------------------------------------- */
 
 static void note_owner(void *word)
 {
@@ -302,7 +302,8 @@ static void fill_numbers(tine_queue *queue)
     }
 }
 
-/* As many as there are numbers have put something and died, and nobody has had to wait meanwhile. */
+/* As many as there are numbers have put something and died, and nobody has had to wait
+   meanwhile. */
 TEST(numbers_of_the_dead_are_used_again)
 {
     tine_queue *queue = queue_new((tine_queue_options){.joinable = 1});
@@ -394,7 +395,7 @@ TEST(what_a_dead_one_has_left_undone_is_not_counted)
     tine_queue_close(queue);
 }
 
-/* ---- room ------------------------------------------------------------------------------------------ */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 /* Has whoever changed something looked for those who sleep? They are told by the turn. */
 static uint32_t sleep_there(tine_queue *queue)
@@ -420,7 +421,7 @@ TEST(who_gives_up_leaves_the_room_to_others)
     tine_queue_close(queue);
 }
 
-/* ---- forks ----------------------------------------------------------------------------------------- */
+/* ---- forks ----------------------------------------------------------------------------------- */
 
 static void close_it(void *queue)
 {

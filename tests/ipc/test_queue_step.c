@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGKILL after every instruction of put, get, task_done and the sweep of the dead: an item is in the
- * queue once or not at all, none but the victim's own is ever missing, and with leases none at all.
+ * SIGKILL after every instruction of put, get, task_done and the sweep of the dead: an item is in
+ * the queue once or not at all, none but the victim's own is ever missing, and with leases none at
+ * all.
  */
 #include "tests/ipc/queue_help.h"
 
@@ -259,7 +260,7 @@ STEP_TEST(killed_in_get_of_what_was_returned, POINTS, 0, true, .before = let_one
           .prepare = enter, .run = victim_gets)
 STEP_TEST(killed_in_join, FEW, -1, true, .before = fill, .prepare = enter, .run = victim_joins)
 
-/* ---- lost items are counted once -------------------------------------------------------------- */
+/* ---- lost items are counted once ------------------------------------------------------------- */
 
 static void check_lost(long steps, pid_t victim, void *context)
 {
@@ -294,7 +295,7 @@ TEST(killed_while_counting_a_loss, .timeout_s = 300)
     tine_queue_close(scene.queue);
 }
 
-/* ---- growing, shutting down ------------------------------------------------------------------- */
+/* ---- growing, shutting down ------------------------------------------------------------------ */
 
 #define MANY (2 * TINE__SLOTS_FIRST)
 

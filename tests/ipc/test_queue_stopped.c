@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Somebody stands still under the lock of a LIFO or PRIORITY queue. Every call that has a timeout keeps it,
- * shutdown and join do not need the lock, and when he goes on all is as if he had never stood.
+ * Somebody stands still under the lock of a LIFO or PRIORITY queue. Every call that has a timeout
+ * keeps it, shutdown and join do not need the lock, and when he goes on all is as if he had never
+ * stood.
  */
 #include "tests/ipc/queue_help.h"
 
@@ -123,7 +124,8 @@ TEST(shutdown_does_not_wait, .loop_end = 2)
     tine_queue_close(scene->queue);
 }
 
-/* He may have been let in before the shutdown: that nothing comes any more is not said while he stands. */
+/* He may have been let in before the shutdown: that nothing comes any more is not said while he
+   stands. */
 TEST(gets_are_not_told_that_nothing_comes_while_somebody_may_be_putting, .loop_end = 2)
 {
     struct scene *scene = scene_new(orders[loop_index], 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The ring by itself: what goes in comes out, once, whole and in order, from and to any number of
- * processes and threads; full, empty, ended; memory that is not there. The program is linked so that
- * allocations, membarrier and the judgement of lives come here first (ld --wrap).
+ * processes and threads; full, empty, ended; memory that is not there. The program is linked so
+ * that allocations, membarrier and the judgement of lives come here first (ld --wrap).
  */
 #include <errno.h>
 #include <pthread.h>

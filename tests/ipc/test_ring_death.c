@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Producers and consumers of a ring are killed and stopped at random instants: the others go on at once,
- * no record is torn or comes twice, and each death loses one record at most.
+ * Producers and consumers of a ring are killed and stopped at random instants: the others go on at
+ * once, no record is torn or comes twice, and each death loses one record at most.
  */
 #include "tests/ipc/ring_help.h"
 
@@ -128,8 +128,9 @@ static void await_flow(struct scene *scene, uint64_t count)
 }
 
 /*
- * How many were lost for certain: whether the last one that was begun was also sent is not known. Whoever
- * counts what it took adds to the sum first: a consumer that dies in between leaves another sum.
+ * How many were lost for certain: whether the last one that was begun was also sent is not known.
+ * Whoever counts what it took adds to the sum first: a consumer that dies in between leaves another
+ * sum.
  */
 static uint64_t check_account(const struct account *account)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGKILL after every instruction of sending to a ring and receiving from it: a record is there as a
- * whole or not at all, it is taken once or not at all, and the survivor sends and receives as before.
+ * SIGKILL after every instruction of sending to a ring and receiving from it: a record is there as
+ * a whole or not at all, it is taken once or not at all, and the survivor sends and receives as
+ * before.
  */
 #include "tests/ipc/ring_help.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Request and reply when the system gives nothing: every function that may fail is made to fail at its
- * k-th call, for every k until all goes well (ld --wrap), in the thread that serves and calls. Every
- * call ends, with its result or a code; later ones go well; nothing is left behind.
+ * Request and reply when the system gives nothing: every function that may fail is made to fail at
+ * its k-th call, for every k until all goes well (ld --wrap), in the thread that serves and calls.
+ * Every call ends, with its result or a code; later ones go well; nothing is left behind.
  */
 #include <tine/rpc.h>
 
@@ -159,8 +159,8 @@ static void talk(struct scene *scene, tine_connection *connection)
 }
 
 /*
- * The dialling thread has no faults. Beside it somebody says nothing, so that the listener has a time
- * to watch for between two calls.
+ * The dialling thread has no faults. Beside it somebody says nothing, so that the listener has a
+ * time to watch for between two calls.
  */
 static void meet_server(struct scene *scene)
 {

@@ -220,8 +220,8 @@ TEST(half_a_message_leaves_none_open, .loop_end = KINDS)
 }
 
 /*
- * Too many are under way: that passes. A message in clear is taken back when its time is over; a box
- * that is made follows later, with duplicates.
+ * Too many are under way: that passes. A message in clear is taken back when its time is over; a
+ * box that is made follows later, with duplicates.
  */
 TEST(a_crowd_of_them_is_waited_for, .loop_end = KINDS)
 {
@@ -423,7 +423,8 @@ TEST(in_the_middle_of_a_message_they_are_dropped, .loop_end = KINDS)
     ends_close(&ends);
 }
 
-/* The start of a direction may have them, as the first byte of its first message; a second lot not. */
+/* The start of a direction may have them, as the first byte of its first message; a second lot
+   not. */
 TEST(they_do_not_come_twice)
 {
     struct ends ends = half_open(BOXES);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pipes over rings without memory or descriptors: the k-th call that can fail does, for every k until
- * all goes well, and nothing is left. The program is linked so that those come here first (ld --wrap).
+ * Pipes over rings without memory or descriptors: the k-th call that can fail does, for every k
+ * until all goes well, and nothing is left. The program is linked so that those come here first (ld
+ * --wrap).
  */
 #include <errno.h>
 

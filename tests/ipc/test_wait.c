@@ -311,7 +311,7 @@ TEST(a_thousand_objects_of_several_kinds)
     }
 }
 
-/* ---- outside of the heap ---------------------------------------------------------------------- */
+/* ---- outside of the heap --------------------------------------------------------------------- */
 
 static void set_after_gate(void *context)
 {

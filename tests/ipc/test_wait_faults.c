@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting when the system gives nothing: every function that may fail is made to fail at its k-th call, for
- * every k until all goes well. The program is linked so that these calls come here first (ld --wrap).
- * A wait that cannot have a bell or a table looks again and again; nothing is left behind.
+ * Waiting when the system gives nothing: every function that may fail is made to fail at its k-th
+ * call, for every k until all goes well. The program is linked so that these calls come here first
+ * (ld --wrap). A wait that cannot have a bell or a table looks again and again; nothing is left
+ * behind.
  */
 #include <tine/wait.h>
 

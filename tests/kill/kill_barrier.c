@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Parties of barriers are SIGKILLed at random instants. The survivors are told TINE_EBROKEN within the
- * bound; after a reset, and with a new party in the dead one's place, the rounds go on. As long as a
- * round is reported as complete, it was: all parties have the same number of rounds behind them.
+ * Parties of barriers are SIGKILLed at random instants. The survivors are told TINE_EBROKEN within
+ * the bound; after a reset, and with a new party in the dead one's place, the rounds go on. As long
+ * as a round is reported as complete, it was: all parties have the same number of rounds behind
+ * them.
  */
 #include <tine.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Cancelling against everything that may happen at the same time: a worker that begins with the call or
- * has just finished it, at every instruction; a death after which the call would run again, and its
- * settlement, at every instruction; and all of it at once. What cancel says is always what the
- * future then says, and what was cancelled in time is not run.
+ * Cancelling against everything that may happen at the same time: a worker that begins with the
+ * call or has just finished it, at every instruction; a death after which the call would run again,
+ * and its settlement, at every instruction; and all of it at once. What cancel says is always what
+ * the future then says, and what was cancelled in time is not run.
  */
 #include <tine.h>
 
@@ -68,7 +68,7 @@ static void run_last(tine_pool *pool)
     tine_free(trail);
 }
 
-/* ---- one cancellation, one instant ------------------------------------------------------------ */
+/* ---- one cancellation, one instant ----------------------------------------------------------- */
 
 struct scene {
     tine_pool *pool;
@@ -114,7 +114,8 @@ static void *cancel(void *context)
     return NULL;
 }
 
-/* Cancels while the traced process stands still, which may have to be killed for it, and lets it go. */
+/* Cancels while the traced process stands still, which may have to be killed for it, and lets it
+   go. */
 static void cancel_and_release(struct scene *scene, pid_t traced)
 {
     pthread_t thread;
@@ -215,7 +216,7 @@ TEST(a_call_is_cancelled_at_any_instruction_of_a_settlement, .kills = POINTS * 5
     scene_close(&scene, points, way);
 }
 
-/* ---- all at once ------------------------------------------------------------------------------ */
+/* ---- all at once ----------------------------------------------------------------------------- */
 
 struct round {
     tine_pool *pool;
@@ -309,7 +310,7 @@ TEST(cancelling_amid_deaths, .kills = KILLS, .timeout_s = 60)
     load_heap_end(&heap, deaths + WORKERS);
 }
 
-/* ---- the slot --------------------------------------------------------------------------------- */
+/* ---- the slot -------------------------------------------------------------------------------- */
 
 /* From the cancellation until another call runs in the place of the killed worker. */
 TEST(a_cancelled_call_frees_its_worker, .kills = KILLS, .timeout_s = 60)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes that wait and notify are SIGKILLed at random instants: whatever is there is taken by who
- * lives, whoever waits is woken, and the codes are those of doc/locking.md.
+ * Processes that wait and notify are SIGKILLed at random instants: whatever is there is taken by
+ * who lives, whoever waits is woken, and the codes are those of doc/locking.md.
  */
 #include <tine.h>
 
@@ -19,7 +19,8 @@
 
 #define KILLS 50
 
-/* What all share. Under the lock each number changes in one step, so no death leaves half of one. */
+/* What all share. Under the lock each number changes in one step, so no death leaves half of
+   one. */
 struct box {
     tine_lock lock;
     tine_condition filled, emptied;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Workers are SIGKILLed at random instants of calls that have descriptors: while they ask for them, use
- * them, let go of them. Who runs a call again gets the same ones, and when a call is over nobody
- * holds them open, whoever died: the reader of each pipe sees its end, without a look at the future.
+ * Workers are SIGKILLed at random instants of calls that have descriptors: while they ask for them,
+ * use them, let go of them. Who runs a call again gets the same ones, and when a call is over
+ * nobody holds them open, whoever died: the reader of each pipe sees its end, without a look at the
+ * future.
  */
 #include <tine.h>
 

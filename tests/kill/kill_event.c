@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Those who set events, and those who wait for them, are SIGKILLed at random instants. Every set, also one
- * that is cleared at once, and also the last one of a setter that is killed, releases all who
- * waited for it and live.
+ * Those who set events, and those who wait for them, are SIGKILLed at random instants. Every set,
+ * also one that is cleared at once, and also the last one of a setter that is killed, releases all
+ * who waited for it and live.
  */
 #include <tine.h>
 
@@ -22,8 +22,8 @@
 #define WAITERS 3
 
 /*
- * In shared memory. The setter sets again and again, and waits for nobody. A waiter counts its returns. When the
- * setter is dead, the test sets once: then all must have returned.
+ * In shared memory. The setter sets again and again, and waits for nobody. A waiter counts its
+ * returns. When the setter is dead, the test sets once: then all must have returned.
  */
 struct group {
     tine_event event;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Workers are SIGKILLed while streams of calls run: every item is told at its place, once, lost or not. */
+/* Workers are SIGKILLed while streams of calls run: every item is told at its place, once, lost or
+   not. */
 #include <tine.h>
 
 #include <stdatomic.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Time limits against everything that may happen at the same time: items that end just when their time is
- * over, workers that are killed or stand still at any instruction, a nursery that does. Only the item whose
- * time was over is ever hit, once, and never the one after.
+ * Time limits against everything that may happen at the same time: items that end just when their
+ * time is over, workers that are killed or stand still at any instruction, a nursery that does.
+ * Only the item whose time was over is ever hit, once, and never the one after.
  */
 #include <tine.h>
 
@@ -92,7 +92,7 @@ static void run_next(tine_pool *pool)
     tine_free(trail);
 }
 
-/* ---- one limit, one instant ------------------------------------------------------------------- */
+/* ---- one limit, one instant ------------------------------------------------------------------ */
 
 struct scene {
     tine_pool *pool;
@@ -173,7 +173,8 @@ TEST(a_limit_at_any_instruction_of_a_worker, .kills = POINTS * 5 / 2, .timeout_s
     scene_close(&scene, points, way);
 }
 
-/* It stands somewhere between the nudge, the soft and the hard limit, and the item ends just then. */
+/* It stands somewhere between the nudge, the soft and the hard limit, and the item ends just
+   then. */
 static size_t meet_nursery(struct scene *scene, size_t steps)
 {
     tine_future *future;
@@ -208,7 +209,7 @@ TEST(an_item_that_ends_at_any_instruction_of_its_limit, .kills = POINTS * 5 / 2,
     scene_close(&scene, points, way);
 }
 
-/* ---- all at once ------------------------------------------------------------------------------ */
+/* ---- all at once ----------------------------------------------------------------------------- */
 
 struct round {
     tine_pool *pool;
@@ -275,7 +276,7 @@ TEST(limits_amid_deaths, .kills = KILLS, .timeout_s = 60)
     load_heap_end(&heap, counts.deaths + WORKERS);
 }
 
-/* ---- how late --------------------------------------------------------------------------------- */
+/* ---- how late -------------------------------------------------------------------------------- */
 
 /* From when its time was over until its caller knows. */
 TEST(the_caller_of_a_late_item_is_told_within_the_bound, .kills = KILLS, .timeout_s = 60)

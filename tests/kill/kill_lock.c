@@ -182,7 +182,8 @@ static void hear_of_the_loss(void *context)
     scene->lost++;
 }
 
-/* Whoever gets -EOWNERDEAD gives the lock up; one of them is killed meanwhile, the others all know. */
+/* Whoever gets -EOWNERDEAD gives the lock up; one of them is killed meanwhile, the others all
+   know. */
 TEST(a_lost_lock_is_lost_for_all, .kills = KILLS, .loop_end = LOCK_FORMS, .timeout_s = 60)
 {
     size_t kills = kills_wanted(KILLS);

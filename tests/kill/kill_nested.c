@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes of a nest of pools are SIGKILLed at random instants, on whatever level and whatever they
- * are: the work is done all the same, where each level tries again what its own pool lost.
+ * Processes of a nest of pools are SIGKILLed at random instants, on whatever level and whatever
+ * they are: the work is done all the same, where each level tries again what its own pool lost.
  */
 #include <tine.h>
 

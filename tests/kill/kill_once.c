@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes that do things once are SIGKILLed at random instants. Everything gets done, a death lets
- * at most one function start again, and who waits for the dead goes on in their place.
+ * Processes that do things once are SIGKILLed at random instants. Everything gets done, a death
+ * lets at most one function start again, and who waits for the dead goes on in their place.
  */
 #include <tine.h>
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two senders and two receivers at the two ends of a pipe are SIGKILLed at random instants, one kind
- * or both, with messages of all sizes, and with descriptors among plain ones. No message comes torn,
- * twice, or before an earlier one of its sender; a killed receiver takes at most the one in its hands
- * along; the survivors go on at once, and in the end neither heap nor descriptors have lost anything.
+ * Two senders and two receivers at the two ends of a pipe are SIGKILLed at random instants, one
+ * kind or both, with messages of all sizes, and with descriptors among plain ones. No message comes
+ * torn, twice, or before an earlier one of its sender; a killed receiver takes at most the one in
+ * its hands along; the survivors go on at once, and in the end neither heap nor descriptors have
+ * lost anything.
  */
 #include <tine.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Workers are killed that had left loops for something more urgent, or were about to, or just back: each job
- * loses what a dead worker had in hand of it, and nothing that was interrupted.
+ * Workers are killed that had left loops for something more urgent, or were about to, or just back:
+ * each job loses what a dead worker had in hand of it, and nothing that was interrupted.
  */
 #include <tine.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes are SIGKILLed at random instants, and so are those that start them: every join returns, the
- * exit code is the kernel's, daemons go with their parent.
+ * Processes are SIGKILLed at random instants, and so are those that start them: every join returns,
+ * the exit code is the kernel's, daemons go with their parent.
  */
 #include <tine.h>
 
@@ -189,7 +189,8 @@ TEST(daemons_go_with_a_parent_that_is_killed, .kills = KILLS, .timeout_s = 60, .
     tine_free(family);
 }
 
-/* The server dies first: its daemons stay, others come from the next one, and all go with their parent. */
+/* The server dies first: its daemons stay, others come from the next one, and all go with their
+   parent. */
 TEST(daemons_stay_when_their_server_is_killed, .kills = KILLS, .timeout_s = 60)
 {
     struct family *family = tine_calloc(1, sizeof *family);

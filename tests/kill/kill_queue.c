@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Producers and consumers of a queue are killed and stopped at random instants. A book in shared memory says
- * of each item whether it was put, how often it was got and whether it was done. Nothing that was
- * put is lost where there are leases, nothing comes twice but as a second delivery, nothing is torn,
- * and nobody hangs.
+ * Producers and consumers of a queue are killed and stopped at random instants. A book in shared
+ * memory says of each item whether it was put, how often it was got and whether it was done.
+ * Nothing that was put is lost where there are leases, nothing comes twice but as a second
+ * delivery, nothing is torn, and nobody hangs.
  */
 #include <tine.h>
 
@@ -128,8 +128,8 @@ struct party {
 };
 
 /*
- * While one is stopped wherever it is, the others get on: but for large items, for which it may have been stopped
- * in the heap's lock, and where there is a ranking.
+ * While one is stopped wherever it is, the others get on: but for large items, for which it may
+ * have been stopped in the heap's lock, and where there is a ranking.
  */
 static void stop_for_a_while(struct book *book, struct party *party)
 {
@@ -269,7 +269,7 @@ TEST(the_same_with_a_limit_of_bytes, .kills = KILLS, .loop_end = 2, .timeout_s =
                        loop_index);
 }
 
-/* ---- how soon --------------------------------------------------------------------------------- */
+/* ---- how soon -------------------------------------------------------------------------------- */
 
 struct hold {
     tine_queue *queue;
@@ -338,7 +338,7 @@ TEST(join_returns_within_100_ms_of_the_death_that_lost_the_last, .kills = KILLS 
     tine_queue_close(hold.queue);
 }
 
-/* ---- two that take turns ---------------------------------------------------------------------- */
+/* ---- two that take turns --------------------------------------------------------------------- */
 
 enum { TURNS = 100 };
 
@@ -365,8 +365,8 @@ static void put_one(struct rivals *rivals, uint32_t *put)
 }
 
 /*
- * One of them takes an item, the other is woken for it in vain, and sleeps where nobody wakes it. Then
- * the one that is awake dies, or is stopped, with nothing in hand.
+ * One of them takes an item, the other is woken for it in vain, and sleeps where nobody wakes it.
+ * Then the one that is awake dies, or is stopped, with nothing in hand.
  */
 TEST(a_consumer_that_let_another_take_all_is_there_when_that_dies, .kills = KILLS, .timeout_s = 60)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Workers that leave their places all the time, and are killed at random instants besides: as they run, as
- * they leave, as they start. Recycling loses nothing; a kill costs what the worker had in hand.
+ * Workers that leave their places all the time, and are killed at random instants besides: as they
+ * run, as they leave, as they start. Recycling loses nothing; a kill costs what the worker had in
+ * hand.
  */
 #include <tine.h>
 

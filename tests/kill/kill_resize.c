@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Workers are killed while the pool grows and shrinks, by request or by itself: those that are about to leave, those
- * that have just been started, those that run. What is lost is what they had in hand, and the pool comes to
- * the size that it is to have.
+ * Workers are killed while the pool grows and shrinks, by request or by itself: those that are
+ * about to leave, those that have just been started, those that run. What is lost is what they had
+ * in hand, and the pool comes to the size that it is to have.
  */
 #include <tine.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Servers and clients of tine_rpc are SIGKILLed at random instants, with calls of all sizes under way.
- * Of a dead server every call has its result or TINE_EEOF, at once; of dead clients the server and
- * the others notice nothing, and nothing of them stays open.
+ * Servers and clients of tine_rpc are SIGKILLed at random instants, with calls of all sizes under
+ * way. Of a dead server every call has its result or TINE_EEOF, at once; of dead clients the server
+ * and the others notice nothing, and nothing of them stays open.
  */
 #include <tine.h>
 

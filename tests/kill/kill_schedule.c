@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Everything at once, in random order: several threads submit, wait, cancel, add callbacks, let go, kill
- * workers, resize, and shut down or terminate the pool in the end. Some pools recycle their workers. No call hangs, no future is lost, what each says
- * fits, every callback runs once, and all memory comes back.
+ * Everything at once, in random order: several threads submit, wait, cancel, add callbacks, let go,
+ * kill workers, resize, and shut down or terminate the pool in the end. Some pools recycle their
+ * workers. No call hangs, no future is lost, what each says fits, every callback runs once, and all
+ * memory comes back.
  */
 #include <tine.h>
 
@@ -68,7 +69,7 @@ static void count(tine_future *future, void *user)
     atomic_fetch_add(&((struct world *)user)->called, 1);
 }
 
-/* ---- what is done ----------------------------------------------------------------------------- */
+/* ---- what is done ---------------------------------------------------------------------------- */
 
 static bool is_refusal(const struct world *world, int rc)
 {
@@ -238,7 +239,7 @@ static void (*const acts[])(struct actor *actor, struct held *held) = {
 
 #define ACTS (sizeof acts / sizeof acts[0])
 
-/* ---- one pool's life -------------------------------------------------------------------------- */
+/* ---- one pool's life ------------------------------------------------------------------------- */
 
 static void *act(void *context)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGKILL between any two instructions of a start: the program that starts a process, the new process and the
- * forkserver are single-stepped through it, and killed after n steps, for n all over that way. No call
- * hangs, a process runs once or never, what a start returned is true, and the next start finds all in order.
- * With TINE_KILLS ten times as large as the way is long, every instruction has its turn.
+ * SIGKILL between any two instructions of a start: the program that starts a process, the new
+ * process and the forkserver are single-stepped through it, and killed after n steps, for n all
+ * over that way. No call hangs, a process runs once or never, what a start returned is true, and
+ * the next start finds all in order. With TINE_KILLS ten times as large as the way is long, every
+ * instruction has its turn.
  */
 #include <tine.h>
 
@@ -185,7 +186,8 @@ static size_t kill_process_after(int32_t start, size_t steps)
     if (run.rc == 0) {
         int exitcode = end_of(run.process);
 
-        /* 255: this process has reaped its own child, as its tracer, and the kernel has forgotten */
+        /* 255: this process has reaped its own child, as its tracer, and the kernel has
+           forgotten */
         ck_assert(exitcode == 0 || exitcode == -SIGKILL || (start == TINE_FORK && exitcode == 255));
         ck_assert(exitcode != 0 || run.ran->raised == 1);
     } else {
@@ -246,7 +248,8 @@ static size_t kill_starter_after(int32_t start, size_t steps)
     return taken;
 }
 
-/* The gate of a process that a forkserver makes late is never freed: whoever it is may still raise it. */
+/* The gate of a process that a forkserver makes late is never freed: whoever it is may still raise
+   it. */
 TEST(a_starter_may_die_at_any_instruction, .kills = POINTS * 10, .timeout_s = 120, .loop_end = 3,
      .own_signals = true)
 {

@@ -146,7 +146,8 @@ static int write_byte(tine_call *call)
     return write(fd, "x", 1) == 1 ? 0 : -errno;
 }
 
-/* As trace_step(), but until the call is done: on the way the worker sleeps, for the nursery's answer. */
+/* As trace_step(), but until the call is done: on the way the worker sleeps, for the nursery's
+   answer. */
 static size_t step_call(pid_t pid, size_t steps, tine_future *future)
 {
     size_t taken = 0;
@@ -232,8 +233,8 @@ TEST(a_worker_that_fetches_a_descriptor_may_die_at_any_instruction, .kills = POI
 /* ---- the nursery ----------------------------------------------------------------------------- */
 
 /*
- * Kills the only worker in the middle of a job, then the nursery after so many steps of what it does
- * about it. How many steps it took; 0: it cannot be traced.
+ * Kills the only worker in the middle of a job, then the nursery after so many steps of what it
+ * does about it. How many steps it took; 0: it cannot be traced.
  */
 static size_t kill_nursery_after(struct step_test *test, size_t steps)
 {

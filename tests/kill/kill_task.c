@@ -246,7 +246,8 @@ static int crash(tine_call *call)
     return 0;
 }
 
-/* Its time is dominated by the kernel's writing of private memory, so there is no promised bound. */
+/* Its time is dominated by the kernel's writing of private memory, so there is no promised
+   bound. */
 TEST(a_core_dump_leaves_the_heap_out, .kills = CORE_KILLS, .timeout_s = 60)
 {
     struct samples samples = {.name = "worker.dumped.told", .bound_ns = (uint64_t)TINE_SEC(1)};

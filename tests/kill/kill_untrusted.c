@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Untrusted workers and their guests, killed at random: no item is lost, none gives another's result, and no
- * guest outlives its worker.
+ * Untrusted workers and their guests, killed at random: no item is lost, none gives another's
+ * result, and no guest outlives its worker.
  */
 #include <tine.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Those who wait for many things at once, by tine_wait or by a loop of their own, and those who make them
- * ready, are SIGKILLed at random instants. Whatever was made ready is found by those who live, in time.
+ * Those who wait for many things at once, by tine_wait or by a loop of their own, and those who
+ * make them ready, are SIGKILLed at random instants. Whatever was made ready is found by those who
+ * live, in time.
  */
 #include <tine.h>
 

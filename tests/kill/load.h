@@ -79,8 +79,8 @@ void load_check_whole(const struct load *load);
  */
 void load_check_lost(const struct load *load, const struct hunt *hunt);
 /*
- * The pool broke under the job: it is whole, or it failed and what did end is right. Returns whether
- * it failed.
+ * The pool broke under the job: it is whole, or it failed and what did end is right. Returns
+ * whether it failed.
  */
 bool load_check_broken(const struct load *load);
 /* Everything but the fatal index, or its chunk, is right; that ran `tries` times and failed. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Stepping through a process of a pool, which is no child of the test's: ptrace, seized while it sleeps. */
+/* Stepping through a process of a pool, which is no child of the test's: ptrace, seized while it
+   sleeps. */
 #include "tests/kill/trace.h"
 
 #include <errno.h>
@@ -90,7 +91,8 @@ void trace_release(pid_t pid)
 
     if (ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0)
         return;
-    /* It is dead, or sleeps in a step that ends with a SIGTRAP of its own, which would kill it later. */
+    /* It is dead, or sleeps in a step that ends with a SIGTRAP of its own, which would kill it
+       later. */
     (void)ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
     for (;;) {
         if (waitpid(pid, &status, __WALL) < 0) { /* its death has been seen before */

@@ -20,7 +20,8 @@ void trace_kill(pid_t pid);
 void trace_release(pid_t pid);
 /* While a process is stepped, every few milliseconds somebody looks whether it sleeps. */
 void trace_looks(bool on);
-/* Waits until the traced process has stopped again. False: it sleeps in the kernel instead, or is dead. */
+/* Waits until the traced process has stopped again. False: it sleeps in the kernel instead, or is
+   dead. */
 bool trace_await_stop(pid_t pid);
 
 /* The p-th of so many points of a way, somewhere in its part. */

@@ -155,7 +155,7 @@ TEST(a_raw_clone_has_another)
     child_join(&child);
 }
 
-/* ---- what a process has of its own ------------------------------------------------------------ */
+/* ---- what a process has of its own ----------------------------------------------------------- */
 
 struct counter {
     struct tine__fork_own made;

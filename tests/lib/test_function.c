@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Functions as values: which are known by what, what is refused, and the loader's lock left alone. */
+/* Functions as values: which are known by what, what is refused, and the loader's lock left
+   alone. */
 #include "lib/function.h"
 
 #include <dlfcn.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A plugin with a task, a body and an item; test_task.c loads it before its pool is opened, or after. */
+/* A plugin with a task, a body and an item; test_task.c loads it before its pool is opened, or
+   after. */
 #include <tine/pool.h>
 
 int plugin_task(tine_call *call);

@@ -60,7 +60,8 @@ static int prepare_gates(void)
     return gates == NULL ? -ENOMEM : 0;
 }
 
-/* The heap is made before the tests, which the runner forks, so that its descriptor is no leak of theirs. */
+/* The heap is made before the tests, which the runner forks, so that its descriptor is no leak of
+   theirs. */
 int pools_main(const char *title, int argc, char **argv)
 {
     read_kind();

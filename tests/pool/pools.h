@@ -2,8 +2,8 @@
 /*
  * What the tests of pools share: the heap is there before the first test, and what it holds.
  *
- * TINE_TEST_POOL says what the workers are: fork (the default), spawn, forkserver, threads, inline. tests/pool/exempt.c
- * lists the tests that make no sense with one of them.
+ * TINE_TEST_POOL says what the workers are: fork (the default), spawn, forkserver, threads, inline.
+ * tests/pool/exempt.c lists the tests that make no sense with one of them.
  */
 #ifndef TINE_TESTS_POOLS_H
 #define TINE_TESTS_POOLS_H

@@ -70,7 +70,7 @@ static int echo(tine_call *call)
     return rc < 0 ? rc : tine_return(call, "s", text);
 }
 
-/* ---- times and costs --------------------------------------------------------------------------- */
+/* ---- times and costs ------------------------------------------------------------------------- */
 
 TEST(a_call_has_its_times_and_costs)
 {
@@ -163,7 +163,7 @@ TEST(without_the_flag_there_are_no_times)
     tine_pool_close(pool);
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static int square(const void *in, void *out, void *context)
 {
@@ -232,7 +232,7 @@ TEST(an_account_outlives_its_pool)
     tine_future_close(future);
 }
 
-/* ---- deaths and retries ------------------------------------------------------------------------ */
+/* ---- deaths and retries ---------------------------------------------------------------------- */
 
 static int die_twice(tine_call *call)
 {
@@ -265,7 +265,7 @@ TEST(retries_are_counted, .loop_end = 2)
     tine_free(deaths);
 }
 
-/* ---- totals ------------------------------------------------------------------------------------ */
+/* ---- totals ---------------------------------------------------------------------------------- */
 
 TEST(a_pool_sums_up_its_jobs)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The family's CPU budget: when it is in force, who gets tokens, what sleepers and the dead do to them.
+ * The family's CPU budget: when it is in force, who gets tokens, what sleepers and the dead do to
+ * them.
  *
- * Most tests are of tokens alone: "workers" are participants with a place in a pool that has no processes.
- * A holder that runs spins, for one that slept would lose its token.
+ * Most tests are of tokens alone: "workers" are participants with a place in a pool that has no
+ * processes. A holder that runs spins, for one that slept would lose its token.
  */
 #include "pool/budget.h"
 

@@ -59,7 +59,7 @@ static void add(tine_future *future, tine_done_cb *callback, void *user)
     ck_assert_rc(tine_future_add_done_callback(future, callback, user), 0);
 }
 
-/* ---- when ------------------------------------------------------------------------------------- */
+/* ---- when ------------------------------------------------------------------------------------ */
 
 TEST(a_callback_runs_in_the_wait_for_its_future)
 {
@@ -204,7 +204,7 @@ TEST(cancelling_counts_as_an_end)
     tine_pool_close(pool);
 }
 
-/* ---- in which order --------------------------------------------------------------------------- */
+/* ---- in which order -------------------------------------------------------------------------- */
 
 struct mark {
     struct log *log;
@@ -269,7 +269,7 @@ TEST(callbacks_may_be_added_in_any_order, .loop_end = 3)
     tine_pool_close(pool);
 }
 
-/* ---- what they may do ------------------------------------------------------------------------- */
+/* ---- what they may do ------------------------------------------------------------------------ */
 
 static void close_it(tine_future *future, void *user)
 {
@@ -378,7 +378,7 @@ TEST(a_callback_may_add_another)
     tine_pool_close(pool);
 }
 
-/* ---- tine_pool_run ---------------------------------------------------------------------------- */
+/* ---- tine_pool_run --------------------------------------------------------------------------- */
 
 TEST(run_waits_for_a_callback_and_no_longer)
 {
@@ -477,7 +477,7 @@ TEST(each_callback_runs_once_whatever_threads_there_are)
     ck_assert_uint_eq(heap_blocks(), blocks);
 }
 
-/* ---- results of the caller's ------------------------------------------------------------------ */
+/* ---- results of the caller's ----------------------------------------------------------------- */
 
 static int add_range(size_t begin, size_t end, void *accumulator, void *context)
 {
@@ -523,7 +523,7 @@ TEST(nothing_is_brought_to_who_has_closed_the_future)
     tine_pool_close(pool);
 }
 
-/* ---- bad input -------------------------------------------------------------------------------- */
+/* ---- bad input ------------------------------------------------------------------------------- */
 
 static void add_in_child(void *future)
 {

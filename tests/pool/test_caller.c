@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A pool with a thread of its own for callbacks: it runs them, all of them, and nobody else does. */
+/* A pool with a thread of its own for callbacks: it runs them, all of them, and nobody else
+   does. */
 #include <tine/pool.h>
 
 #include <errno.h>
@@ -280,7 +281,7 @@ TEST(without_the_flag_there_is_no_thread)
     tine_pool_close(pool);
 }
 
-/* ---- no thread is to be had -------------------------------------------------------------------- */
+/* ---- no thread is to be had ------------------------------------------------------------------ */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*body)(void *), void *context);

@@ -98,7 +98,7 @@ static void assert_cancelled(tine_future *future)
     ck_assert_rc(tine_future_cancel(future, TINE_CANCEL_RUNNING), 1);
 }
 
-/* ---- what waits ------------------------------------------------------------------------------- */
+/* ---- what waits ------------------------------------------------------------------------------ */
 
 TEST(a_cancelled_call_never_runs)
 {
@@ -219,7 +219,7 @@ TEST(a_call_that_waits_to_run_again_is_cancelled)
     busy_close(&busy);
 }
 
-/* ---- what runs -------------------------------------------------------------------------------- */
+/* ---- what runs ------------------------------------------------------------------------------- */
 
 TEST(running_work_goes_on_unless_it_shall_be_stopped)
 {
@@ -313,7 +313,7 @@ TEST(workers_that_are_killed_in_a_row_are_replaced_at_once)
     tine_pool_close(pool);
 }
 
-/* ---- what is left ----------------------------------------------------------------------------- */
+/* ---- what is left ---------------------------------------------------------------------------- */
 
 TEST(all_memory_comes_back)
 {
@@ -385,7 +385,7 @@ TEST(ten_thousand_cancelled_futures)
     ck_assert_uint_eq(heap_blocks(), blocks);
 }
 
-/* ---- shutdown --------------------------------------------------------------------------------- */
+/* ---- shutdown -------------------------------------------------------------------------------- */
 
 TEST(a_pool_that_is_shut_down_does_what_it_has)
 {
@@ -435,7 +435,7 @@ TEST(a_pool_that_is_shut_down_may_cancel_what_waits)
     tine_free(tally);
 }
 
-/* ---- bad input -------------------------------------------------------------------------------- */
+/* ---- bad input ------------------------------------------------------------------------------- */
 
 static void cancel_in_child(void *future)
 {

@@ -87,7 +87,7 @@ static int wait_futures(struct scene *scene, int32_t when, int64_t timeout_ns)
     return tine_wait_futures(scene->futures, FUTURES, when, timeout_ns);
 }
 
-/* ---- tine_wait_futures ------------------------------------------------------------------------ */
+/* ---- tine_wait_futures ----------------------------------------------------------------------- */
 
 TEST(the_first_that_is_done_ends_the_wait, .loop_end = 2)
 {
@@ -222,7 +222,7 @@ TEST(the_end_of_a_pool_ends_the_wait, .loop_end = 3)
     scene_close(&scene);
 }
 
-/* ---- as completed ----------------------------------------------------------------------------- */
+/* ---- as completed ---------------------------------------------------------------------------- */
 
 TEST(futures_come_as_they_are_completed, .loop_end = 2)
 {
@@ -349,7 +349,7 @@ TEST(callbacks_of_what_is_over_run_while_one_waits_for_another_pool, .loop_end =
     }
 }
 
-/* ---- bad input -------------------------------------------------------------------------------- */
+/* ---- bad input ------------------------------------------------------------------------------- */
 
 static void wait_in_child(void *context)
 {

@@ -442,7 +442,7 @@ TEST(the_initializer_is_inside)
     tine_pool_close(pool);
 }
 
-/* ---- all that is tried -------------------------------------------------------------------------- */
+/* ---- all that is tried ----------------------------------------------------------------------- */
 
 try_function *const tries[] = {execute,
                                own_by_nursery,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Descriptors as arguments: how they reach a task, whose they are, and when the last copy is closed. */
+/* Descriptors as arguments: how they reach a task, whose they are, and when the last copy is
+   closed. */
 #include <tine/pool.h>
 
 #include <errno.h>
@@ -206,7 +207,8 @@ static int die_with_connection(tine_call *call)
     return raise(SIGKILL);
 }
 
-/* Blocks, when what nobody holds any more has been swept: the last one may have been the nursery. */
+/* Blocks, when what nobody holds any more has been swept: the last one may have been the
+   nursery. */
 static uint64_t blocks_left(void)
 {
     tine__keepalive_sweep();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Descriptors as arguments: what is refused, shortage, and the ends of workers, nurseries and pools. */
+/* Descriptors as arguments: what is refused, shortage, and the ends of workers, nurseries and
+   pools. */
 #include <tine/pool.h>
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every allocation, fork and descriptor of a pool's calls fails once: the k-th for k = 1, 2, … until
- * a run needs fewer. The linker's --wrap puts the functions below in the way (module.mk). Not malloc: libcheck calls
- * it for each assertion.
+ * Every allocation, fork and descriptor of a pool's calls fails once: the k-th for k = 1, 2, …
+ * until a run needs fewer. The linker's --wrap puts the functions below in the way (module.mk). Not
+ * malloc: libcheck calls it for each assertion.
  */
 #include <tine/imap.h>
 

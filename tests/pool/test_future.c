@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Futures: waiting, reading, letting go, from one thread and many, before and after the pool's end. */
+/* Futures: waiting, reading, letting go, from one thread and many, before and after the pool's
+   end. */
 #include <tine/future.h>
 
 #include <errno.h>
@@ -117,7 +118,7 @@ TEST(many_threads_wait_for_one_future)
     tine_pool_close(pool);
 }
 
-/* ---- among other things ----------------------------------------------------------------------- */
+/* ---- among other things ---------------------------------------------------------------------- */
 
 TEST(futures_are_waited_for_together)
 {

@@ -109,7 +109,7 @@ static void assert_end(tine_imap *imap, uint64_t tuples)
     }
 }
 
-/* ---- order ------------------------------------------------------------------------------------ */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 TEST(results_come_in_the_order_of_the_source, .loop_end = 4)
 {
@@ -188,7 +188,7 @@ TEST(a_late_item, .loop_end = 2)
     tine_pool_close(pool);
 }
 
-/* ---- the window ------------------------------------------------------------------------------- */
+/* ---- the window ------------------------------------------------------------------------------ */
 
 TEST(no_more_is_pulled_than_the_window_holds, .loop_end = 3)
 {
@@ -228,7 +228,7 @@ TEST(a_long_stream_needs_no_more_memory_than_a_short_one, .timeout_s = 60)
     tine_pool_close(pool);
 }
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 TEST(an_item_fails_at_its_place, .loop_end = 2)
 {
@@ -344,7 +344,7 @@ TEST(a_result_of_another_shape_can_be_had_packed)
     tine_pool_close(pool);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 TEST(a_stream_of_nothing)
 {
@@ -437,7 +437,7 @@ TEST(the_pool_is_ended_in_the_midst, .loop_end = 4)
         tine_pool_close(pool);
 }
 
-/* ---- bad input -------------------------------------------------------------------------------- */
+/* ---- bad input ------------------------------------------------------------------------------- */
 
 static void read_in_child(void *imap)
 {

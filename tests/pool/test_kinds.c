@@ -38,7 +38,7 @@ static tine_pool *threads(int32_t workers)
     return pool_with((tine_pool_options){.workers = workers, .kind = TINE_THREADS});
 }
 
-/* ---- where tasks run -------------------------------------------------------------------------- */
+/* ---- where tasks run ------------------------------------------------------------------------- */
 
 static int tell_place(tine_call *call)
 {
@@ -148,7 +148,7 @@ TEST(signals_are_for_the_programs_own_threads)
     tine_pool_close(pool);
 }
 
-/* ---- what runs cannot be stopped -------------------------------------------------------------- */
+/* ---- what runs cannot be stopped ------------------------------------------------------------- */
 
 /* Its context: it raises the first gate, and ends when the second is raised. */
 static int run_between(tine_call *call)
@@ -272,7 +272,7 @@ TEST(terminate_does_not_wait_and_join_does)
     ck_assert_uint_eq(heap_blocks(), scene.blocks);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 TEST(what_would_take_a_kill_is_refused, .loop_end = KINDS)
 {
@@ -331,7 +331,7 @@ TEST(a_soft_limit_is_told, .loop_end = KINDS)
     tine_pool_close(pool);
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------ */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 static int write_to_it(tine_call *call)
 {
@@ -363,7 +363,7 @@ TEST(a_descriptor_is_an_argument_like_others, .loop_end = KINDS)
     tine_pool_close(pool);
 }
 
-/* ---- first and last --------------------------------------------------------------------------- */
+/* ---- first and last -------------------------------------------------------------------------- */
 
 static _Atomic int begun, ended, exits;
 
@@ -441,7 +441,7 @@ TEST(who_cannot_begin_breaks_the_pool, .loop_end = KINDS)
     tine_pool_close(pool);
 }
 
-/* ---- forks ------------------------------------------------------------------------------------ */
+/* ---- forks ----------------------------------------------------------------------------------- */
 
 static void use_copy(void *pool)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A heap, descriptors or processes that run out: the documented code, nothing left, and on it goes. */
+/* A heap, descriptors or processes that run out: the documented code, nothing left, and on it
+   goes. */
 #include <tine/pool.h>
 
 #include <errno.h>

@@ -2,8 +2,8 @@
 /*
  * Pools in tasks of pools, three levels deep: results, deaths at each level, ends from above.
  *
- * That all processes of a nest are gone is seen at a pipe that all of them have inherited: it is at its end when
- * the last of them is.
+ * That all processes of a nest are gone is seen at a pipe that all of them have inherited: it is at
+ * its end when the last of them is.
  */
 #include <tine/pool.h>
 

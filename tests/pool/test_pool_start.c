@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Pools whose nursery is no fork of the program: who is whose child, what workers see, and who dies. */
+/* Pools whose nursery is no fork of the program: who is whose child, what workers see, and who
+   dies. */
 #include <tine/pool.h>
 
 #include <errno.h>
@@ -34,7 +35,7 @@ static tine_pool *pool_by(int32_t method, int32_t workers)
     return pool;
 }
 
-/* ---- who they are ----------------------------------------------------------------------------- */
+/* ---- who they are ---------------------------------------------------------------------------- */
 
 static int global = 1;
 
@@ -114,7 +115,7 @@ TEST(a_pool_leaves_nothing_in_the_heap, .loop_end = METHODS)
     ck_assert_uint_eq(heap_blocks(), blocks);
 }
 
-/* ---- who dies --------------------------------------------------------------------------------- */
+/* ---- who dies -------------------------------------------------------------------------------- */
 
 TEST(a_dead_worker_is_replaced, .loop_end = METHODS)
 {

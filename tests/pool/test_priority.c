@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Priorities: what is more urgent goes first, between two chunks too, and nothing is lost or run twice for it. */
+/* Priorities: what is more urgent goes first, between two chunks too, and nothing is lost or run
+   twice for it. */
 #include <tine/pool.h>
 
 #include <errno.h>
@@ -185,7 +186,8 @@ TEST(loops_give_way_to_loops_and_those_to_calls)
     desk_close(&desk);
 }
 
-/* The worker has left the loop for something urgent: the loop is at nobody's, and can be cancelled. */
+/* The worker has left the loop for something urgent: the loop is at nobody's, and can be
+   cancelled. */
 TEST(a_loop_that_gave_way_can_be_cancelled_meanwhile)
 {
     struct desk desk = desk_open();

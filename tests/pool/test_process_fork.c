@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes beside a program that does what programs do: reaps children that are not its own business, ignores
- * SIGCHLD, has handlers and threads, forks by itself; and daemons, which die with it.
+ * Processes beside a program that does what programs do: reaps children that are not its own
+ * business, ignores SIGCHLD, has handlers and threads, forks by itself; and daemons, which die with
+ * it.
  */
 #include <tine/process.h>
 

@@ -31,8 +31,8 @@ static int preloaded;
 
 static const tine_process_options served = {.start = TINE_FORKSERVER};
 
-/* The next start makes a server that only this process has, a child of the test's: the test itself, and the
-   runner, keep theirs. */
+/* The next start makes a server that only this process has, a child of the test's: the test itself,
+   and the runner, keep theirs. */
 static void forkserver_anew(void)
 {
     tine__forkserver_forget();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes that are executed anew, and those of the forkserver: a clean state, no descriptors but those listed, functions of plugins,
- * and what becomes of a start that cannot succeed.
+ * Processes that are executed anew, and those of the forkserver: a clean state, no descriptors but
+ * those listed, functions of plugins, and what becomes of a start that cannot succeed.
  */
 #include <tine/process.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The redo table: rests are taken once, found by their taker's number, and dropped with their job. */
+/* The redo table: rests are taken once, found by their taker's number, and dropped with their
+   job. */
 #include "pool/redo.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Workers that die and die, or cannot be started: when that is delayed, and when it is the pool's end. */
+/* Workers that die and die, or cannot be started: when that is delayed, and when it is the pool's
+   end. */
 #include "pool/restart.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@
 #define STORM  26
 #define FAILED 12
 
-/* ---- the rule --------------------------------------------------------------------------------- */
+/* ---- the rule -------------------------------------------------------------------------------- */
 
 static bool die_young(struct tine__restart *restart, uint64_t done)
 {
@@ -102,7 +103,7 @@ TEST(starts_that_fail_are_the_end_only_where_nobody_is_alive)
     ck_assert(tine__restart_failed(&restart, 0));
 }
 
-/* ---- pools ------------------------------------------------------------------------------------ */
+/* ---- pools ----------------------------------------------------------------------------------- */
 
 static int die(tine_call *call)
 {

@@ -22,7 +22,7 @@
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
 
-/* ---- what the kernel has ---------------------------------------------------------------------- */
+/* ---- what the kernel has --------------------------------------------------------------------- */
 
 static int landlock_is; /* 0: as it is; else the answer */
 static bool seccomp_lacks;
@@ -42,7 +42,7 @@ bool __wrap_tine__seccomp_has(uint32_t action)
     return !seccomp_lacks && __real_tine__seccomp_has(action);
 }
 
-/* ---- limits, niceness, CPUs, privileges -------------------------------------------------------- */
+/* ---- limits, niceness, CPUs, privileges ------------------------------------------------------ */
 
 static int open_too_many(const char *path)
 {
@@ -137,7 +137,7 @@ TEST(no_new_privileges_are_to_be_had)
     tine_pool_close(pool);
 }
 
-/* ---- files ------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* A directory with two below it, `in` and `out`, and a file `f` in each. */
 static char base[64];
@@ -326,7 +326,7 @@ TEST(a_worker_that_cannot_enter_breaks_the_pool)
     tine_pool_close(pool);
 }
 
-/* ---- refusals ----------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static int open_code(const tine_sandbox *sandbox)
 {
@@ -405,7 +405,7 @@ TEST(an_empty_box_is_none)
     ck_assert_uint_eq(heap_blocks(), blocks);
 }
 
-/* ---- all that is tried -------------------------------------------------------------------------- */
+/* ---- all that is tried ----------------------------------------------------------------------- */
 
 try_function *const tries[] = {
     open_too_many, has_no_core, niceness, only_cpu,        has_no_new_privs,

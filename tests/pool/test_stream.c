@@ -198,7 +198,8 @@ TEST(a_ticket_that_is_never_retired_keeps_its_place)
     house_free(house);
 }
 
-/* The tickets of one publication follow each other, so what is left of a segment is skipped, too. */
+/* The tickets of one publication follow each other, so what is left of a segment is skipped,
+   too. */
 TEST(the_rest_of_a_segment_before_one_that_is_taken_is_not_lost)
 {
     struct house *house = house_new();

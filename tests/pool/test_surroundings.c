@@ -108,7 +108,8 @@ struct lineage {
     struct gate go, done;
 };
 
-/* Its fork looks at the environment when it has ended, and what it shared with its starter is gone. */
+/* Its fork looks at the environment when it has ended, and what it shared with its starter is
+   gone. */
 static int leave_a_fork(tine_call *call)
 {
     struct lineage *lineage;

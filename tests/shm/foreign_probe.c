@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A fresh program that knows only the name of a segment: test_primitives_foreign.c executes it twice, as
- * side 0 and side 1. It maps the segment at two addresses and uses them in turns. Exit status 0, or
- * 1 with a reason; or it kills itself, holding what it can.
+ * A fresh program that knows only the name of a segment: test_primitives_foreign.c executes it
+ * twice, as side 0 and side 1. It maps the segment at two addresses and uses them in turns. Exit
+ * status 0, or 1 with a reason; or it kills itself, holding what it can.
  */
 #include <errno.h>
 #include <signal.h>

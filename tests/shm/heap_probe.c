@@ -38,7 +38,8 @@ static void want_sound(void)
     }
 }
 
-/* Allocates blocks, each linked to the one before and written to its end, until there are no more. */
+/* Allocates blocks, each linked to the one before and written to its end, until there are no
+   more. */
 static size_t fill(void **chain, size_t size, size_t most)
 {
     size_t count = 0;

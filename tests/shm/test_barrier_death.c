@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Barriers whose parties die: the table in doc/locking.md, row by row. Random instants: tests/kill. */
+/* Barriers whose parties die: the table in doc/locking.md, row by row. Random instants:
+   tests/kill. */
 #include <tine/barrier.h>
 
 #include <errno.h>

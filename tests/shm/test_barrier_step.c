@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGKILL after every instruction of the calls of events and barriers. Beside the victim somebody waits; he
- * and the test itself must be served, and the thing must work again.
+ * SIGKILL after every instruction of the calls of events and barriers. Beside the victim somebody
+ * waits; he and the test itself must be served, and the thing must work again.
  */
 #include <tine/barrier.h>
 #include <tine/event.h>
@@ -76,8 +76,8 @@ static void check_works(struct scene *scene)
 }
 
 /*
- * The test is a new party. Its arrival completes the waiter's round if the victim was not registered; else
- * it finds the dead one. In either case the waiter returns.
+ * The test is a new party. Its arrival completes the waiter's round if the victim was not
+ * registered; else it finds the dead one. In either case the waiter returns.
  */
 static void check_waiter(long steps, pid_t victim, void *context)
 {
@@ -158,7 +158,8 @@ static void abort_barrier(void *context)
     (void)!tine_barrier_abort(&((struct scene *)context)->barrier);
 }
 
-/* What a process finds out about itself is no part of the call, and takes thousands of instructions. */
+/* What a process finds out about itself is no part of the call, and takes thousands of
+   instructions. */
 static void know_oneself(void *context)
 {
     (void)context;

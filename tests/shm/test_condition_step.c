@@ -58,8 +58,8 @@ static void must_take(struct scene *scene)
 }
 
 /*
- * Nobody living waits. What was notified and is dead, before or now, is one notification or more, and
- * the next one to wait has it, once.
+ * Nobody living waits. What was notified and is dead, before or now, is one notification or more,
+ * and the next one to wait has it, once.
  */
 static void check(long steps, pid_t victim, void *context)
 {

@@ -297,7 +297,7 @@ static tine_dict *new_dict(const struct operation *operation)
     return dict;
 }
 
-/* ---- around the victim ------------------------------------------------------------------------ */
+/* ---- around the victim ----------------------------------------------------------------------- */
 
 struct scene {
     const struct operation *operation;

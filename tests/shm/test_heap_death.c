@@ -24,7 +24,8 @@ HEAP_BEFORE_TESTS
 
 enum { WORKERS = 4, PLACES = 4096, ROUND = 512 };
 
-/* What the processes share: places where anyone puts blocks and from where anyone takes and frees. */
+/* What the processes share: places where anyone puts blocks and from where anyone takes and
+   frees. */
 struct table {
     struct gate *rounds; /* raised by each worker after so many pairs */
     _Atomic bool stop;

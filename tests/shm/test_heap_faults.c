@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls of the heap that fail: the k-th, for every k until all goes well. The program is linked
- * so that calls of the functions of lib/sys come here first (ld --wrap).
+ * System calls of the heap that fail: the k-th, for every k until all goes well. The program is
+ * linked so that calls of the functions of lib/sys come here first (ld --wrap).
  */
 #include <tine/heap.h>
 

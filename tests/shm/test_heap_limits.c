@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The heap of fresh programs under limits of every kind: a limit gives NULL, never a signal, and work
- * goes on after relief. The scenarios are in heap_probe.c, which each test executes.
+ * The heap of fresh programs under limits of every kind: a limit gives NULL, never a signal, and
+ * work goes on after relief. The scenarios are in heap_probe.c, which each test executes.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGKILL after every instruction: a victim is single-stepped n instructions into a call of the heap
- * and killed there; then the survivor must be served, the heap be sound, and at most the
+ * SIGKILL after every instruction: a victim is single-stepped n instructions into a call of the
+ * heap and killed there; then the survivor must be served, the heap be sound, and at most the
  * victim's one block be lost. By default some forty points of each call, spread evenly over it;
  * TINE_STEPS=all takes every one.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SIGKILL after every instruction of tine_once_run(): the next one is served, and does it if need be. */
+/* SIGKILL after every instruction of tine_once_run(): the next one is served, and does it if need
+   be. */
 #include "shm/once.h"
 
 #include <errno.h>

@@ -178,7 +178,7 @@ TEST(a_word_tells_a_process_until_its_death)
     ck_assert(tine__owner_word_lives(word ^ (uint64_t)1 << 60)); /* of another namespace */
 }
 
-/* ---- without a descriptor left ---------------------------------------------------------------- */
+/* ---- without a descriptor left --------------------------------------------------------------- */
 
 static rlim_t set_descriptor_limit(rlim_t soft)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two programs that have nothing in common but the name of a segment use all primitives in it, each at two
- * addresses of its own: foreign_probe.c.
+ * Two programs that have nothing in common but the name of a segment use all primitives in it, each
+ * at two addresses of its own: foreign_probe.c.
  */
 #include <libgen.h>
 #include <signal.h>

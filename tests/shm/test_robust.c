@@ -171,8 +171,8 @@ static void lock_once_idly(void *context)
 }
 
 /*
- * The first sleeper is woken, and killed before it has the mutex; meanwhile another one has taken it
- * without knowing that the second sleeps, and so does not wake it.
+ * The first sleeper is woken, and killed before it has the mutex; meanwhile another one has taken
+ * it without knowing that the second sleeps, and so does not wake it.
  */
 TEST(a_killed_sleeper_takes_no_wakeup_along)
 {

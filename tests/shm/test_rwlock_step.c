@@ -126,8 +126,8 @@ static void make(int32_t prefer_writers)
 }
 
 /*
- * Whoever gives up after so short a time has looked for the dead: for a victim that wrote, and for a
- * preferred writer that waited and holds up nobody but readers.
+ * Whoever gives up after so short a time has looked for the dead: for a victim that wrote, and for
+ * a preferred writer that waited and holds up nobody but readers.
  */
 static void check(long steps, pid_t victim, void *context)
 {

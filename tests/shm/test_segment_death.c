@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGKILL of processes that make, grow, change and unlink named segments: whoever attaches finds a whole
- * segment or none, and every segment is unlinked once.
+ * SIGKILL of processes that make, grow, change and unlink named segments: whoever attaches finds a
+ * whole segment or none, and every segment is unlinked once.
  */
 #include <tine/shm.h>
 
@@ -26,7 +26,7 @@
 #define POINTS     40
 #define ALL_POINTS 1000000
 
-/* ---- whole or not there ----------------------------------------------------------------------- */
+/* ---- whole or not there ---------------------------------------------------------------------- */
 
 /* Every word says which segment it is of, and where. */
 enum { WORDS = 600 };
@@ -87,7 +87,7 @@ static void end(tine_shm *shm)
     ck_assert_rc(tine_shm_detach(shm), 0);
 }
 
-/* ---- at every instruction, at every system call ----------------------------------------------- */
+/* ---- at every instruction, at every system call ---------------------------------------------- */
 
 static tine_shm *victims; /* what a victim has in hand */
 
@@ -160,7 +160,7 @@ STEP_TEST(killed_while_attaching_to_one, make_and_leave, NULL, run_create)
 STEP_TEST(killed_while_unlinking_one, make_and_leave, make, run_unlink)
 STEP_TEST(killed_while_growing_one, make_and_leave, make, run_grow)
 
-/* ---- a shareable list ------------------------------------------------------------------------- */
+/* ---- a shareable list ------------------------------------------------------------------------ */
 
 struct change {
     tine_shareable_list *list;
@@ -227,7 +227,7 @@ TEST(killed_while_setting_an_item_of_a_list, .loop_end = 3, .timeout_s = 120)
     ck_assert_rc(tine_shareable_list_detach(change->list), 0);
 }
 
-/* ---- a storm ---------------------------------------------------------------------------------- */
+/* ---- a storm --------------------------------------------------------------------------------- */
 
 enum { PROCESSES = 16, KILLS = 50, ROUNDS_A_KILL = 40 };
 

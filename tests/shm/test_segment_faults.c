@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls that fail under segments: the k-th, for every k until all goes well; and a kernel that has no
- * nameless files. The program is linked so that the calls come here first (ld --wrap).
+ * Calls that fail under segments: the k-th, for every k until all goes well; and a kernel that has
+ * no nameless files. The program is linked so that the calls come here first (ld --wrap).
  */
 #include <tine/shm.h>
 

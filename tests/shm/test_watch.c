@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Watches and bells: who changes something tells all who watch it, and no death keeps others from that. */
+/* Watches and bells: who changes something tells all who watch it, and no death keeps others from
+   that. */
 #include "shm/watch.h"
 
 #include <errno.h>

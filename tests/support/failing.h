@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls that fail, the k-th that a thread makes for every k until all goes well. For one source file of
- * a program that is linked so that they come here first (ld --wrap=tine_alloc …):
+ * Calls that fail, the k-th that a thread makes for every k until all goes well. For one source
+ * file of a program that is linked so that they come here first (ld --wrap=tine_alloc …):
  *
  *     FAILING(tine_alloc, (size_t size), (size))
  *     FAILING_AS(int, tine__sys_dup, -EMFILE, (int fd), (fd))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hunting the processes of a pool: found through /proc as children of the program's children, killed
- * by pidfd, so that no stranger is hit.
+ * Hunting the processes of a pool: found through /proc as children of the program's children,
+ * killed by pidfd, so that no stranger is hit.
  *
  *     struct hunt hunt = {0};
  *     hunt_begin(&hunt, getpid());         // the pool that this process has just opened

@@ -38,14 +38,15 @@ void python_do(struct python *python, const char *format, ...)
 const char *python_ask(struct python *python, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The same in halves, for what needs the test's help meanwhile: begun here, ended with the answer. */
+/* The same in halves, for what needs the test's help meanwhile: begun here, ended with the
+   answer. */
 void python_begin(struct python *python, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 const char *python_finish(struct python *python); /* "" or "!" and the exception */
 
 /*
- * A Python 3.MINOR, of those that the environment's TINE_PYTHONS lists, in the path, or of pyenv, which
- * has imported Client and Listener. False: it is not there.
+ * A Python 3.MINOR, of those that the environment's TINE_PYTHONS lists, in the path, or of pyenv,
+ * which has imported Client and Listener. False: it is not there.
  */
 bool python_start_connecting(struct python *python, int minor);
 

@@ -67,7 +67,8 @@ static void interrupt_wait(int signal)
     (void)signal;
 }
 
-/* While a process is stepped that may sleep, every `ms` somebody looks whether it does; 0: no more. */
+/* While a process is stepped that may sleep, every `ms` somebody looks whether it does; 0: no
+   more. */
 static void look_every(int ms)
 {
     struct itimerval every = {.it_interval = {ms / 1000, ms % 1000 * 1000}};

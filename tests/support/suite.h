@@ -78,8 +78,8 @@ struct test {
     }
 
 /*
- * The same of a program that is executed anew for its processes (tine/process.h). Family and heap are
- * there before the tests, so that their descriptors are no leaks of a test's.
+ * The same of a program that is executed anew for its processes (tine/process.h). Family and heap
+ * are there before the tests, so that their descriptors are no leaks of a test's.
  */
 #define SUITE_WITH_INIT(title)                                                                     \
     int main(int argc, char **argv)                                                                \

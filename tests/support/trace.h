@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way of a process that was single-stepped: at which instruction each step ended. Another one on
- * the same way is taken by a breakpoint to the last landmark before a step: an instruction that the
- * way passes just once. From there it is a few steps instead of thousands.
+ * The way of a process that was single-stepped: at which instruction each step ended. Another one
+ * on the same way is taken by a breakpoint to the last landmark before a step: an instruction that
+ * the way passes just once. From there it is a few steps instead of thousands.
  *
  *     trace_add(&trace, pid);                            // where it begins, and after each step
  *     trace_index(&trace);
@@ -37,7 +37,8 @@ void trace_free(struct trace *trace);
 /* The last landmark at that step or before it; 0: there is none. */
 long trace_landmark(const struct trace *trace, long step);
 
-/* The stopped process, once it goes on, stops before that address; 0: nowhere. Negative: it can't. */
+/* The stopped process, once it goes on, stops before that address; 0: nowhere. Negative: it
+   can't. */
 int trace_break(pid_t pid, uint64_t address);
 uint64_t trace_address(pid_t pid); /* of the instruction that comes next */
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A function that fails where a test says so, in a program that is linked so that its calls come here
- * first (ld --wrap=tine__sys_dup):
+ * A function that fails where a test says so, in a program that is linked so that its calls come
+ * here first (ld --wrap=tine__sys_dup):
  *
  *     WRAP(fails(), int, tine__sys_dup, -EMFILE, (int fd), (fd))
  *
- * `failing` may set errno: (errno = EAGAIN, -1). The function itself is __real_tine__sys_dup() then.
+ * `failing` may set errno: (errno = EAGAIN, -1). The function itself is __real_tine__sys_dup()
+ * then.
  */
 #ifndef TINE_TESTS_SUPPORT_WRAP_H
 #define TINE_TESTS_SUPPORT_WRAP_H

@@ -17,8 +17,8 @@
  *     open ──timeout, abort, failed action, death of a party──→ broken ──reset──→ open
  *
  * A process is registered by its first wait, or by tine_barrier_join(); from then on, until
- * tine_barrier_leave(), its death breaks the barrier: within 100 ms all who wait get TINE_EBROKEN, and
- * so does who comes later, until tine_barrier_reset(). A party that goes for good leaves first.
+ * tine_barrier_leave(), its death breaks the barrier: within 100 ms all who wait get TINE_EBROKEN,
+ * and so does who comes later, until tine_barrier_reset(). A party that goes for good leaves first.
  * Processes of another pid namespace are never found dead; against those only timeouts help.
  */
 #ifndef TINE_BARRIER_H
@@ -62,8 +62,8 @@ typedef int tine_barrier_action(void *argument);
  * Units:   options->timeout_ns, spin_ns nanoseconds
  * Returns: 0, or a negative code
  * Handle:  none
- * Give up: -EINVAL (barrier is NULL, parties or slots out of range, timeout_ns < 0), -E2BIG (reserved
- *          not zero)
+ * Give up: -EINVAL (barrier is NULL, parties or slots out of range, timeout_ns < 0), -E2BIG
+ *          (reserved not zero)
  * Blocks:  no, but reads a few small files
  * Safety:  thread one | process shared | fork child may call | signal no
  * Death:   a death within leaves memory that is no barrier: -EINVAL for all calls
@@ -102,16 +102,17 @@ TINE_API void tine_barrier_fini(tine_barrier *barrier);
  * Shape:   indices follow the order of arrival, each once a round
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = only if this arrival completes the round)
  * Returns: the index of this arrival, 0 … parties - 1, or a negative code
- * Handle:  TINE_EBROKEN, -ETIMEDOUT (and the barrier is broken for all), -EAGAIN (timeout 0: others are
- *          missing; nobody is counted, nothing broken)
+ * Handle:  TINE_EBROKEN, -ETIMEDOUT (and the barrier is broken for all), -EAGAIN (timeout 0: others
+ *          are missing; nobody is counted, nothing broken)
  * Give up: -EINVAL (no barrier), -ENOLCK (as many processes as it has slots are registered)
  * Blocks:  yes, at most timeout_ns; not interrupted by signals. While a last party runs its action,
  *          newcomers wait for the next round; if their time ends there, they were not counted and
  *          nothing is broken. Where there are CPUs for all parties, a wait spins up to 5 us first.
  * Safety:  thread any | process shared | fork child may call | signal no
- * Death:   of a registered process: TINE_EBROKEN for all within 100 ms, unless the round was complete
- * Source:  shm/barrier.c; follows Python 3.13 Barrier.wait; differs: who timed out gets -ETIMEDOUT; deaths
- *          break the barrier; a round never waits until the last one has been left. Who
+ * Death:   of a registered process: TINE_EBROKEN for all within 100 ms, unless the round was
+ *          complete
+ * Source:  shm/barrier.c; follows Python 3.13 Barrier.wait; differs: who timed out gets -ETIMEDOUT;
+ *          deaths break the barrier; a round never waits until the last one has been left. Who
  *          sleeps through more than 7 later rounds, and a reset among them, gets TINE_EBROKEN.
  * Since:   0.1
  */
@@ -121,16 +122,16 @@ TINE_API TINE_CHECKED int tine_barrier_wait(tine_barrier *barrier, int64_t timeo
  * tine_barrier_wait_action - arrive, wait, and run a function if this is the last arrival
  *
  * In:      barrier     made by tine_barrier_init()
- *          action      of the last party to arrive, called once a round before any party is released, with
- *                      no lock held; it must return. NULL: none
+ *          action      of the last party to arrive, called once a round before any party is
+ *                      released, with no lock held; it must return. NULL: none
  *          argument    handed to the action
  *          timeout_ns  how long to wait; TINE_FOREVER: the barrier's own timeout, if it has one
  * Out:     none
  * Shape:   as tine_barrier_wait()
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = only if this arrival completes the round)
  * Returns: the index of this arrival, 0 … parties - 1, or a negative code
- * Handle:  what the action returned, if negative: the barrier is broken, the others get TINE_EBROKEN;
- *          TINE_EBROKEN, -ETIMEDOUT, -EAGAIN, as tine_barrier_wait()
+ * Handle:  what the action returned, if negative: the barrier is broken, the others get
+ *          TINE_EBROKEN; TINE_EBROKEN, -ETIMEDOUT, -EAGAIN, as tine_barrier_wait()
  * Give up: -EINVAL (no barrier), -ENOLCK (as many processes as it has slots are registered)
  * Blocks:  yes, at most timeout_ns, and while the action runs; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no

@@ -52,7 +52,8 @@
  *
  * A function travels as the id of its object file and its place there, so static ones do as well,
  * and nobody registers any; it arrives wherever that same build is loaded, at whatever address. `c`
- * takes every type of function, by a cast to tine_any_function * and, to be called, back to its own:
+ * takes every type of function, by a cast to tine_any_function * and, to be called, back to its
+ * own:
  *
  *     int rc = tine_pool_apply(&results, pool, task, NULL, "cq", (tine_any_function *)square, n);
  *     ...
@@ -146,9 +147,9 @@ TINE_API void tine_buffer_clear(tine_buffer *buffer);
  * Returns: 0, or a negative code
  * Handle:  -ERANGE (a number too large for its letter)
  * Give up: -EINVAL (bad format, `F`, `o`; NULL for `s`, or for `y v a` with a size; `p` outside the
- *          family heap; `c` that is no code of a loaded object file; buffer not initialised), -EOVERFLOW (one string, bytes or array beyond
- *          4 GiB), -ENOMEM, TINE_EFORMAT (`v` is not exactly one msgpack value), -ELOOP (brackets
- *          nested deeper than 32)
+ *          family heap; `c` that is no code of a loaded object file; buffer not initialised),
+ *          -EOVERFLOW (one string, bytes or array beyond 4 GiB), -ENOMEM, TINE_EFORMAT (`v` is not
+ *          exactly one msgpack value), -ELOOP (brackets nested deeper than 32)
  * Blocks:  no
  * Safety:  thread one | process owner | fork child may call | signal no
  * Death:   none

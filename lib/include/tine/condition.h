@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Conditions: threads and processes that hold a lock wait until another one, under the same lock, has
- * made true what they need.
+ * Conditions: threads and processes that hold a lock wait until another one, under the same lock,
+ * has made true what they need.
  *
- * A condition belongs to one tine_lock or tine_rlock, given when it is made, and both lie in the same
- * shared mapping (usually in the same struct): the condition keeps the distance between them, so each
- * process may map the memory where it likes.
+ * A condition belongs to one tine_lock or tine_rlock, given when it is made, and both lie in the
+ * same shared mapping (usually in the same struct): the condition keeps the distance between them,
+ * so each process may map the memory where it likes.
  *
  *     struct box { tine_lock lock; tine_condition filled; uint64_t items; };
  *     tine_lock_init(&box->lock, NULL);
@@ -22,10 +22,10 @@
  * loop: another may have been faster, and deaths cause wake-ups too many.
  *
  * Who dies costs nobody a wake-up. A notification that went to a waiter that died, before or after
- * it, goes to the one that waits longest; when somebody dies holding the lock, all who wait are woken, the first
- * of them with -EOWNERDEAD, since the dead may have taken a notification and left what it was about.
- * Both within 50 ms: whoever sleeps here looks that often. A notifier never waits for those it
- * woke. doc/locking.md has the table of who dies when, and what the others get.
+ * it, goes to the one that waits longest; when somebody dies holding the lock, all who wait are
+ * woken, the first of them with -EOWNERDEAD, since the dead may have taken a notification and left
+ * what it was about. Both within 50 ms: whoever sleeps here looks that often. A notifier never
+ * waits for those it woke. doc/locking.md has the table of who dies when, and what the others get.
  */
 #ifndef TINE_CONDITION_H
 #define TINE_CONDITION_H
@@ -46,7 +46,8 @@ typedef struct tine_condition {
 
 /* Options of a condition; zero in a field means its default. */
 typedef struct tine_condition_options {
-    uint32_t slots; /* 0: TINE_CONDITION_SLOTS; else the memory is TINE_CONDITION_SIZE(slots) bytes */
+    uint32_t slots; /* 0: TINE_CONDITION_SLOTS; else the memory is TINE_CONDITION_SIZE(slots)
+                       bytes */
     uint32_t flags; /* none yet */
     uint64_t reserved[3]; /* must be zero */
 } tine_condition_options;
@@ -64,8 +65,8 @@ typedef bool tine_condition_predicate(void *argument);
  * Units:   slots: threads that can wait at the same time, at most 65536
  * Returns: 0, or a negative code
  * Handle:  none
- * Give up: -EINVAL (no memory, not aligned, no such lock, one made with TINE_LOCK_HANDOVER, unknown flags,
- *          too many slots), -E2BIG (options from a newer header)
+ * Give up: -EINVAL (no memory, not aligned, no such lock, one made with TINE_LOCK_HANDOVER, unknown
+ *          flags, too many slots), -E2BIG (options from a newer header)
  * Blocks:  no
  * Safety:  thread one | process shared | fork child may call | signal no
  * Death:   a process killed in the call leaves memory that is no condition: -EINVAL for others
@@ -119,7 +120,8 @@ TINE_API void tine_condition_fini(tine_condition *condition);
  * tine_condition_wait - release the lock, wait to be notified, take the lock again
  *
  * In:      condition   its lock is held by the calling thread
- *          timeout_ns  how long to wait for a notification; the lock is waited for however long it takes
+ *          timeout_ns  how long to wait for a notification; the lock is waited for however long it
+ *                      takes
  * Out:     none
  * Shape:   a recursive lock is released whole and is as deep as before afterwards
  * Units:   timeout_ns nanoseconds (TINE_FOREVER; 0 = only let others have the lock)
@@ -132,8 +134,8 @@ TINE_API void tine_condition_fini(tine_condition *condition);
  *          not held), -ENOLCK (no slot is free), -EINVAL
  * Blocks:  yes, at most timeout_ns, and until the lock is free; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
- * Death:   of another waiter: nothing; of a notified one: its notification is passed on within 50 ms;
- *          of the lock's holder: all return within 50 ms, or once the lock is free
+ * Death:   of another waiter: nothing; of a notified one: its notification is passed on within
+ *          50 ms; of the lock's holder: all return within 50 ms, or once the lock is free
  * Source:  shm/condition.c; follows Python 3.13 multiprocessing.Condition.wait;
  *          differs: 0 is true; a death can wake without a notification
  * Since:   0.1
@@ -144,7 +146,8 @@ TINE_API TINE_CHECKED int tine_condition_wait(tine_condition *condition, int64_t
  * tine_condition_wait_for - wait until a predicate is true
  *
  * In:      condition   its lock is held by the calling thread
- *          predicate   called with the lock held: at once, after each wake-up, and after the timeout
+ *          predicate   called with the lock held: at once, after each wake-up, and after the
+ *                      timeout
  *          argument    passed to the predicate, borrowed for the call
  *          timeout_ns  how long to wait in all; the lock is waited for however long it takes
  * Out:     none

@@ -2,9 +2,10 @@
 /*
  * Errors: one int space for the whole library.
  *
- * A call returns 0 or a useful count, or a negative code: `-Exxx` where an errno names the condition
- * honestly, else one of the private codes below, which lie beyond the kernel's errno range. `errno`
- * itself is neither set nor needed. Outputs are written on success only, unless a call says otherwise.
+ * A call returns 0 or a useful count, or a negative code: `-Exxx` where an errno names the
+ * condition honestly, else one of the private codes below, which lie beyond the kernel's errno
+ * range. `errno` itself is neither set nor needed. Outputs are written on success only, unless a
+ * call says otherwise.
  *
  *     int rc = tine_pool_open(&pool, NULL);
  *     if (rc < 0)

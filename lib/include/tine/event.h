@@ -16,8 +16,9 @@
  * A set releases everyone who waits, even when a clear follows at once. It makes no system call
  * when nobody sleeps, and may be called in a signal handler.
  *
- * Nobody owns an event, so a death leaves nothing to repair: a killed waiter takes no wake-up along, and
- * where a setter is killed between setting and waking, the sleepers see the flag within 50 ms.
+ * Nobody owns an event, so a death leaves nothing to repair: a killed waiter takes no wake-up
+ * along, and where a setter is killed between setting and waking, the sleepers see the flag within
+ * 50 ms.
  */
 #ifndef TINE_EVENT_H
 #define TINE_EVENT_H
@@ -85,7 +86,8 @@ TINE_API void tine_event_fini(tine_event *event);
  * Safety:  thread any | process shared | fork child may call | signal yes; lock-free
  * Death:   killed within: the flag is set or not, and if set, those who wait see it within 50 ms
  * Source:  shm/event.c; follows Python 3.13 Event.set;
- *          differs: never waits for a waiter, so neither a dead waiter nor a signal handler blocks it
+ *          differs: never waits for a waiter, so neither a dead waiter nor a signal handler blocks
+ *          it
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_event_set(tine_event *event);
@@ -140,8 +142,8 @@ TINE_API TINE_CHECKED int tine_event_is_set(const tine_event *event);
  * Give up: -EINVAL (no event)
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
- * Death:   a killed waiter leaves nothing; nobody is recorded as a future setter, so the death of the only
- *          process that would have set the flag is for the timeout to find
+ * Death:   a killed waiter leaves nothing; nobody is recorded as a future setter, so the death of
+ *          the only process that would have set the flag is for the timeout to find
  * Source:  shm/event.c; follows Python 3.13 Event.wait;
  *          differs: a set followed by a clear is not missed
  * Since:   0.1

@@ -11,11 +11,12 @@
  *     rc = tine_future_result(future, TINE_SEC(5), "q", &value);
  *     tine_future_close(future);
  *
- * A future is done when its job is: with a result, with a failure, or because it was cancelled or the pool
- * ended (-ECANCELED) or broke (TINE_EBROKEN, TINE_EWORKER). It stays readable after its pool was closed.
+ * A future is done when its job is: with a result, with a failure, or because it was cancelled or
+ * the pool ended (-ECANCELED) or broke (TINE_EBROKEN, TINE_EWORKER). It stays readable after its
+ * pool was closed.
  *
- * Callbacks are run by whichever thread is inside a waiting call on the pool: one that waits for a future, by
- * tine_wait() too, tine_pool_join(), or tine_pool_run(), which is there for them. With
+ * Callbacks are run by whichever thread is inside a waiting call on the pool: one that waits for a
+ * future, by tine_wait() too, tine_pool_join(), or tine_pool_run(), which is there for them. With
  * TINE_POOL_CALLBACK_THREAD the pool has a thread that runs them all, and nobody has to wait.
  * When a worker dies with the job, the future fails with TINE_EWORKER or the job runs again
  * (.retries); it never stays pending.
@@ -54,8 +55,8 @@ typedef struct tine_accounting {
     int64_t queued_ns;  /* submitted */
     int64_t started_ns; /* a worker began with it */
     int64_t ended_ns;   /* its last part ended */
-    int64_t cpu_ns;     /* CPU time that its parts took in their workers, all threads of these; of parts whose
-                           worker died nothing */
+    int64_t cpu_ns;     /* CPU time that its parts took in their workers, all threads of these; of
+                           parts whose worker died nothing */
     uint64_t peak_rss_bytes; /* most memory that one of these workers has ever had */
     uint64_t reserved[8];
 } tine_accounting;
@@ -106,12 +107,13 @@ TINE_API TINE_CHECKED int tine_future_wait(tine_future *future, int64_t timeout_
  *          timeout_ns  how long to wait
  *          format      as tine_unpack() takes it, for the one value of a submitted task; NULL reads
  *                      nothing (and is the only one for jobs without values: for, reduce, map)
- * Out:     ...         one pointer (or pair) a letter; strings and arrays are borrowed until the future is closed
+ * Out:     ...         one pointer (or pair) a letter; strings and arrays are borrowed until the
+ *                      future is closed
  * Shape:   one msgpack value
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = poll)
  * Returns: 0, or a negative code: of the wait, of the job, or of the unpacking
- * Handle:  -ETIMEDOUT, -EAGAIN (not done yet); TINE_EREMOTE, TINE_EWORKER, TINE_ELIMIT (the job failed:
- *          the tine_failure of the job options says how); -ECANCELED, -ESHUTDOWN
+ * Handle:  -ETIMEDOUT, -EAGAIN (not done yet); TINE_EREMOTE, TINE_EWORKER, TINE_ELIMIT (the job
+ *          failed: the tine_failure of the job options says how); -ECANCELED, -ESHUTDOWN
  * Give up: TINE_EFORMAT (another shape), -EINVAL, TINE_EFORKED, TINE_EBROKEN
  * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks
  * Safety:  thread any | process owner | fork child must not | signal no
@@ -128,8 +130,8 @@ TINE_API TINE_CHECKED int tine_future_result(tine_future *future, int64_t timeou
  *
  * In:      future      a future of tine_pool_starmap_async() or tine_pool_submit()
  *          timeout_ns  how long to wait
- * Out:     results     all results, borrowed until the future is closed; written also when the job failed in
- *                      some items, whose results then give their own codes
+ * Out:     results     all results, borrowed until the future is closed; written also when the job
+ *                      failed in some items, whose results then give their own codes
  * Shape:   n argument tuples give n results; result i belongs to tuple i
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = poll)
  * Returns: as tine_future_result()
@@ -171,7 +173,8 @@ TINE_API TINE_CHECKED int tine_future_exception(tine_future *future, int64_t tim
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: true from the time that a worker began with it until it is done; of loops: with the first part
+ * Returns: true from the time that a worker began with it until it is done; of loops: with the
+ *          first part
  * Handle:  none
  * Give up: none
  * Blocks:  no
@@ -186,18 +189,18 @@ TINE_API bool tine_future_running(tine_future *future);
  * tine_future_cancel - have a job not run, or stopped
  *
  * In:      future  a future that is not closed
- *          flags   0: only if no worker has begun with it; TINE_CANCEL_RUNNING: running work is stopped by
- *                  killing the workers that are at it, and no others
+ *          flags   0: only if no worker has begun with it; TINE_CANCEL_RUNNING: running work is
+ *                  stopped by killing the workers that are at it, and no others
  * Out:     none
  * Shape:   a loop or starmap is cancelled as a whole
  * Units:   none
- * Returns: 1: it is cancelled, now or before, and its result is -ECANCELED; no part of it runs or will, nor
- *          has without TINE_CANCEL_RUNNING, but in a worker that died. 0: too late, it runs or has ended.
- *          Or a negative code
+ * Returns: 1: it is cancelled, now or before, and its result is -ECANCELED; no part of it runs or
+ *          will, nor has without TINE_CANCEL_RUNNING, but in a worker that died. 0: too late, it
+ *          runs or has ended. Or a negative code
  * Handle:  none
  * Give up: -EINVAL (unknown flags), TINE_EFORKED
- * Blocks:  no; with TINE_CANCEL_RUNNING until the killed workers are gone, usually a few milliseconds, at
- *          most a second
+ * Blocks:  no; with TINE_CANCEL_RUNNING until the killed workers are gone, usually a few
+ *          milliseconds, at most a second
  * Safety:  thread any, also in a callback | process owner | fork child must not | signal no
  * Death:   what is cancelled is not run again, whatever .retries; killed workers are replaced
  * Source:  pool/cancel.c; follows concurrent.futures.Future.cancel; differs: can stop running work
@@ -218,8 +221,8 @@ TINE_API int tine_future_cancel(tine_future *future, uint32_t flags);
  * Blocks:  no
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   none
- * Source:  pool/cancel.c; follows concurrent.futures.Future.cancelled; differs: jobs that a terminated pool
- *          left undone count as well
+ * Source:  pool/cancel.c; follows concurrent.futures.Future.cancelled; differs: jobs that a
+ *          terminated pool left undone count as well
  * Since:   0.1
  */
 TINE_API bool tine_future_cancelled(tine_future *future);
@@ -228,9 +231,10 @@ TINE_API bool tine_future_cancelled(tine_future *future);
  * tine_future_add_done_callback - have a function called when the job has ended, however it did
  *
  * In:      future    a future that is not closed
- *          callback  called once with the future, whose result it may read, and user. If the job has ended
- *                    already: at once, in this call, unless another thread is running earlier
- *                    callbacks of the future and so will run this one, or the pool has a thread for it
+ *          callback  called once with the future, whose result it may read, and user. If the job
+ *                    has ended already: at once, in this call, unless another thread is running
+ *                    earlier callbacks of the future and so will run this one, or the pool has a
+ *                    thread for it
  *          user      the caller's own
  * Out:     none
  * Shape:   callbacks of one future run one after the other in the order of adding, those of several
@@ -240,13 +244,13 @@ TINE_API bool tine_future_cancelled(tine_future *future);
  * Handle:  none
  * Give up: -EINVAL, -ENOMEM, TINE_EFORKED
  * Blocks:  no, but for callbacks
- * Safety:  thread any, also in a callback | process owner | fork child must not | signal no. No lock is held
- *          in a callback; it may close its future, unless somebody waits for just that one, and wait for
- *          others, but runs no other callbacks meanwhile.
+ * Safety:  thread any, also in a callback | process owner | fork child must not | signal no. No
+ *          lock is held in a callback; it may close its future, unless somebody waits for just that
+ *          one, and wait for others, but runs no other callbacks meanwhile.
  *          A future that is closed first lives on until its callbacks have run
  * Death:   as the job: a callback is called whoever dies, at the latest by tine_pool_close()
- * Source:  pool/callback.c; follows concurrent.futures.Future.add_done_callback; differs: a thread of the
- *          pool's that runs it is to be asked for, see tine_pool_run()
+ * Source:  pool/callback.c; follows concurrent.futures.Future.add_done_callback; differs: a thread
+ *          of the pool's that runs it is to be asked for, see tine_pool_run()
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_future_add_done_callback(tine_future *future, tine_done_cb *callback,
@@ -282,7 +286,8 @@ TINE_API tine_waitable tine_future_waitable(tine_future *future);
  * Give up: -EINVAL, TINE_EFORKED
  * Blocks:  no; of a starmap it goes through all results
  * Safety:  thread any | process owner | fork child must not | signal no
- * Death:   a part that died with its worker counts in deaths and in the time of the end, not in cpu_ns
+ * Death:   a part that died with its worker counts in deaths and in the time of the end, not in
+ *          cpu_ns
  * Source:  pool/account.c; tine's own
  * Since:   0.1
  */
@@ -299,7 +304,8 @@ TINE_API TINE_CHECKED int tine_future_accounting(tine_future *future, tine_accou
  * Handle:  none
  * Give up: none
  * Blocks:  no; a job that has not ended goes on and its result is dropped, except that one with an
- *          `out` or accumulator of the caller's is stopped first, its workers killed where they do not stop
+ *          `out` or accumulator of the caller's is stopped first, its workers killed where they do
+ *          not stop
  * Safety:  thread one | process owner | fork child may close | signal no
  * Death:   none
  * Source:  pool/future.c; what dropping the last reference does in Python
@@ -310,7 +316,8 @@ TINE_API void tine_future_close(tine_future *future);
 /**
  * tine_wait_futures - wait for several futures
  *
- * In:      futures      n futures that are not closed, of any pools; the same one may stand in several places
+ * In:      futures      n futures that are not closed, of any pools; the same one may stand in
+ *                       several places
  *          n            how many
  *          return_when  TINE_ALL_COMPLETED, TINE_FIRST_COMPLETED or TINE_FIRST_EXCEPTION
  *          timeout_ns   how long to wait
@@ -319,11 +326,11 @@ TINE_API void tine_future_close(tine_future *future);
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = look only)
  * Returns: how many are done, also when the time is over first; or a negative code
  * Handle:  none
- * Give up: -EINVAL (NULL among them, another return_when), -ENOMEM, TINE_EFORKED; of several pools also what
- *          tine_wait() gives
+ * Give up: -EINVAL (NULL among them, another return_when), -ENOMEM, TINE_EFORKED; of several pools
+ *          also what tine_wait() gives
  * Blocks:  yes, at most timeout_ns; not interrupted by signals; runs callbacks
- * Safety:  thread any | process owner | fork child must not | signal no. No other thread may close one of
- *          them meanwhile, nor may a callback
+ * Safety:  thread any | process owner | fork child must not | signal no. No other thread may close
+ *          one of them meanwhile, nor may a callback
  * Death:   returns within 100 ms of the death of what is needed
  * Source:  pool/completed.c; follows concurrent.futures.wait; differs: a count, not two sets
  * Since:   0.1
@@ -334,8 +341,9 @@ TINE_API TINE_CHECKED int tine_wait_futures(tine_future *const *futures, size_t 
 /**
  * tine_as_completed_open - go through futures in the order in which they are done
  *
- * In:      futures   n futures that are not closed, of any pools; the same one may stand in several places;
- *                    each is to stay open until it has been handed out, or the iterator is closed
+ * In:      futures   n futures that are not closed, of any pools; the same one may stand in several
+ *                    places; each is to stay open until it has been handed out, or the iterator is
+ *                    closed
  *          n         how many
  * Out:     iterator  to be freed with tine_as_completed_close()
  * Shape:   each future is handed out once, those that are done already first
@@ -366,7 +374,8 @@ TINE_API TINE_CHECKED int tine_as_completed_open(tine_as_completed **iterator,
  * Blocks:  as tine_wait_futures()
  * Safety:  thread one | process owner | fork child must not | signal no
  * Death:   as tine_wait_futures()
- * Source:  pool/completed.c; follows concurrent.futures.as_completed; differs: each call has its own timeout
+ * Source:  pool/completed.c; follows concurrent.futures.as_completed; differs: each call has its
+ *          own timeout
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_as_completed_next(tine_as_completed *iterator, int64_t timeout_ns,
@@ -414,12 +423,15 @@ TINE_API size_t tine_results_count(const tine_results *results);
  * In:      results  results that are not closed
  *          index    which one, from 0
  *          format   as tine_unpack() takes it, for one value
- * Out:     ...      one pointer (or pair) a letter; strings and arrays are borrowed until the results are closed
+ * Out:     ...      one pointer (or pair) a letter; strings and arrays are borrowed until the
+ *                   results are closed
  * Shape:   one msgpack value; result i belongs to argument tuple i
  * Units:   none
  * Returns: 0, or a negative code
- * Handle:  the item's own code when it failed: TINE_EREMOTE, TINE_EWORKER, TINE_ELIMIT; -ECANCELED (never ran)
- * Give up: TINE_EFORMAT (another shape, or the item gave none), -ERANGE, -EINVAL (index too large, bad format)
+ * Handle:  the item's own code when it failed: TINE_EREMOTE, TINE_EWORKER, TINE_ELIMIT; -ECANCELED
+ *          (never ran)
+ * Give up: TINE_EFORMAT (another shape, or the item gave none), -ERANGE, -EINVAL (index too large,
+ *          bad format)
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   none

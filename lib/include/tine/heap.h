@@ -3,8 +3,8 @@
  * The family heap: memory that every process of a program's family sees at the same address.
  *
  * A family is the program and all that tine or a plain fork made from it. Whatever one of
- * them allocates here, each of them can read, write and free; a plain pointer into the heap can be stored
- * in it, sent through a queue, or handed to a task, and means the same everywhere.
+ * them allocates here, each of them can read, write and free; a plain pointer into the heap can be
+ * stored in it, sent through a queue, or handed to a task, and means the same everywhere.
  *
  *     struct stats { uint64_t hits; double histogram[256]; };
  *     struct stats *stats = tine_calloc(1, sizeof *stats);
@@ -12,12 +12,14 @@
  *     tine_free(stats);
  *
  * The heap is made at its first use, before the first child: a sparse reservation (256 GiB of
- * addresses, or TINE_HEAP_SIZE from the environment: bytes, or a number with K, M, G or T), of which only what
- * is used costs memory. Where a limit allows less, the reservation shrinks by itself.
+ * addresses, or TINE_HEAP_SIZE from the environment: bytes, or a number with K, M, G or T), of
+ * which only what is used costs memory. Where a limit allows less, the reservation shrinks by
+ * itself.
  *
  * Blocks belong to the family until somebody frees them, whoever dies. A process that is killed
- * inside one of these calls leaks at most the block that it had in hand; what it had set aside is swept up by
- * the others. Memory that is not there is a NULL, never a signal. Core dumps leave the heap out.
+ * inside one of these calls leaks at most the block that it had in hand; what it had set aside is
+ * swept up by the others. Memory that is not there is a NULL, never a signal. Core dumps leave the
+ * heap out.
  */
 #ifndef TINE_HEAP_H
 #define TINE_HEAP_H
@@ -50,7 +52,8 @@ typedef struct tine_heap_report {
     uint64_t lost_bytes;      /* used + free + lost = mapped */
     uint64_t used_blocks;
     uint64_t broken;          /* findings */
-    uint64_t first_page;      /* number of the page of the first finding, or UINT64_MAX: the header */
+    uint64_t first_page;      /* number of the page of the first finding, or UINT64_MAX: the
+                                 header */
     const char *first;        /* what it was, NULL for none */
 } tine_heap_report;
 
@@ -136,8 +139,8 @@ TINE_API TINE_CHECKED void *tine_realloc(void *block, size_t size);
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: none; a pointer that is foreign, points inside a block, or whose block is free already is
- *          logged and counted in tine_heap_stats(), and nothing changes
+ * Returns: none; a pointer that is foreign, points inside a block, or whose block is free already
+ *          is logged and counted in tine_heap_stats(), and nothing changes
  * Handle:  none
  * Give up: none
  * Blocks:  only for the heap's own short lock, never for a dead holder

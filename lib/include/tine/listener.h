@@ -27,8 +27,9 @@
  *
  * TCP that leaves the machine is encrypted, unless both sides say TINE_ENCRYPT_NEVER; then whole
  * messages are checked. On the machine itself they are up to 4 KiB, as those of a pipe: .check says
- * otherwise, TINE_CHECK_FULL on either side, TINE_CHECK_HEADER on both. What was said on an encrypted
- * connection stays secret when the key is learned later; encryption makes a dial some 0.1 ms longer.
+ * otherwise, TINE_CHECK_FULL on either side, TINE_CHECK_HEADER on both. What was said on an
+ * encrypted connection stays secret when the key is learned later; encryption makes a dial some 0.1
+ * ms longer.
  *
  * Python: with .protocol = TINE_PROTOCOL_PYTHON the other end is a Client or Listener of
  * multiprocessing.connection, of Python 3.12 or later, with the same authkey; messages are then
@@ -48,8 +49,8 @@
  * (TINE_EFORMAT, TINE_ECHECKSUM, -EBADMSG); a peer that dies in the middle of a message does so,
  * too (-EBADMSG). Messages are up to 64 MiB, unless .message_bytes_max says otherwise. They carry
  * no handles or functions; up to 16 descriptors (`F`) on unix addresses, in the native protocol. A
- * descriptor comes from a stranger: look at what it is before reading from it, for it may block, and the
- * stranger may still have it. Those that one did not ask for are closed.
+ * descriptor comes from a stranger: look at what it is before reading from it, for it may block,
+ * and the stranger may still have it. Those that one did not ask for are closed.
  */
 #ifndef TINE_LISTENER_H
 #define TINE_LISTENER_H
@@ -141,7 +142,8 @@ TINE_API TINE_CHECKED int tine_listener_open(tine_listener **listener, const cha
  * Give up: -EINVAL (NULL), -ENOMEM (the client is dropped), TINE_EFORKED
  * Blocks:  at most timeout_ns; handshakes of up to 16 clients go on meanwhile. Of more, one is
  *          dropped of the process (TCP: the host) that has most, rather one that said nothing, the
- *          oldest of these, but none within its first 10 ms. Where descriptors or memory run out it goes on after 100 ms.
+ *          oldest of these, but none within its first 10 ms. Where descriptors or memory run out it
+ *          goes on after 100 ms.
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   a client that dies in its handshake is dropped; one that dies later leaves a connection
  *          that ends
@@ -196,8 +198,8 @@ TINE_API int tine_listener_fileno(const tine_listener *listener);
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: the entry, good until the listener is closed. Ready says that tine_listener_accept(listener, 0, …)
- *          is worth a call, not that it will find a client
+ * Returns: the entry, good until the listener is closed. Ready says that
+ *          tine_listener_accept(listener, 0, …) is worth a call, not that it will find a client
  * Handle:  none
  * Give up: none: tine_wait() refuses NULL
  * Blocks:  no

@@ -3,9 +3,9 @@
  * Once: what the first comer does, all others wait for.
  *
  * Several processes or threads need the same thing made, in shared memory, by whichever gets there
- * first. Zeroed memory is ready, so a tine_once needs nobody to initialise it: put it into the zeroed
- * struct that it guards, in the family heap (tine_calloc), in a named segment, or in any other shared
- * mapping, at whatever address each process sees it.
+ * first. Zeroed memory is ready, so a tine_once needs nobody to initialise it: put it into the
+ * zeroed struct that it guards, in the family heap (tine_calloc), in a named segment, or in any
+ * other shared mapping, at whatever address each process sees it.
  *
  *     struct table { tine_once once; uint32_t entries[1000]; };      // zeroed, shared
  *
@@ -42,18 +42,18 @@ typedef struct tine_once {
 typedef int tine_once_function(void *argument);
 
 /**
- * tine_once_run - call a function unless it has been called successfully; wait while another calls it
+ * tine_once_run - call a function unless it has been called successfully; wait while another does
  *
  * In:      once        zeroed memory, or in use; shared by all who shall agree
- *          function    what is to be done once; must return, in the thread that called it; negative:
- *                      it failed
+ *          function    what is to be done once; must return, in the thread that called it;
+ *                      negative: it failed
  *          argument    passed to the function, borrowed for the call
  *          timeout_ns  how long to wait for another's call; this caller's own is not limited
  * Out:     none
  * Shape:   whatever the successful function wrote is seen by all who got 0
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
- * Returns: 0: the function has succeeded, here or elsewhere; what it returned when it failed in this
- *          call: the next caller, or one that waits, tries again
+ * Returns: 0: the function has succeeded, here or elsewhere; what it returned when it failed in
+ *          this call: the next caller, or one that waits, tries again
  * Handle:  -ETIMEDOUT, -EAGAIN (another runs it, timeout 0), the function's own codes
  * Give up: -EINVAL (no pointer, no such memory), -EDEADLK (from inside the function),
  *          -ENOMEM (a thread's first call), TINE_EFORKED (in a child that was forked inside the

@@ -246,8 +246,8 @@ TINE_API TINE_CHECKED int tine_connection_recv_bytes(tine_connection *connection
  *          room        how much
  *          timeout_ns  how long to wait for a message
  * Out:     size        the size of the message; written for -EMSGSIZE, too
- * Shape:   one message; descriptors that came with it are closed. What lies behind it in the buffer,
- *          and all of it after a failure, is undefined
+ * Shape:   one message; descriptors that came with it are closed. What lies behind it in the
+ *          buffer, and all of it after a failure, is undefined
  * Units:   room and size in bytes, timeout_ns nanoseconds (TINE_FOREVER, 0 = don't wait)
  * Returns: 0, or a negative code
  * Handle:  -EMSGSIZE (too little room: the message is kept for this handle and is its next one),

@@ -18,10 +18,10 @@
  *     tine_queue_close(queue);                        in each process
  *
  * First in, first out, or last in, first out, or smallest priority first: .order. A put is visible
- * when it returns; there is no feeder thread. Items are values packed as tine_pack() does it, or any
- * bytes. They lie in the family heap and are copied once on the way in and once on the way out; a
- * tine_queue_item is read where it lies. Who opens a queue can use it, and whoever is forked from then
- * on. It lives until the last process has closed it or died.
+ * when it returns; there is no feeder thread. Items are values packed as tine_pack() does it, or
+ * any bytes. They lie in the family heap and are copied once on the way in and once on the way out;
+ * a tine_queue_item is read where it lies. Who opens a queue can use it, and whoever is forked from
+ * then on. It lives until the last process has closed it or died.
  *
  * Without .joinable an item is gone once a get has returned it. With .joinable it is leased to the
  * process that got it until task_done: if that dies first, closes the queue, or lets .lease_ns go
@@ -32,22 +32,24 @@
  * lives.
  *
  * Whoever is killed in any of these calls holds nobody up. Nor does who is stopped, but for this:
- * - In the middle of a put or get by LIFO or PRIORITY he holds up puts and gets, until their timeouts; with
- *   timeout 0 for 40 ms, after which they say -EAGAIN. Nothing else: neither task_done nor join,
- *   shutdown, qsize, wait, close. What an immediate shutdown could not drop because of him, joins do.
- * - In the middle of tine_alloc() or tine_free(), anybody's, he may hold up whoever needs the heap, and no
- *   timeout ends that: a put, get or task_done of an item of more than 64 bytes, a put for which the
- *   queue must grow, open, the last close, and a process's first call. Smaller items in a queue that has
- *   been as full before need no heap.
+ * - In the middle of a put or get by LIFO or PRIORITY he holds up puts and gets, until their
+ *   timeouts; with timeout 0 for 40 ms, after which they say -EAGAIN. Nothing else: neither
+ *   task_done nor join, shutdown, qsize, wait, close. What an immediate shutdown could not drop
+ *   because of him, joins do.
+ * - In the middle of tine_alloc() or tine_free(), anybody's, he may hold up whoever needs the heap,
+ *   and no timeout ends that: a put, get or task_done of an item of more than 64 bytes, a put for
+ *   which the queue must grow, open, the last close, and a process's first call. Smaller items in a
+ *   queue that has been as full before need no heap.
  * - With .maxbytes he keeps the room of his item.
  * - What he has leased stays his; .lease_ns ends that.
  * A producer killed in a put loses at most that item, a consumer killed in a get at most the one it
  * was given, and with .joinable none.
  *
- * Items carry no checksum, as those of pipes do: they are not sent, but lie in the heap from put to get, which is
- * trusted as all memory that processes share. Nor do descriptors and tine objects go through queues (the letters
- * `F` and `o…` are -EINVAL): an item may outlive its producer and be delivered again to another
- * consumer, and the kernel keeps no descriptor for that. Send these through a pipe.
+ * Items carry no checksum, as those of pipes do: they are not sent, but lie in the heap from put to
+ * get, which is trusted as all memory that processes share. Nor do descriptors and tine objects go
+ * through queues (the letters `F` and `o…` are -EINVAL): an item may outlive its producer and be
+ * delivered again to another consumer, and the kernel keeps no descriptor for that. Send these
+ * through a pipe.
  */
 #ifndef TINE_QUEUE_H
 #define TINE_QUEUE_H
@@ -189,7 +191,8 @@ TINE_API TINE_CHECKED int tine_queue_put_nowait(tine_queue *queue, const char *f
  * Blocks:  as tine_queue_put
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   as tine_queue_put
- * Source:  ipc/queue_put.c; follows queue.PriorityQueue.put of a tuple; differs: equals stay in order
+ * Source:  ipc/queue_put.c; follows queue.PriorityQueue.put of a tuple; differs: equals stay in
+ *          order
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_queue_put_priority(tine_queue *queue, int64_t priority,
@@ -309,7 +312,8 @@ TINE_API TINE_CHECKED int tine_queue_get_bytes(tine_queue *queue, void *buffer, 
  *
  * In:      queue       open
  *          timeout_ns  how long to wait for an item
- * Out:     item        given; for tine_queue_item_bytes(), tine_queue_item_unpack(), tine_queue_item_free()
+ * Out:     item        given; for tine_queue_item_bytes(), tine_queue_item_unpack(),
+ *                      tine_queue_item_free()
  * Shape:   none
  * Units:   timeout_ns nanoseconds (TINE_FOREVER, 0: don't wait)
  * Returns: 0, or a negative code
@@ -360,7 +364,8 @@ TINE_API TINE_CHECKED int tine_queue_get_many(tine_queue *queue, tine_queue_item
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal no; lock-free for FIFO
  * Death:   killed in the call: the item is done, or delivered again
- * Source:  ipc/queue_lease.c; follows JoinableQueue.task_done; differs: at most as often as items were got
+ * Source:  ipc/queue_lease.c; follows JoinableQueue.task_done; differs: at most as often as items
+ *          were got
  * Since:   0.1
  */
 TINE_API int tine_queue_task_done(tine_queue *queue);
@@ -484,8 +489,8 @@ TINE_API int tine_queue_shutdown(tine_queue *queue, int immediate);
  *
  * In:      item  from tine_queue_get_item() and its like
  * Out:     size  how many; NULL if not wanted
- * Shape:   borrowed until tine_queue_item_free(); aligned to 8. After .lease_ns they may change: what
- *          was read is the item's only if tine_queue_item_done() then returns 0
+ * Shape:   borrowed until tine_queue_item_free(); aligned to 8. After .lease_ns they may change:
+ *          what was read is the item's only if tine_queue_item_done() then returns 0
  * Units:   size bytes
  * Returns: the bytes; NULL for NULL
  * Handle:  none
@@ -594,13 +599,13 @@ TINE_API void tine_queue_item_free(tine_queue_item *item);
  * tine_queue_waitable - an entry for tine_wait(): ready when a get, or a put, would not wait
  *
  * In:      queue   open queue
- *          events  TINE_READABLE: there is an item; TINE_WRITABLE: there is room (with .maxbytes for one
- *                  byte at least); or both
+ *          events  TINE_READABLE: there is an item; TINE_WRITABLE: there is room (with .maxbytes
+ *                  for one byte at least); or both
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: the entry, good until the queue is closed; both are so after a shutdown. Nothing is taken by
- *          waiting: a get with timeout 0 does that, if nobody was faster
+ * Returns: the entry, good until the queue is closed; both are so after a shutdown. Nothing is
+ *          taken by waiting: a get with timeout 0 does that, if nobody was faster
  * Handle:  none
  * Give up: none: tine_wait() refuses NULL
  * Blocks:  no

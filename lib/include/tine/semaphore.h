@@ -168,8 +168,8 @@ TINE_API TINE_CHECKED int tine_semaphore_value(const tine_semaphore *semaphore);
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: the entry, good as long as the semaphore. No permit is taken by waiting: acquire with timeout 0
- *          does that, if nobody was faster
+ * Returns: the entry, good as long as the semaphore. No permit is taken by waiting: acquire with
+ *          timeout 0 does that, if nobody was faster
  * Handle:  none
  * Give up: none: tine_wait() refuses what is no semaphore
  * Blocks:  no

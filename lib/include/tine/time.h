@@ -6,7 +6,8 @@
  *     0              do not wait
  *     TINE_MS(250)   at most 250 milliseconds, counted on CLOCK_MONOTONIC from entry
  *
- * A timeout inside an options struct follows the rule that zero means default: there 0 is "for ever".
+ * A timeout inside an options struct follows the rule that zero means default: there 0 is "for
+ * ever".
  */
 #ifndef TINE_TIME_H
 #define TINE_TIME_H

@@ -24,9 +24,10 @@
  *     tine_pool_open(&pool, &(tine_pool_options){.initializer = open_database,
  *                    .finalizer = close_database, .context = path, .context_size = strlen(path) + 1});
  *
- * In a pool of threads each thread does the same; an inline pool has it done once, by tine_pool_open() and by who ends
- * the pool, and nobody's end to tell of. A worker that replaces a dead one is initialized like the first. What an initializer could not do for one it
- * would hardly do for the next, so nothing is tried again: waiting and later calls get TINE_EBROKEN, and
+ * In a pool of threads each thread does the same; an inline pool has it done once, by
+ * tine_pool_open() and by who ends the pool, and nobody's end to tell of. A worker that replaces a
+ * dead one is initialized like the first. What an initializer could not do for one it would hardly
+ * do for the next, so nothing is tried again: waiting and later calls get TINE_EBROKEN, and
  * tine_pool_failure() says why. A worker that dies in a task is only replaced.
  */
 #ifndef TINE_WORKER_H
@@ -40,9 +41,9 @@ TINE_BEGIN_DECLS
 typedef struct tine_pool tine_pool;
 
 /*
- * Runs in each new worker before its first task. context: a copy, in the family heap, of the bytes that the
- * pool's options gave, one for all workers. *state is what tine_worker_state() gives from then on.
- * 0 or positive = ready, negative = failed with this code.
+ * Runs in each new worker before its first task. context: a copy, in the family heap, of the bytes
+ * that the pool's options gave, one for all workers. *state is what tine_worker_state() gives from
+ * then on. 0 or positive = ready, negative = failed with this code.
  */
 typedef int tine_initializer(void *context, void **state);
 /* Runs in a worker that leaves when it is asked to, after its last task. */
@@ -59,7 +60,8 @@ typedef struct tine_worker_exit {
     int32_t reserved0;
     int64_t cpu_ns; /* CPU time of all its threads, with children that it has waited for */
     uint64_t
-        peak_rss_bytes; /* most memory it had at once, pages of the family heap that it touched included */
+        peak_rss_bytes; /* most memory it had at once, pages of the family heap that it touched
+                           included */
     uint64_t reserved[4];
 } tine_worker_exit;
 
@@ -77,8 +79,8 @@ typedef void tine_worker_exit_cb(tine_pool *pool, const tine_worker_exit *exit, 
  * Handle:  none
  * Give up: none
  * Blocks:  no
- * Safety:  thread any | process shared | fork child may call | signal yes. Threads that a task has started
- *          get NULL
+ * Safety:  thread any | process shared | fork child may call | signal yes. Threads that a task has
+ *          started get NULL
  * Death:   the worker that replaces a dead one has what its own initializer left
  * Source:  pool/initialize.c; what a global set by Python's initializer is
  * Since:   0.1
@@ -98,8 +100,8 @@ TINE_API void *tine_worker_state(void);
  * Handle:  none
  * Give up: -EINVAL
  * Blocks:  no
- * Safety:  thread one | process shared | fork child may call | signal no. Outside of an initializer it has no
- *          effect
+ * Safety:  thread one | process shared | fork child may call | signal no. Outside of an initializer
+ *          it has no effect
  * Death:   none
  * Source:  pool/initialize.c; the text of an exception in Python's initializer
  * Since:   0.1
@@ -110,8 +112,8 @@ TINE_API int tine_worker_fail(int code, const char *format, ...) TINE_PRINTF(2, 
  * tine_pool_failure - is a pool broken, and why?
  *
  * In:      pool     open pool
- * Out:     failure  what broke it: code TINE_EBROKEN; of an initializer also error (its code), pid, worker,
- *                   signal or exit_status, task (its name) and message; written only for 1
+ * Out:     failure  what broke it: code TINE_EBROKEN; of an initializer also error (its code), pid,
+ *                   worker, signal or exit_status, task (its name) and message; written only for 1
  * Shape:   none
  * Units:   none
  * Returns: 1: it is broken; 0: not; or a negative code
