@@ -26,8 +26,7 @@ struct tine__credentials {
     uint32_t user[3], group[3]; /* real, effective, saved */
     uint64_t groups;            /* a hash of the supplementary ones */
     struct tine__capabilities capabilities;
-    uint64_t
-        bounding; /* capabilities that an execution could give; 0: fixed, for want of CAP_SETPCAP */
+    uint64_t bounding; /* what an execution could give; 0: fixed, for want of CAP_SETPCAP */
     uint32_t secure_bits, no_new_privs, seccomp;
     int32_t group_count;                   /* or -errno */
     uint64_t root[2];                      /* device and inode */

@@ -44,3 +44,23 @@ TINE__EARLY void tine__sig_default(void)
         sigaction(sig, &action, NULL);
     }
 }
+
+uint64_t tine__sig_blocked(void)
+{
+    uint64_t blocked = 0;
+    sigset_t mask;
+
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    for (int signal = 1; signal <= 64; signal++)
+        if (sigismember(&mask, signal) == 1)
+            blocked |= UINT64_C(1) << (signal - 1);
+    return blocked;
+}
+
+void tine__sig_unpack(uint64_t blocked, sigset_t *mask)
+{
+    sigemptyset(mask);
+    for (int signal = 1; signal <= 64; signal++)
+        if ((blocked >> (signal - 1) & 1) != 0)
+            sigaddset(mask, signal);
+}

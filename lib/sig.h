@@ -3,6 +3,7 @@
 #define TINE_LIB_SIG_H
 
 #include <signal.h>
+#include <stdint.h>
 
 /*
  * Signals round a fork: blocked in the forking thread before, restored after, and in the child
@@ -22,5 +23,9 @@ void tine__sig_restore(const sigset_t *saved);
 /* Every disposition that is a handler becomes the default; what is ignored stays ignored, as in
  * exec. */
 void tine__sig_default(void);
+
+/* Masks for other processes: bit n - 1 is signal n. */
+uint64_t tine__sig_blocked(void); /* in this thread */
+void tine__sig_unpack(uint64_t blocked, sigset_t *mask);
 
 #endif

@@ -566,14 +566,6 @@ static _Noreturn void live(struct keeper *keeper, int socket)
     keep(keeper);
 }
 
-static void set_of(uint64_t blocked, sigset_t *mask)
-{
-    sigemptyset(mask);
-    for (int signal = 1; signal <= 64; signal++)
-        if ((blocked >> (signal - 1) & 1) != 0)
-            sigaddset(mask, signal);
-}
-
 int tine__nursery_live(struct tine__pool_shm *pool, int program, int socket, uint64_t blocked)
 {
     struct keeper keeper;
@@ -582,7 +574,7 @@ int tine__nursery_live(struct tine__pool_shm *pool, int program, int socket, uin
     if (rc < 0)
         return rc;
     tine__sig_block(&keeper.worker_mask);
-    set_of(blocked, &keeper.worker_mask);
+    tine__sig_unpack(blocked, &keeper.worker_mask);
     live(&keeper, socket);
 }
 

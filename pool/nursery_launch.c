@@ -11,7 +11,6 @@
 #include "pool/nursery.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,20 +109,7 @@ static int start(struct tine_process *process, int32_t method, struct tine__carr
     return rc;
 }
 
-/* Workers have the signal mask of the thread that opens the pool: bit n - 1 is signal n. */
-static uint64_t blocked_here(void)
-{
-    uint64_t blocked = 0;
-    sigset_t mask;
-
-    tine__sig_block(&mask);
-    tine__sig_restore(&mask);
-    for (int signal = 1; signal <= 64; signal++)
-        if (sigismember(&mask, signal) == 1)
-            blocked |= UINT64_C(1) << (signal - 1);
-    return blocked;
-}
-
+/* Workers have the signal mask of the thread that opens the pool. */
 static int launch(struct tine_process *process, struct tine__pool_shm *pool, int32_t method,
                   int socket)
 {
@@ -132,7 +118,7 @@ static int launch(struct tine_process *process, struct tine__pool_shm *pool, int
     int rc;
 
     tine__carried_init(&carried);
-    rc = pack(&packed, &carried, "pFQ", pool, socket, blocked_here());
+    rc = pack(&packed, &carried, "pFQ", pool, socket, tine__sig_blocked());
     if (rc == 0 && method == TINE_FORKSERVER)
         rc = tine__environment_pack(&environment);
     if (rc == 0)

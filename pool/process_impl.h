@@ -20,6 +20,7 @@ struct tine__listed {
 
 #define TINE__LIMITS_MAX 16
 #define TINE__NO_UMASK   UINT32_MAX
+#define TINE__CPU_WORDS  16 /* as cpu_set_t */
 
 /* Of the starter at the start, for a process of the forkserver's (pool/surroundings.c). Else
    zeros. */
@@ -31,6 +32,10 @@ struct tine__surroundings_shm {
     struct {
         uint64_t soft, hard;
     } limits[TINE__LIMITS_MAX];
+    uint64_t blocked; /* bit n - 1: signal n */
+    int32_t niceness;
+    uint32_t cpus_known; /* 1; 0: there are more than these */
+    uint64_t cpus[TINE__CPU_WORDS];
 };
 
 #define TINE__IDENTITY_MAX 63 /* "1:2:3": third child of the second of the first; then it is cut */

@@ -9,14 +9,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/sig.h"
 #include "lib/sys.h"
 
+_Static_assert(sizeof(cpu_set_t) == TINE__CPU_WORDS * sizeof(uint64_t), "it is copied");
 _Static_assert(RLIM_NLIMITS <= TINE__LIMITS_MAX, "there is room for all");
 
 /* ---- the starter's side ---------------------------------------------------------------------- */
@@ -65,6 +68,18 @@ static void pack_limits(struct tine__surroundings_shm *surroundings)
     }
 }
 
+/* What the kernel keeps of a thread for its scheduler, and its signals. */
+static void pack_thread(struct tine__surroundings_shm *surroundings)
+{
+    cpu_set_t cpus;
+
+    surroundings->blocked = tine__sig_blocked();
+    surroundings->niceness = getpriority(PRIO_PROCESS, 0);
+    surroundings->cpus_known = sched_getaffinity(0, sizeof cpus, &cpus) == 0;
+    if (surroundings->cpus_known)
+        memcpy(surroundings->cpus, &cpus, sizeof cpus);
+}
+
 int tine__surroundings_pack(struct tine__luggage *luggage, struct tine__process_shm *shared)
 {
     struct tine__surroundings_shm *surroundings = &shared->surroundings;
@@ -83,6 +98,7 @@ int tine__surroundings_pack(struct tine__luggage *luggage, struct tine__process_
         }
     surroundings->umask = read_umask();
     pack_limits(surroundings);
+    pack_thread(surroundings);
     return here;
 }
 
@@ -151,10 +167,30 @@ int tine__surroundings_take(const struct tine__process_shm *shared, const int *f
     return take_environment(tine__process_environment(shared), shared->environment_size);
 }
 
+/* As near as the process may: somebody else may have favoured the starter, or moved it. */
+static void take_thread(const struct tine__surroundings_shm *surroundings)
+{
+    cpu_set_t cpus;
+    sigset_t blocked;
+
+    if (getpriority(PRIO_PROCESS, 0) != surroundings->niceness)
+        (void)setpriority(PRIO_PROCESS, 0, surroundings->niceness);
+    if (surroundings->cpus_known && sched_getaffinity(0, sizeof cpus, &cpus) == 0 &&
+        memcmp(&cpus, surroundings->cpus, sizeof cpus) != 0) {
+        memcpy(&cpus, surroundings->cpus, sizeof cpus);
+        (void)sched_setaffinity(0, sizeof cpus, &cpus);
+    }
+    tine__sig_unpack(surroundings->blocked, &blocked);
+    tine__sig_restore(&blocked);
+}
+
 int tine__surroundings_limit(const struct tine__process_shm *shared)
 {
     const struct tine__surroundings_shm *surroundings = &shared->surroundings;
 
+    if (surroundings->fd_count == 0)
+        return 0;
+    take_thread(surroundings);
     for (uint32_t i = 0; i < surroundings->limit_count; i++) {
         struct rlimit now, wanted = {.rlim_cur = surroundings->limits[i].soft,
                                      .rlim_max = surroundings->limits[i].hard};

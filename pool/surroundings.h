@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a process of the forkserver's has of its starter as that is at the start, as a fork of it would: working
- * directory, standard streams, umask, environment, resource limits. An executed one has them by itself.
+ * directory, standard streams, umask, environment, resource limits, niceness, CPUs, signal mask. An executed
+ * one has them by itself.
  */
 #ifndef TINE_POOL_SURROUNDINGS_H
 #define TINE_POOL_SURROUNDINGS_H

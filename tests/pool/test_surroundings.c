@@ -3,6 +3,8 @@
 #include <tine/process.h>
 
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -178,6 +180,80 @@ TEST(limits_are_those_of_the_start, .loop_end = START_METHODS)
         ck_assert_int_eq(setrlimit(changed[i], &limits[i]), 0);
     ck_assert_int_eq(process_end(start(check_limits, loop_index, limits)), 0);
     tine_free(limits);
+}
+
+/* ---- the thread ------------------------------------------------------------------------------ */
+
+static int check_niceness(tine_call *call)
+{
+    int64_t expected;
+
+    ck_assert_rc(tine_args(call, "q", &expected), 0);
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), expected);
+    return 0;
+}
+
+TEST(the_niceness_is_that_of_the_start, .loop_end = START_METHODS)
+{
+    tine_process_options options = {.start = start_method(loop_index)};
+    tine_process *process;
+    int64_t nicer = getpriority(PRIO_PROCESS, 0) + 1;
+
+    ck_assert_int_eq(setpriority(PRIO_PROCESS, 0, (int)nicer), 0);
+    if (getpriority(PRIO_PROCESS, 0) != nicer)
+        SKIP("it cannot be nicer");
+    ck_assert_rc(tine_process_start(&process, check_niceness, &options, "q", nicer), 0);
+    ck_assert_int_eq(process_end(process), 0);
+}
+
+static int check_cpus(tine_call *call)
+{
+    const cpu_set_t *expected;
+    cpu_set_t own;
+
+    ck_assert_rc(tine_args(call, "p", &expected), 0);
+    ck_assert_int_eq(sched_getaffinity(0, sizeof own, &own), 0);
+    ck_assert(CPU_EQUAL(&own, expected));
+    return 0;
+}
+
+TEST(the_cpus_are_those_of_the_start, .loop_end = START_METHODS)
+{
+    cpu_set_t *cpus = tine_calloc(1, sizeof *cpus);
+    size_t first = 0;
+
+    ck_assert_int_eq(sched_getaffinity(0, sizeof *cpus, cpus), 0);
+    while (!CPU_ISSET(first, cpus))
+        first++;
+    CPU_ZERO(cpus);
+    CPU_SET(first, cpus);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof *cpus, cpus), 0);
+    ck_assert_int_eq(process_end(start(check_cpus, loop_index, cpus)), 0);
+    tine_free(cpus);
+}
+
+static int check_mask(tine_call *call)
+{
+    sigset_t mask;
+
+    (void)call;
+    ck_assert_int_eq(sigprocmask(SIG_BLOCK, NULL, &mask), 0);
+    ck_assert_int_eq(sigismember(&mask, SIGUSR1), 1);
+    ck_assert_int_eq(sigismember(&mask, SIGRTMAX), 1);
+    ck_assert_int_eq(sigismember(&mask, SIGUSR2), 0);
+    ck_assert_int_eq(sigismember(&mask, SIGTERM), 0);
+    return 0;
+}
+
+TEST(the_signal_mask_is_that_of_the_start, .loop_end = START_METHODS, .own_signals = true)
+{
+    sigset_t mask;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR1);
+    sigaddset(&mask, SIGRTMAX);
+    ck_assert_int_eq(sigprocmask(SIG_BLOCK, &mask, NULL), 0);
+    ck_assert_int_eq(process_end(start(check_mask, loop_index, NULL)), 0);
 }
 
 SUITE_WITH_INIT("pool/surroundings")

@@ -36,8 +36,8 @@
  *                      program's size
  *     TINE_SPAWN       the program executed anew
  *
- * The last two have standard streams, working directory, umask, environment and resource limits as the
- * program has them at the start, no other descriptors but those that are passed or listed, and memory of
+ * The last two have standard streams, working directory, umask, environment, resource limits, niceness, CPUs and
+ * signal mask as the program has them at the start, no other descriptors but those that are passed or listed, and memory of
  * tine_alloc() in common with it, but globals of their own. They are of the user and the groups of the thread that
  * starts them, in its namespaces and below its root directory; one of TINE_FORKSERVER has no capability that the thread has not,
  * while executing gives root, as always, all that its bounding set allows. Who has given up rights since
