@@ -51,8 +51,15 @@ uint64_t tine__limits_bytes(const tine_limits *limits)
     return limits != NULL && limits->bytes != 0 ? limits->bytes : BYTES_DEFAULT;
 }
 
-/* Moves behind one value with everything in it. */
-static bool skip_value(struct scan *scan)
+/* A pointer, a function, a descriptor or a handle: what only the family can mean. */
+static bool is_family(const struct tine__head *head)
+{
+    return head->kind == TINE__EXT && head->ext_type >= TINE__EXT_POINTER &&
+           head->ext_type <= TINE__EXT_HANDLE;
+}
+
+/* Moves behind one value with everything in it. `plain`, a constant: nothing of the family's is in it. */
+static inline bool skip_value(struct scan *scan, bool plain)
 {
     uint64_t outer[TINE_DEPTH_MAX]; /* values still due in the containers around this one */
     uint64_t due = 1;               /* and in this one */
@@ -66,6 +73,8 @@ static bool skip_value(struct scan *scan)
         uint64_t children;
 
         if (!tine__head_read(scan->at, (size_t)(scan->end - scan->at), &head))
+            return false;
+        if (plain && is_family(&head))
             return false;
         scan->at += head.size + tine__head_payload(&head);
         due--;
@@ -94,10 +103,20 @@ int tine__value_size(const void *bytes, size_t size, const tine_limits *limits, 
     if (rc < 0)
         return rc;
     scan.end = scan.at + (size < allowed ? size : allowed);
-    if (!skip_value(&scan))
+    if (!skip_value(&scan, false))
         return TINE_EFORMAT;
     *value_size = (size_t)(scan.at - (const uint8_t *)bytes);
     return 0;
+}
+
+bool tine__value_is_plain(const void *bytes, size_t size)
+{
+    struct scan scan;
+
+    if (scan_init(&scan, bytes, size, &tine__limits_depth_only) < 0)
+        return false;
+    scan.end = scan.at + size;
+    return skip_value(&scan, true) && scan.at == scan.end;
 }
 
 int tine__prescan(const void *bytes, size_t size, const tine_limits *limits, size_t *values)
@@ -111,7 +130,7 @@ int tine__prescan(const void *bytes, size_t size, const tine_limits *limits, siz
     if (size > tine__limits_bytes(limits))
         return TINE_EFORMAT;
     for (scan.end = scan.at + size; scan.at < scan.end; count++)
-        if (!skip_value(&scan))
+        if (!skip_value(&scan, false))
             return TINE_EFORMAT;
     *values = count;
     return 0;

@@ -5,7 +5,7 @@
  * a socket to the worker. Guests compute only (pool/compute.h), so they cannot get at either from outside.
  *
  * The worker believes nothing of what comes over the socket: a reply has the magic, the number of the request, a
- * size within the limit, and a result that is one msgpack value; else the item fails with TINE_EFORMAT and
+ * size within the limit, and a result that is one msgpack value without anything of the family's; else the item fails with TINE_EFORMAT and
  * the guest is replaced. A guest that dies takes its worker with it, by the same signal or status, so the
  * nursery settles that as any death. A worker's death kills its guest (parent-death signal).
  *
@@ -329,18 +329,16 @@ static int request(const struct tine_call *call, uint64_t nonce)
     return rc == 0 ? send_all(host.socket, call->args, call->args_size) : rc;
 }
 
-/* One value, as large as the reply says. */
+/* One value, as large as the reply says; pointers and functions of a guest's choice are none for the program. */
 static int receive_result(struct tine_call *call, size_t size)
 {
-    size_t one;
     int rc = tine__buffer_reserve(&call->result, size);
 
     if (rc == 0)
         rc = receive_all(host.socket, call->result.data, size);
     if (rc < 0)
         return rc;
-    if (tine__value_size(call->result.data, size, &tine__limits_depth_only, &one) < 0 ||
-        one != size)
+    if (!tine__value_is_plain(call->result.data, size))
         return TINE_EFORMAT;
     call->result.size = size;
     return 0;

@@ -16,6 +16,7 @@
 #include <tine/imap.h>
 #include <tine/worker.h>
 
+#include "lib/codec.h"
 #include "pool/guest.h"
 #include "tests/pool/pools.h"
 #include "tests/support/suite.h"
@@ -499,6 +500,27 @@ TEST(what_is_no_reply_fails_the_item_and_no_other, .loop_end = LIES)
         assert_works(pool);
     }
     ck_assert_uint_eq(pool_counts(pool).deaths, 0);
+    tine_pool_close(pool);
+}
+
+/* Outside of the family nobody can say what these mean. */
+static int return_family(tine_call *call)
+{
+    uint8_t bytes[] = {0x91, 0xd7, 0, 0, 0, 0, 0, 0, 0, 0, 0}; /* [ext of 8 bytes] */
+    int64_t type;
+    int rc = tine_args(call, "q", &type);
+
+    bytes[2] = (uint8_t)type;
+    return rc < 0 ? rc : tine_return_packed(call, bytes, sizeof bytes);
+}
+
+TEST(nor_is_what_only_the_family_can_mean, .loop_end = TINE__EXT_HANDLE)
+{
+    tine_pool *pool = open_untrusted(1);
+    int64_t unused;
+
+    ck_assert_rc(apply(pool, return_family, loop_index + 1, NULL, &unused), TINE_EFORMAT);
+    assert_works(pool);
     tine_pool_close(pool);
 }
 

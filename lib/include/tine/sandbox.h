@@ -21,7 +21,8 @@
  * shared, nor any descriptor but the standard ones and a socket to its worker; it runs
  * initializer, tasks and finalizer, and is in the box, which is COMPUTE_ONLY at least. Arguments,
  * context and results are copied, and checked when they come back: a guest that dies, or sends what
- * is no reply, fails its item and no other. A task costs about ten microseconds more.
+ * is no reply, fails its item and no other; a pointer, function or handle in a result is no reply.
+ * A task costs about ten microseconds more.
  * What needs shared memory gives -ENOTSUP: loops over arrays and indices, the letters p, c, F and
  * o, and soft limits of time; tine_alloc() gives NULL in a guest, and locks and queues cannot be
  * used. Accounts and limits of memory see the worker; .limits of the box are the guest's. A guest
