@@ -84,6 +84,7 @@ static const struct exemption {
      no_kill},
     {"pool/pool", "terminate_cancels_what_runs_and_what_waits", WITH_THREADS, no_kill},
     {"pool/pool", "terminate_frees_threads_that_wait", WITH_THREADS, no_kill},
+    {"pool/pool", "terminate_in_a_callback", WITH_THREADS, no_kill},
     /* progress */
     {"pool/progress", "progress_is_reported_while_the_job_runs", WITH_INLINE, at_once},
     /* task */
