@@ -257,3 +257,18 @@ bool tine__kept_answer(const struct tine__kept *kept, int control)
     }
     return size >= 0;
 }
+
+void tine__job_end_call(struct tine__pool_shm *pool, struct tine__job_shm *job,
+                        const struct tine__fetched *fetched)
+{
+    struct tine__numbers numbers;
+
+    tine__numbers_of(job, &numbers);
+    tine__job_complete(pool, job);
+    if (numbers.count == 0 || !tine__numbers_release(pool, &numbers))
+        return;
+    if (fetched->threads != NULL)
+        tine__threads_sweep(fetched->threads);
+    else
+        send(fetched->control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/sys.h"
+
 static const char *const names[] = {
     "OMP_NUM_THREADS",  "OPENBLAS_NUM_THREADS",   "MKL_NUM_THREADS",
     "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
@@ -46,4 +48,13 @@ void tine__environment_limit(uint32_t threads)
     }
     made[count + added] = NULL;
     environ = made;
+}
+
+void tine__environment_share(const struct tine__pool_shm *pool)
+{
+    uint32_t cpus = atomic_load_explicit(&pool->cpus, memory_order_relaxed);
+    uint32_t workers = atomic_load_explicit(&pool->size, memory_order_relaxed);
+
+    if (tine__sys_gettid() == getpid())
+        tine__environment_limit(cpus > workers ? cpus / workers : 1);
 }

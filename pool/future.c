@@ -27,6 +27,7 @@
 #include "lib/waitable.h"
 #include "pool/failure.h"
 #include "pool/resize.h"
+#include "pool/sticky.h"
 #include "shm/pollable.h"
 #include "shm/watch.h"
 
@@ -109,7 +110,7 @@ static void wake_for_rest(struct tine_pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
     if (atomic_load_explicit(&pool->status, memory_order_relaxed) <= TINE__SHUT &&
-        tine__stream_has_unclaimed(pool->shared)) {
+        (tine__stream_has_unclaimed(pool->shared) | tine__sticky_look_after(pool))) {
         if (tine__resize_has_room(pool->shared))
             tine__resize_demand(pool);
         tine__stream_wake_all(pool->shared);

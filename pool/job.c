@@ -17,6 +17,7 @@
 
 #include <tine/error.h>
 #include <tine/heap.h>
+#include <tine/pool.h>
 
 #include "lib/sys.h"
 #include "pool/backoff.h"
@@ -162,6 +163,20 @@ void tine__job_abandon(struct tine__pool_shm *pool, struct tine__job_shm *job)
 
     if ((before & (TINE__JOB_DONE | TINE__JOB_ABANDONED)) == 0)
         tine__job_wake(pool, &job->state, before);
+}
+
+int tine__job_run_range(const struct tine__job_shm *job, uint64_t function,
+                        const struct tine__rest *range)
+{
+    void *partial;
+
+    if (job->kind == TINE__JOB_FOR)
+        return TINE__AT(tine_body, function)(range->begin, range->end,
+                                             TINE__AT(void, job->context));
+    partial = TINE__AT(char, job->out) + range->unit * job->out_size;
+    memcpy(partial, TINE__AT(const void, job->in), job->in_size);
+    return TINE__AT(tine_reduce_body, function)(range->begin, range->end, partial,
+                                                TINE__AT(void, job->context));
 }
 
 int tine__job_keep_result(struct tine__job_shm *job, const tine_buffer *result)

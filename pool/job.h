@@ -9,6 +9,8 @@
 
 #include "pool/layout.h"
 
+struct tine__rest;
+
 static inline struct tine__claims_shm *tine__job_claims(const struct tine__job_shm *job)
 {
     return TINE__AT(struct tine__claims_shm, job->claims);
@@ -61,6 +63,9 @@ static inline bool tine__job_stopped(const struct tine__job_shm *job)
     return atomic_load_explicit(&job->stop, memory_order_relaxed) != 0;
 }
 
+/* Calls the body of a for or reduce. */
+int tine__job_run_range(const struct tine__job_shm *job, uint64_t function,
+                        const struct tine__rest *range);
 /* The result of a call, before it is complete. 0, -ENOMEM. */
 int tine__job_keep_result(struct tine__job_shm *job, const tine_buffer *result);
 /* Records a failure unless one with a lower index stands; stops the job where it fails fast. */

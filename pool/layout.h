@@ -25,6 +25,12 @@
  * pool.cpus          program                    workers, nursery    see pool/budget.h
  * pool.lanes, mask   program (its pool mutex)   workers, nursery    (cannot be: mask, then tail)
  * lane.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
+ * pool.tracks        program (its pool mutex)   workers, nursery    (cannot be: before any is given)
+ * track.tail, ring   program (its pool mutex)   owner, nursery      a late start
+ * track.head, due    owner; the nursery while   program; owner      a ring that is larger than it need be
+ *                    it has none
+ * track.owner, next  nursery; of threads the    program; owner      see pool/sticky.c
+ *                    program, once
  * pool.settlements   nursery                    program             a job is freed a little later
  * pool.kept          program, where 0; anyone   nursery             a descriptor is closed a little
  *                    by CAS to 0                                    later
@@ -39,6 +45,8 @@
  *                    can take the entry
  * worker line 1      worker w; `job` is also    nursery once w is   nothing: death orders it
  *                    condemned by the program   dead; program       (progress: an old count)
+ * worker.tracks      nursery; of threads the    worker w            a call is begun a little later
+ *                    program, once
  * worker.leave       nursery, worker w; by CAS  both                the worker leaves an item later
  * worker line 2      anyone (doorbell), nursery worker w, nursery   a needless look for work
  *                    (pid); stage: nursery 0,
@@ -120,6 +128,9 @@ struct tine__worker_shm {
     /* Units done, for the nursery: does this worker get anything done? */
     _Atomic uint64_t finished;
     _Atomic uint32_t leave; /* TINE__STAYS … */
+    /* Calls with keys: the track in hand + 1, and the first that it has + 1; 0: none. */
+    _Atomic uint32_t keyed, tracks;
+    uint32_t turn; /* the last track in hand + 1 */
     alignas(TINE__LINE) _Atomic uint32_t doorbell; /* futex: bumped to wake the worker */
     _Atomic uint32_t pid;                          /* 0: none at present */
     _Atomic uint32_t stage;                        /* TINE__STAGE_…, of the present process */
@@ -308,6 +319,18 @@ struct tine__lane_shm {
     alignas(TINE__LINE) _Atomic uint64_t segments[TINE__SEGMENTS]; /* _Atomic uint64_t[1024] each */
 };
 
+/* Calls with keys, in order, for one worker: pool/sticky.c. */
+struct tine__track_shm {
+    alignas(TINE__LINE) _Atomic uint64_t tail; /* calls entered */
+    _Atomic uint64_t ring;                     /* tine__ring_shm; 0: none has been entered */
+    _Atomic uint32_t owner;                    /* place + 1 of its worker; 0: it has none */
+    uint32_t next;                             /* of the same worker: track + 1 */
+    alignas(TINE__LINE) _Atomic uint64_t head; /* calls that are over */
+    _Atomic int64_t due; /* CLOCK_MONOTONIC, ns: the first one waits to run again; 0: it does not */
+    /* The nursery's own: */
+    uint64_t tried, attempts; /* number + 1 of a call that took workers down; how many */
+};
+
 struct tine__pool_shm {
     alignas(TINE__LINE) _Atomic uint32_t state; /* enum tine__pool_state */
     _Atomic uint32_t redo_sequence;             /* bumped when an entry becomes READY */
@@ -345,6 +368,7 @@ struct tine__pool_shm {
     _Atomic uint32_t settlements; /* begun and ended ones together: odd while one goes on */
     uint32_t unbudgeted;          /* 1: claims are not gated (pool/budget.h) */
     _Atomic uint32_t cpus;        /* usable ones; 0: not counted yet, or no matter */
+    _Atomic uint64_t tracks;      /* tine__track_shm[workers]; 0: no key has been used */
     _Atomic uint64_t pass;        /* owner word of the worker that runs by it; 0: none does */
     alignas(TINE__LINE) _Atomic uint64_t lanes[TINE__LANES]; /* tine__lane_shm, most urgent first */
     alignas(TINE__LINE) _Atomic uint64_t sleeping[1024 / 64];

@@ -53,6 +53,7 @@ libtinecore_la_SOURCES += \
 	%D%/start_fork.c \
 	%D%/start_forkserver.c \
 	%D%/start_spawn.c \
+	%D%/sticky.c %D%/sticky.h \
 	%D%/stream.c %D%/stream.h \
 	%D%/submit.c \
 	%D%/surroundings.c %D%/surroundings.h \

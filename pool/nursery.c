@@ -56,6 +56,7 @@
 #include "pool/restart.h"
 #include "pool/settle.h"
 #include "pool/start.h"
+#include "pool/sticky.h"
 #include "pool/worker.h"
 #include "shm/heap.h"
 
@@ -497,6 +498,7 @@ static _Noreturn void keep(struct keeper *keeper)
     tine__orphans_adopt(&keeper->waiting);
     for (;;) {
         start_missing(keeper);
+        tine__sticky_assign(keeper->pool);
         if (!is_in(keeper, TINE__POOL_RUNNING) && keeper->alive == 0) {
             tine__orphans_await(ORPHANS_NS);
             _exit(0);

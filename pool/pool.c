@@ -33,6 +33,7 @@
 #include "pool/limit.h"
 #include "pool/recycle.h"
 #include "pool/spares.h"
+#include "pool/sticky.h"
 #include "shm/heap.h"
 #include "shm/watch.h"
 
@@ -228,6 +229,7 @@ static void free_shared(struct tine_pool *pool)
     if (shared == NULL)
         return;
     tine__priority_fini(pool);
+    tine__sticky_fini(pool);
     tine__exits_free(shared);
     tine__initialize_free(shared);
     tine_free(TINE__AT(void, shared->redos));
@@ -555,6 +557,7 @@ static void close_copy(struct tine_pool *pool)
     tine__nursery_forget(&pool->nursery);
     tine__nursery_fini(&pool->nursery);
     free(pool->tasks.known);
+    free(pool->sticky);
     for (uint32_t i = 0; i < TINE__LANES; i++)
         free(pool->streams[i]);
     tine__spares_put(pool);

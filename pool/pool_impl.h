@@ -49,6 +49,7 @@ struct tine_pool {
     int32_t kind; /* TINE_PROCESSES … */
     struct tine__pool_shm *shared;
     struct tine__stream *streams[TINE__LANES]; /* as in shared->lanes */
+    struct tine__sticky *sticky; /* pool/sticky.c; NULL: no key has been used */
     struct tine__tasks tasks;
     struct tine__nursery nursery;
     struct tine_future *jobs;                       /* not yet seen to be done; newest first */
@@ -106,9 +107,11 @@ struct tine_future {
     struct tine__job_shm *job; /* NULL: nothing was to be done (no items) */
     _Atomic uint32_t phase;    /* futex: TINE__PENDING … TINE__COLLECTED */
     int32_t code; /* the job's, from TINE__COLLECTED on; before: why it was cancelled, or 0 */
-    struct tine__stream *stream; /* where its tickets are */
-    uint64_t first_ticket;
+    struct tine__stream *stream; /* where its tickets are; NULL: in a track */
+    uint64_t first_ticket;       /* or its number there */
     uint32_t tickets;
+    uint32_t track; /* + 1 (pool/sticky.c); 0: none */
+    uint64_t key;   /* 0: none */
     /* more of them, since the pool grew (pool/resize.c) */
     struct tine__invitation *invitations;
     bool closed;     /* the handle is gone; freed when the job is done */

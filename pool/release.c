@@ -25,6 +25,7 @@
 #include "pool/outcome.h"
 #include "pool/redo.h"
 #include "pool/resize.h"
+#include "pool/sticky.h"
 
 /* Whoever completed the job has done so already, unless it died just then. */
 static void release_descriptors(const struct tine_future *future)
@@ -42,6 +43,7 @@ void tine__future_unlink(struct tine_future *future)
     struct tine_pool *pool = future->pool;
 
     release_descriptors(future);
+    tine__sticky_retire(pool, future);
     tine__stream_retire(future->stream, future->first_ticket, future->tickets);
     tine__resize_retire(future);
     if (future->newer != NULL)

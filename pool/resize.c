@@ -23,6 +23,7 @@
 
 #include "pool/job.h"
 #include "pool/pool_impl.h"
+#include "pool/sticky.h"
 #include "pool/stream.h"
 
 #define DISMISSED_LOOK_NS TINE_MS(50) /* perhaps another can leave sooner */
@@ -125,7 +126,7 @@ static uint32_t find_wanted(struct tine__pool_shm *pool)
         return size;
     /* before the look: who finds it set then has published before that (tine__resize_demand) */
     atomic_exchange_explicit(&pool->demand, 0, memory_order_seq_cst);
-    waiting = count_waiting(pool);
+    waiting = count_waiting(pool) + tine__sticky_waiting(pool);
     idle = count_in(pool, TINE__IDLES, TINE__IDLES);
     if (waiting > 0 && wanted < count_present(pool) + waiting)
         wanted = least(count_present(pool) + waiting, size);
@@ -205,11 +206,21 @@ static bool has_place(const struct tine__pool_shm *pool)
     return false;
 }
 
+bool tine__resize_has_coming(const struct tine__pool_shm *pool)
+{
+    return tine__resize_missing(pool) > 0 && has_place(pool);
+}
+
+bool tine__resize_may_grow(const struct tine__pool_shm *pool)
+{
+    return pool->idle_ns != 0 && read(&pool->wanted) < read(&pool->size);
+}
+
 tine__deadline tine__resize_due(const struct tine__pool_shm *pool, tine__deadline next_start)
 {
     tine__deadline look = tine__deadline_after(DISMISSED_LOOK_NS);
 
-    if (tine__resize_missing(pool) > 0 && has_place(pool))
+    if (tine__resize_has_coming(pool))
         return next_start;
     return count_in(pool, TINE__DISMISSED, TINE__DISMISSED) > 0 ? look : TINE__NEVER;
 }

@@ -34,6 +34,10 @@ void tine__resize_settle(struct tine__pool_shm *pool);
 uint32_t tine__resize_places(const struct tine__pool_shm *pool);
 /* How many are to be started, where there are places. */
 uint32_t tine__resize_missing(const struct tine__pool_shm *pool);
+/* Is one about to be started? */
+bool tine__resize_has_coming(const struct tine__pool_shm *pool);
+/* Will there be one, once it is seen what there is to do? */
+bool tine__resize_may_grow(const struct tine__pool_shm *pool);
 /* When to see to that again, unless something happens: some may be started from next_start on. */
 tine__deadline tine__resize_due(const struct tine__pool_shm *pool, tine__deadline next_start);
 /* Before a worker is started in that place. */

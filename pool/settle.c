@@ -4,6 +4,7 @@
  *
  * The dead worker writes nothing any more, so its words are final. It may have held
  *
+ *     a track   and the call in front of it (pool/sticky.c), or
  *     a rest    an entry of the redo table, or
  *     a ticket  and through it a call, or a unit of a loop, or nothing yet; and tickets of loops that it
  *               had interrupted for that, each less urgent than the one before,
@@ -32,6 +33,7 @@
 #include "pool/limit.h"
 #include "pool/outcome.h"
 #include "pool/redo.h"
+#include "pool/sticky.h"
 #include "pool/stream.h"
 
 struct account {
@@ -41,6 +43,7 @@ struct account {
     uint64_t at;
     enum tine__limit limit; /* that ended it */
     const struct tine__death *death;
+    struct tine__track_shm *track; /* whose first call was in hand, or NULL */
 };
 
 /* Has the item at `at` been begun? At a limit what ends the worker is that item's time, begun or not. */
@@ -167,6 +170,12 @@ static bool needs_help(const struct tine__job_shm *job, const struct tine__rest 
     return !tine__job_stopped(job) && (rest->begin < rest->end || has_unclaimed(job));
 }
 
+/* Its wait is what keeps it from taking down one worker after the other. */
+static void excuse_wait(const struct account *account)
+{
+    count_as_finished(tine__worker_at(account->pool, account->worker));
+}
+
 static void put_up(const struct account *account, struct tine__job_shm *job,
                    const struct tine__rest *rest)
 {
@@ -175,8 +184,7 @@ static void put_up(const struct account *account, struct tine__job_shm *job,
     /* before the entry: whoever completes the job then looks into the table (tine__job_check) */
     atomic_store_explicit(&job->had_death, 1, memory_order_release);
     if (rest->wait_ns > 0 && tine__backoff_add(account->backoff, job, rest)) {
-        /* Its wait is what keeps it from taking down one worker after the other. */
-        count_as_finished(tine__worker_at(account->pool, account->worker));
+        excuse_wait(account);
         if (!has_unclaimed(job))
             return;
         rest = &help;
@@ -243,11 +251,32 @@ static void end_call(const struct account *account, struct tine__job_shm *job)
         tine__job_complete(account->pool, job);
 }
 
+static uint64_t attempts_of(const struct account *account, const struct tine__redo_shm *redo)
+{
+    if (account->track != NULL)
+        return tine__sticky_attempts(account->track);
+    return redo == NULL ? 0 : redo->attempts;
+}
+
+static void put_up_call(const struct account *account, struct tine__job_shm *job,
+                        struct tine__redo_shm *redo, const struct tine__rest *rest)
+{
+    if (account->track != NULL) { /* it stays in front */
+        tine__sticky_again(account->track, rest->attempts, rest->wait_ns);
+        if (rest->wait_ns > 0)
+            excuse_wait(account);
+    } else if (redo == NULL) {
+        put_up(account, job, rest);
+    } else {
+        put_up_again(account, job, redo, rest);
+    }
+}
+
 /* A call that did not end: redo is its entry when it was a second try, else NULL. */
 static void settle_call(const struct account *account, struct tine__job_shm *job,
                         struct tine__redo_shm *redo)
 {
-    struct tine__rest rest = {.begin = 0, .end = 1, .attempts = redo == NULL ? 0 : redo->attempts};
+    struct tine__rest rest = {.begin = 0, .end = 1, .attempts = attempts_of(account, redo)};
     bool running = was_running(account), again = !tine__job_stopped(job);
     struct tine__numbers numbers;
 
@@ -263,10 +292,8 @@ static void settle_call(const struct account *account, struct tine__job_shm *job
             blame(account, job, 0, 1);
     }
     again = again && tine__job_unbegin(job);
-    if (again && redo == NULL)
-        put_up(account, job, &rest);
-    else if (again)
-        put_up_again(account, job, redo, &rest);
+    if (again)
+        put_up_call(account, job, redo, &rest);
     else
         end_call(account, job);
     if (!again) /* the nursery, this process, looks for it before it sleeps */
@@ -308,6 +335,18 @@ static bool settle_tickets(const struct account *account, struct tine__worker_sh
     return any;
 }
 
+/* The first call of a track, begun or not. One that is retired the next worker passes over. */
+static void settle_track(const struct account *account, struct tine__worker_shm *nursery)
+{
+    struct tine__job_shm *job = tine__sticky_enter(account->track, nursery);
+
+    if (job == NULL)
+        return;
+    settle_call(account, job, NULL);
+    if (tine__job_done(job))
+        tine__sticky_drop(account->track);
+}
+
 /* Finds what was in hand. `nursery` announces the job meanwhile, so that it is not freed. */
 static void settle_hands(const struct account *account, struct tine__worker_shm *nursery)
 {
@@ -316,7 +355,9 @@ static void settle_hands(const struct account *account, struct tine__worker_shm 
     uint64_t left_in = atomic_load(&tine__worker_at(pool, account->worker)->job) & ~UINT64_C(1);
     struct tine__job_shm *job;
 
-    if (redo != NULL) {
+    if (account->track != NULL) {
+        settle_track(account, nursery);
+    } else if (redo != NULL) {
         job = tine__redo_job(redo); /* alive: the entry is taken */
         tine__stream_announce(nursery, job);
         if (job->kind == TINE__JOB_CALL)
@@ -342,12 +383,14 @@ void tine__settle(struct tine__pool_shm *pool, struct tine__backoff *backoff, ui
                               .worker = worker,
                               .at = atomic_load_explicit(&dead->at, memory_order_acquire),
                               .limit = tine__limit_hit(pool, dead, death->signal),
-                              .death = death};
+                              .death = death,
+                              .track = tine__sticky_held(pool, dead)};
     uint64_t bit = UINT64_C(1) << worker % 64;
 
     /* All that follows is written with release, so whoever reads any of it sees this, too (in_use). */
     atomic_fetch_add_explicit(&pool->settlements, 1, memory_order_relaxed);
     settle_hands(&account, tine__worker_at(pool, pool->workers));
+    tine__sticky_disown(pool, dead);
     tine__limit_clear(dead);
     atomic_store_explicit(&dead->at, 0, memory_order_relaxed);
     atomic_store_explicit(&dead->job, 0, memory_order_release);

@@ -19,6 +19,7 @@
 #include "pool/failure.h"
 #include "pool/limit.h"
 #include "pool/resize.h"
+#include "pool/sticky.h"
 #include "pool/worker.h"
 
 #define RESULT_BYTES_MAX (UINT64_C(1) << 30)
@@ -58,6 +59,7 @@ void *tine__future_alloc(struct tine_future *future, uint64_t size)
 static void fill_future(struct tine_future *future, const tine_job_options *options)
 {
     future->failure = options->failure;
+    future->key = options->key;
     future->progress = options->progress;
     future->progress_user = options->progress_user;
     if (options->progress != NULL)
@@ -148,6 +150,8 @@ int tine__future_open_empty(struct tine_future **future, tine_pool *pool,
 
     if (rc == 0)
         rc = plan->function == NULL ? -EINVAL : tine__job_options_check(plan->options, plan->async);
+    if (rc == 0 && plan->options->key != 0 && plan->kind != TINE__JOB_CALL)
+        rc = -EINVAL;
     if (rc < 0)
         return rc;
     made = calloc(1, sizeof *made);
@@ -208,6 +212,14 @@ static void sweep_now_and_then(struct tine_pool *pool)
     pool->next_sweep = pool->submitted + SWEEP_EVERY + pool->closed_jobs;
 }
 
+static int reserve_tickets(struct tine_future *future, uint32_t tickets)
+{
+    struct tine_pool *pool = future->pool;
+    int rc = tine__priority_open(pool, future->job->lane);
+
+    return rc < 0 ? rc : tine__stream_reserve(pool->streams[future->job->lane], tickets);
+}
+
 /* Under the mutex. */
 static int publish(struct tine_future *future, uint32_t tickets)
 {
@@ -218,16 +230,19 @@ static int publish(struct tine_future *future, uint32_t tickets)
     if (rc == 0 && pool->jobs == NULL && tine__pool_has_fallen(pool))
         rc = TINE_EBROKEN;
     if (rc == 0)
-        rc = tine__priority_open(pool, future->job->lane);
-    if (rc == 0)
-        rc = tine__stream_reserve(pool->streams[future->job->lane], tickets);
+        rc = tickets > 0 && future->key != 0 ? tine__sticky_reserve(pool, future)
+                                             : reserve_tickets(future, tickets);
     if (rc < 0)
         return rc;
     sweep_now_and_then(pool);
     future->job->serial = ++pool->serial;
-    future->tickets = tickets;
     link_future(pool, future);
     pool->submitted++;
+    if (future->track != 0) {
+        tine__sticky_publish(pool, future);
+        return 0;
+    }
+    future->tickets = tickets;
     future->stream = pool->streams[future->job->lane];
     future->first_ticket = tine__stream_publish(future->stream, future->job, tickets);
     return 0;
@@ -252,6 +267,10 @@ int tine__future_publish(struct tine_future *future, uint32_t tickets, struct ti
     *made = future;
     if (here) {
         tine__worker_run_here(pool->shared, pool->nursery.threads, future->job);
+        return 0;
+    }
+    if (future->track != 0) {
+        tine__sticky_wake(pool, future);
         return 0;
     }
     future->wake_later = future->blocking && tickets > 1 &&

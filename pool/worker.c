@@ -38,6 +38,7 @@
 #include "pool/recycle.h"
 #include "pool/redo.h"
 #include "pool/resize.h"
+#include "pool/sticky.h"
 #include "pool/stream.h"
 #include "pool/task.h"
 #include "pool/tuples.h"
@@ -52,7 +53,8 @@ struct self {
     uint32_t redo_seen;
     int64_t spin_ns; /* the present budget */
     uint32_t sleeps;
-    bool idles; /* and has said so */
+    bool idles;     /* and has said so */
+    bool was_keyed; /* it looked for a call with a key first, the last time */
     struct tine__tasks_seen tasks;
     uint64_t generation;               /* of this process, and */
     const _Atomic uint64_t *fork_word; /* where it stands, unless this is valgrind */
@@ -154,20 +156,6 @@ static const char not_loaded[] = "the function's object file is not loaded in th
 
 /* ---- units of the four kinds of loop --------------------------------------------------------- */
 
-static int call_body(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
-{
-    uint64_t function = self->call.function;
-    void *partial;
-
-    if (job->kind == TINE__JOB_FOR)
-        return TINE__AT(tine_body, function)(range->begin, range->end,
-                                             TINE__AT(void, job->context));
-    partial = TINE__AT(char, job->out) + range->unit * job->out_size;
-    memcpy(partial, TINE__AT(const void, job->in), job->in_size);
-    return TINE__AT(tine_reduce_body, function)(range->begin, range->end, partial,
-                                                TINE__AT(void, job->context));
-}
-
 static void run_range(struct self *self, struct tine__job_shm *job, const struct tine__rest *range)
 {
     int rc;
@@ -175,7 +163,7 @@ static void run_range(struct self *self, struct tine__job_shm *job, const struct
     if (range->begin == range->end || tine__job_stopped(job))
         return;
     begin_item(self, job, range->begin);
-    rc = call_body(self, job, range);
+    rc = tine__job_run_range(job, self->call.function, range);
     (void)end_item(self, job);
     if (rc < 0) /* while it is still running: a death in between may not lose the failure */
         fail(self, job, rc, range, "");
@@ -381,21 +369,6 @@ static bool work_on_loop(struct self *self, struct tine__job_shm *job, const str
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-/* The descriptors are let go of after the end: until then the call may have to run again. */
-static void end_call(struct self *self, struct tine__job_shm *job)
-{
-    struct tine__numbers numbers;
-
-    tine__numbers_of(job, &numbers);
-    tine__job_complete(self->pool, job);
-    if (numbers.count == 0 || !tine__numbers_release(self->pool, &numbers))
-        return;
-    if (self->call.fetched.threads != NULL)
-        tine__threads_sweep(self->call.fetched.threads);
-    else
-        send(self->call.fetched.control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 static void run_call(struct self *self, struct tine__job_shm *job)
 {
     static const struct tine__rest whole = {.begin = 0, .end = 1};
@@ -403,7 +376,7 @@ static void run_call(struct self *self, struct tine__job_shm *job)
     int rc;
 
     if (!tine__job_begin(job) || tine__job_stopped(job)) {
-        end_call(self, job);
+        tine__job_end_call(self->pool, job, &self->call.fetched);
         return;
     }
     if (job->accounted)
@@ -425,7 +398,7 @@ static void run_call(struct self *self, struct tine__job_shm *job)
     }
     if (job->accounted)
         tine__account_end(job, self->call.fetched.threads != NULL, cpu_ns);
-    end_call(self, job);
+    tine__job_end_call(self->pool, job, &self->call.fetched);
     count_finished(self);
 }
 
@@ -440,18 +413,11 @@ static inline void be_busy(struct self *self)
     (void)tine__resize_change(self->shared, TINE__IDLES, TINE__STAYS);
 }
 
-/*
- * At the first ticket, for the program counts its CPUs while its workers are born. A worker that is a thread
- * shares its environment with others.
- */
+/* At the first ticket, for the program counts its CPUs while its workers are born. */
 static void limit_threads(struct self *self)
 {
-    uint32_t cpus = atomic_load_explicit(&self->pool->cpus, memory_order_relaxed);
-    uint32_t workers = atomic_load_explicit(&self->pool->size, memory_order_relaxed);
-
     self->limited = true;
-    if (tine__sys_gettid() == getpid())
-        tine__environment_limit(cpus > workers ? cpus / workers : 1);
+    tine__environment_share(self->pool);
 }
 
 static bool work_on_rest(struct self *self)
@@ -522,13 +488,44 @@ static bool work_on_lanes(struct self *self, uint32_t lanes)
     return false;
 }
 
+static bool work_on_track(struct self *self)
+{
+    struct tine__job_shm *job = tine__sticky_take(self->pool, self->shared);
+
+    if (job == NULL)
+        return false;
+    be_busy(self);
+    if (!self->limited)
+        limit_threads(self);
+    run_call(self, job);
+    at_nothing(self);
+    tine__stream_leave(self->shared);
+    tine__sticky_pass(self->pool, self->shared);
+    return true;
+}
+
+/* Calls with keys and all else take turns, where there are both. */
+static bool work_on_next(struct self *self)
+{
+    uint32_t lanes = tine__stream_lanes(self->pool);
+
+    if (!tine__sticky_is_used(self->shared))
+        return work_on_lanes(self, lanes);
+    self->was_keyed = !self->was_keyed;
+    if (self->was_keyed)
+        return work_on_track(self) || work_on_lanes(self, lanes);
+    return work_on_lanes(self, lanes) || work_on_track(self);
+}
+
 /* ---- waiting for work ------------------------------------------------------------------------ */
 
 static bool has_work(const struct self *self)
 {
     return tine__stream_has_unclaimed(self->pool) ||
            atomic_load_explicit(&self->pool->redo_sequence, memory_order_seq_cst) !=
-               self->redo_seen;
+               self->redo_seen ||
+           (tine__sticky_is_used(self->shared) &&
+            tine__sticky_has_work(self->pool, self->shared));
 }
 
 static bool wants_ticket(void *context)
@@ -589,12 +586,15 @@ static void sleep_once(struct self *self)
     _Atomic uint64_t *word = &self->pool->sleeping[self->index / 64];
     uint64_t bit = UINT64_C(1) << self->index % 64;
     uint32_t bell = atomic_load_explicit(&self->shared->doorbell, memory_order_acquire);
+    int64_t delay = tine__sticky_delay(self->pool, self->shared);
 
     /* seq_cst: the bit is set before the last look; a publisher publishes before reading it */
     atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
     tine__token_release(&self->token);
     if (!sees_work(self) &&
-        tine__sys_futex_wait(&self->shared->doorbell, bell, patience(self)) == -ETIMEDOUT)
+        tine__sys_futex_wait(&self->shared->doorbell, bell,
+                             delay > 0 ? delay : patience(self)) == -ETIMEDOUT &&
+        delay <= 0)
         say_idle(self);
     atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
 }
@@ -644,7 +644,7 @@ static void work(struct self *self)
     while (!tine__resize_leaves(self->shared)) {
         await_token(self, wants_ticket);
         if (!is_to_drop_all(self) &&
-            (work_on_rest(self) || work_on_lanes(self, tine__stream_lanes(self->pool))))
+            (work_on_rest(self) || work_on_next(self)))
             continue;
         if (atomic_load_explicit(&self->pool->state, memory_order_acquire) != TINE__POOL_RUNNING)
             break;

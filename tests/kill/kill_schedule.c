@@ -90,6 +90,7 @@ static void submit(struct actor *actor, struct held *held)
         return;
     *held = (struct held){.value = (int64_t)random_below(100), .retries = options.retries};
     held->loop = held->value % 5 == 0;
+    options.key = held->loop ? 0 : random_below(4); /* 0: without */
     rc = held->loop ? tine_pool_for_async(&held->future, pool, 1000, work_on_range, &options)
                     : tine_pool_submit(&held->future, pool, work, &options, "q", held->value);
     ck_assert(rc == 0 || is_refusal(actor->world, rc));

@@ -87,6 +87,13 @@ static const struct exemption {
     {"pool/pool", "terminate_in_a_callback", WITH_THREADS, no_kill},
     /* progress */
     {"pool/progress", "progress_is_reported_while_the_job_runs", WITH_INLINE, at_once},
+    /* sticky */
+    {"pool/sticky", "a_call_that_waits_to_run_again_can_be_cancelled", WITH_THREADS, crashes},
+    {"pool/sticky", "after_a_death_another_worker_has_the_key", WITH_THREADS, crashes},
+    {"pool/sticky", "too_many_deaths_fail_the_call_alone", WITH_THREADS, crashes},
+    {"pool/sticky", "what_is_late_is_stopped_and_the_next_one_runs", WITH_THREADS, no_kill},
+    {"pool/sticky", "what_runs_again_comes_before_those_behind_it", WITH_THREADS, crashes},
+    {"pool/sticky", "who_leaves_hands_its_keys_on", WITH_THREADS, no_process},
     /* task */
     {"pool/task", "a_failure_names_task_worker_and_reason", PROGRAM, no_process},
     {"pool/task", "a_function_that_the_worker_does_not_have_is_no_argument", PROGRAM, no_process},

@@ -45,6 +45,7 @@ tests_pool = \
 	%D%/test_restart \
 	%D%/test_sandbox \
 	%D%/test_starmap \
+	%D%/test_sticky \
 	%D%/test_stream \
 	%D%/test_surroundings \
 	%D%/test_task \
@@ -164,6 +165,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_sandbox_LDADD = libtinetest.la
 %C%_test_starmap_SOURCES = %D%/test_starmap.c $(tests_pool_shared)
 %C%_test_starmap_LDADD = libtinetest.la
+%C%_test_sticky_SOURCES = %D%/test_sticky.c $(tests_pool_shared)
+%C%_test_sticky_LDADD = libtinetest.la
 %C%_test_stream_SOURCES = %D%/test_stream.c $(tests_pool_shared)
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_surroundings_SOURCES = %D%/test_surroundings.c $(tests_processes)

@@ -61,6 +61,14 @@
  * A worker may be replaced after so many items (.max_tasks_per_worker), or when it has grown too much: then
  * it leaves between two items, and nothing fails. Memory is what it shares with nobody else: neither
  * the family heap nor files; but what the program had, when it was forked, counts.
+ *
+ * Calls (submit, apply) with the same .key run in one worker, one after the other, in the order of
+ * their submission, so that what that worker keeps (tine_worker_state(), an open file) is of use to
+ * the next. They wait for it, behind a loop that it works on too, while others may be idle;
+ * .priority does not count between them. When it has died or left, another worker has the key from
+ * then on, and goes on in the same order: a call that runs again (.retries) still comes before those
+ * behind it. New keys are spread evenly over as many workers as there are; several keys may share
+ * one.
  */
 #ifndef TINE_POOL_H
 #define TINE_POOL_H
@@ -166,6 +174,8 @@ typedef struct tine_job_options {
     int64_t backoff_ns;         /* an item waits so long before it runs again (.retries), twice as long before
                                    the next time, and so on; what is left of its chunk waits with it; default: it
                                    runs again at once */
+    uint64_t key;               /* of calls only, or -EINVAL: those of one key run in one worker,
+                                   one after the other; default 0: none */
     uint64_t reserved[8]; /* must be zero */
 } tine_job_options;
 
