@@ -279,8 +279,6 @@ TEST(too_few_descriptors_give_emfile_and_leave_nothing)
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
-#define NOBODY_ELSE 64321 /* a user without other processes */
-
 static void limit_processes(rlim_t count)
 {
     struct rlimit limit;
@@ -295,8 +293,7 @@ static void open_pools_as_nobody(void *unused)
     tine_pool *pool = NULL;
 
     (void)unused;
-    ck_assert_int_eq(setgid(NOBODY_ELSE), 0);
-    ck_assert_int_eq(setuid(NOBODY_ELSE), 0);
+    child_becomes_user();
     limit_processes(1); /* this one */
     ck_assert_rc(tine_pool_open(&pool, NULL), -EAGAIN);
     ck_assert_ptr_null(pool);

@@ -151,8 +151,6 @@ TEST(tasks_that_fail_for_good_break_nothing)
     tine_pool_close(pool);
 }
 
-#define NOBODY_ELSE 64322 /* a user without other processes */
-
 static void open_pool_for_nobody(void *unused)
 {
     struct rlimit limit = {.rlim_cur = 2, .rlim_max = 2}; /* this one, and the nursery */
@@ -162,8 +160,7 @@ static void open_pool_for_nobody(void *unused)
     tine_pool *pool;
 
     (void)unused;
-    ck_assert_int_eq(setgid(NOBODY_ELSE), 0);
-    ck_assert_int_eq(setuid(NOBODY_ELSE), 0);
+    child_becomes_user();
     ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &limit), 0);
     ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.start = TINE_FORK, .workers = 2}), 0);
     ck_assert_rc(tine_pool_apply(&results, pool, die, &options, ""), TINE_EBROKEN);

@@ -73,3 +73,11 @@ void child_continue(struct child *child)
 {
     ck_assert_int_eq(kill(child->pid, SIGCONT), 0);
 }
+
+void child_becomes_user(void)
+{
+    unsigned user = 20000 + (unsigned)getpid() % 40000; /* any that no account has */
+
+    ck_assert_int_eq(setgid(user), 0);
+    ck_assert_int_eq(setuid(user), 0);
+}

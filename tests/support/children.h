@@ -24,4 +24,8 @@ void child_kill(struct child *child); /* SIGKILL, and waits until it is dead and
 void child_stop(struct child *child); /* SIGSTOP, and waits until it stands */
 void child_continue(struct child *child);
 
+/* For the calling participant, if it is root's: it becomes a user who has no other processes, not
+   even in copies of the test that run beside it. */
+void child_becomes_user(void);
+
 #endif
