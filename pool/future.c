@@ -109,11 +109,14 @@ void tine__pool_listen(tine_pool *pool)
 static void wake_for_rest(struct tine_pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
-    if (atomic_load_explicit(&pool->status, memory_order_relaxed) <= TINE__SHUT &&
-        (tine__stream_has_unclaimed(pool->shared) | tine__sticky_look_after(pool))) {
-        if (tine__resize_has_room(pool->shared))
-            tine__resize_demand(pool);
-        tine__stream_wake_all(pool->shared);
+    if (atomic_load_explicit(&pool->status, memory_order_relaxed) <= TINE__SHUT) {
+        bool calls = tine__sticky_look_after(pool); /* in any case: it sees to what waits */
+
+        if (calls || tine__stream_has_unclaimed(pool->shared)) {
+            if (tine__resize_has_room(pool->shared))
+                tine__resize_demand(pool);
+            tine__stream_wake_all(pool->shared);
+        }
     }
     pthread_mutex_unlock(&pool->mutex);
 }
