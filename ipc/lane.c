@@ -346,6 +346,8 @@ bool tine__lane_holds(struct tine__lane_shm *lane, tine__lane_fits *fits, const 
 uint64_t tine__lane_used(struct tine__lane_shm *lane)
 {
     uint64_t head = atomic_load_explicit(&lane->head, memory_order_relaxed);
+    uint64_t used = atomic_load_explicit(&lane->tail, memory_order_relaxed) - head;
 
-    return atomic_load_explicit(&lane->tail, memory_order_relaxed) - head;
+    /* A record may be taken before its producer has put the tail behind it, or has died before. */
+    return (int64_t)used < 0 ? 0 : used;
 }

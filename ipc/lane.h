@@ -102,7 +102,7 @@ bool tine__lane_take(struct tine__lane_shm *lane, const struct tine__record *rec
 enum { TINE__LANE_SHOWN = 4 };
 typedef bool tine__lane_fits(const void *context, const uint64_t words[TINE__LANE_SHOWN]);
 bool tine__lane_holds(struct tine__lane_shm *lane, tine__lane_fits *fits, const void *context);
-/* Bytes of records, an upper bound. */
+/* Bytes of records, but for one that is just being published, or whose producer was killed then. */
 uint64_t tine__lane_used(struct tine__lane_shm *lane);
 
 #endif

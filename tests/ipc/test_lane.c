@@ -74,6 +74,19 @@ TEST(who_takes_over_keeps_what_was_published, .loop_end = CAPACITY / 16)
     free(lane);
 }
 
+/* Killed after the word of its record, before the tail behind it. */
+TEST(a_lane_is_empty_when_the_last_record_of_the_dead_is_taken)
+{
+    struct tine__lane_shm *lane = lane_new();
+    uint64_t tail = atomic_load(&lane->tail);
+
+    ck_assert(put(lane, "last", 4));
+    atomic_store(&lane->tail, tail);
+    expect(lane, "last");
+    ck_assert_uint_eq(tine__lane_used(lane), 0);
+    free(lane);
+}
+
 TEST(a_producer_that_leaves_is_followed)
 {
     struct tine__lane_shm *lane = lane_new();
