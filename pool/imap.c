@@ -321,7 +321,8 @@ static int check_options(const tine_imap_options *options)
 
     if (TINE__RESERVED_SET(options->reserved))
         return -E2BIG;
-    if (job != NULL && (job->progress != NULL || job->fail_fast != 0))
+    /* A key is one worker's: nothing would be spread. */
+    if (job != NULL && (job->progress != NULL || job->fail_fast != 0 || job->key != 0))
         return -EINVAL;
     return job == NULL ? 0 : tine__job_options_check(job, true);
 }

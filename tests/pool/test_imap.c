@@ -455,7 +455,7 @@ static void report(const tine_progress *progress, void *user)
 TEST(bad_arguments_are_refused)
 {
     static const tine_job_options bad[] = {
-        {.progress = report}, {.fail_fast = 1}, {.timeout_ns = 1}, {.retries = -2}};
+        {.progress = report}, {.fail_fast = 1}, {.timeout_ns = 1}, {.retries = -2}, {.key = 1}};
     tine_pool *pool = pool_of(1);
     struct numbers numbers = {.count = 3};
     tine_source source = source_of(&numbers), none = {.user = &numbers};

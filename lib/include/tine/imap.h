@@ -49,7 +49,7 @@ typedef struct tine_source {
 typedef struct tine_imap_options {
     const tine_job_options *job; /* of the calls; .chunk: tuples that a worker takes at a time,
                                     default 1; .failure is written when a failed item is handed out;
-                                    no progress, fail_fast or timeout_ns */
+                                    no progress, fail_fast, timeout_ns or key */
     uint64_t window;             /* tuples pulled from the source and not handed out; default: 32
                                     chunks a worker, at least 128 chunks */
     uint64_t reserved[6];        /* must be zero */
