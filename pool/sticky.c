@@ -48,7 +48,7 @@ struct tine__sticky {
 };
 
 /* Where calls stand: number n at n & mask. */
-struct tine__ring_shm {
+struct tine__track_ring_shm {
     uint64_t older; /* the ring that this one has replaced */
     uint64_t mask;
     _Atomic uint64_t jobs[]; /* 0: retired */
@@ -75,8 +75,8 @@ static bool is_empty(const struct tine__track_shm *track)
 /* Of a number between head and tail: who has seen that tail sees a ring that has it. */
 static _Atomic uint64_t *entry_at(const struct tine__track_shm *track, uint64_t number)
 {
-    struct tine__ring_shm *ring =
-        TINE__AT(struct tine__ring_shm, atomic_load_explicit(&track->ring, memory_order_acquire));
+    struct tine__track_ring_shm *ring = TINE__AT(
+        struct tine__track_ring_shm, atomic_load_explicit(&track->ring, memory_order_acquire));
 
     return &ring->jobs[number & ring->mask];
 }
@@ -158,9 +158,9 @@ static int make_room(struct tine__track_shm *track)
 {
     uint64_t head = head_of(track), tail = atomic_load_explicit(&track->tail, memory_order_relaxed),
              room = ROOM_MIN;
-    struct tine__ring_shm *old =
-        TINE__AT(struct tine__ring_shm, atomic_load_explicit(&track->ring, memory_order_relaxed));
-    struct tine__ring_shm *ring;
+    struct tine__track_ring_shm *old = TINE__AT(
+        struct tine__track_ring_shm, atomic_load_explicit(&track->ring, memory_order_relaxed));
+    struct tine__track_ring_shm *ring;
 
     if (old != NULL && tail - head <= old->mask)
         return 0;
@@ -266,7 +266,7 @@ void tine__sticky_fini(struct tine_pool *pool)
             ring = atomic_load_explicit(&track_at(pool->shared, i)->ring, memory_order_relaxed);
 
         for (; ring != 0; ring = older) {
-            older = TINE__AT(const struct tine__ring_shm, ring)->older;
+            older = TINE__AT(const struct tine__track_ring_shm, ring)->older;
             tine_free(TINE__AT(void, ring));
         }
     }
