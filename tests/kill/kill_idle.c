@@ -70,15 +70,7 @@ TEST(a_worker_killed_as_it_wakes_holds_nothing_up, .kills = KILLS, .timeout_s = 
 
     hunt_begin(&hunt, getpid());
     while (hunt.total < kills) {
-        struct load load;
-
-        hunt_forget(&hunt);
-        load_start(&load, (enum load_kind)random_below(LOAD_KINDS), pool,
-                   &(tine_job_options){.retries = TINE_UNLIMITED});
-        hunt_kill(&hunt, TINE_US(100));
-        load_finish(&load);
-        load_check_whole(&load);
-        load_free(&load);
+        load_under_kill(pool, &hunt, TINE_US(100));
     }
     load_await_size(pool, hunt.total);
     tine_pool_close(pool);

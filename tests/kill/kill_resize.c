@@ -85,15 +85,7 @@ TEST(a_pool_that_sizes_itself_loses_no_more, .kills = KILLS, .timeout_s = 60)
     ck_assert_ok(tine_pool_open(&pool, &options));
     hunt_begin(&hunt, getpid());
     while (hunt.total < kills) {
-        struct load load;
-
-        hunt_forget(&hunt);
-        load_start(&load, (enum load_kind)random_below(LOAD_KINDS), pool,
-                   &(tine_job_options){.retries = TINE_UNLIMITED});
-        hunt_kill(&hunt, TINE_US(300));
-        load_finish(&load);
-        load_check_whole(&load);
-        load_free(&load);
+        load_under_kill(pool, &hunt, TINE_US(300));
         pause_randomly(TINE_US(600));
         hunt_kill(&hunt, TINE_US(100));
     }

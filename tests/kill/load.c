@@ -509,3 +509,16 @@ void load_heap_end(const struct load_heap *before, uint64_t lost)
     ck_assert_uint_le(report.used_blocks, before->used_blocks + lost);
     ck_assert_uint_le(report.lost_bytes, before->lost_bytes + lost * PAGE_OF_64K);
 }
+
+void load_under_kill(tine_pool *pool, struct hunt *hunt, int64_t within_ns)
+{
+    struct load load;
+
+    hunt_forget(hunt);
+    load_start(&load, (enum load_kind)random_below(LOAD_KINDS), pool,
+               &(tine_job_options){.retries = TINE_UNLIMITED});
+    hunt_kill(hunt, within_ns);
+    load_finish(&load);
+    load_check_whole(&load);
+    load_free(&load);
+}
