@@ -33,23 +33,27 @@ static const int32_t ways[] = {TINE_FORK, TINE_SPAWN, TINE_FORKSERVER};
 
 /* Shared with the forkserver of tine_init(), and so with its processes. */
 static struct hold {
-    _Atomic int armed; /* the next process that is forked waits, in the fork itself */
+    _Atomic pid_t parent; /* its next child waits, in the fork itself */
     _Atomic pid_t child;
     struct gate go, ready, done;
 } * hold;
 
+/* Of other parents as well, a child may get here only now, long after its fork: the suite's
+   watchdog, for one. */
 static void hold_child(void)
 {
-    if (atomic_exchange(&hold->armed, 0) == 0)
+    pid_t parent = getppid();
+
+    if (!atomic_compare_exchange_strong(&hold->parent, &parent, 0))
         return;
     atomic_store(&hold->child, getpid());
     gate_await(&hold->go, 1);
 }
 
-static void reset_hold(int armed)
+static void reset_hold(pid_t parent)
 {
     memset(hold, 0, sizeof *hold);
-    atomic_store(&hold->armed, armed);
+    atomic_store(&hold->parent, parent);
 }
 
 __attribute__((constructor)) static void make_hold(void)
@@ -164,6 +168,29 @@ static void kill_along(size_t (*kill_after)(int32_t start, size_t steps), int32_
     fflush(stdout); /* in a child, too */
 }
 
+static int tell_server(tine_call *call)
+{
+    _Atomic pid_t *server;
+
+    ck_assert_ok(tine_args(call, "p", &server));
+    atomic_store(server, getppid());
+    return 0;
+}
+
+static pid_t find_server(void)
+{
+    tine_process_options options = {.start = TINE_FORKSERVER};
+    _Atomic pid_t *told = tine_calloc(1, sizeof *told);
+    tine_process *process;
+    pid_t server;
+
+    ck_assert_ok(tine_process_start(&process, tell_server, &options, "p", told));
+    ck_assert_int_eq(end_of(process), 0);
+    server = atomic_load(told);
+    tine_free((void *)told);
+    return server;
+}
+
 /* ---- the new process ------------------------------------------------------------------------- */
 
 static size_t kill_process_after(int32_t start, size_t steps)
@@ -173,7 +200,7 @@ static size_t kill_process_after(int32_t start, size_t steps)
     size_t taken = 0;
     bool gripped;
 
-    reset_hold(1);
+    reset_hold(start == TINE_FORK ? getpid() : find_server());
     ck_assert_int_eq(pthread_create(&thread, NULL, start_it, &run), 0);
     ck_assert_eventually(atomic_load(&hold->child) != 0);
     gripped = trace_grip(hold->child);
@@ -261,29 +288,6 @@ TEST(a_starter_may_die_at_any_instruction, .kills = POINTS * 10, .timeout_s = 12
 }
 
 /* ---- the forkserver -------------------------------------------------------------------------- */
-
-static int tell_server(tine_call *call)
-{
-    _Atomic pid_t *server;
-
-    ck_assert_ok(tine_args(call, "p", &server));
-    atomic_store(server, getppid());
-    return 0;
-}
-
-static pid_t find_server(void)
-{
-    tine_process_options options = {.start = TINE_FORKSERVER};
-    _Atomic pid_t *told = tine_calloc(1, sizeof *told);
-    tine_process *process;
-    pid_t server;
-
-    ck_assert_ok(tine_process_start(&process, tell_server, &options, "p", told));
-    ck_assert_int_eq(end_of(process), 0);
-    server = atomic_load(told);
-    tine_free((void *)told);
-    return server;
-}
 
 static size_t kill_server_after(int32_t start, size_t steps)
 {
