@@ -45,6 +45,7 @@ libtinecore_la_SOURCES += \
 	%D%/resize.c %D%/resize.h \
 	%D%/restart.c %D%/restart.h \
 	%D%/results.c \
+	%D%/runner.c %D%/runner.h \
 	%D%/sandbox.c %D%/sandbox.h \
 	%D%/settle.c %D%/settle.h \
 	%D%/spares.c %D%/spares.h \
