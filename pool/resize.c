@@ -1,23 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How many workers a pool has: asked for by tine_pool_resize(), or between two bounds by what there is to do.
+ * How many workers a pool has: asked for by tine_pool_resize(), or between two bounds by what there
+ * is to do.
  *
- * A pool has places for its most workers from the start; tables have a slot for each. pool.size says how many
- * there may be, pool.wanted how many there are to be: the same, unless idle workers leave (.idle_timeout_ns).
- * The nursery, which has one thread, starts workers in free places and dismisses those too many: a word in the
- * worker's own line, set and taken back by compare-and-swap, until the worker takes it at its word. That
- * it does only with no unit in hand, so leaving is a death that has nothing to lose: its account is settled as a
- * dead one's is, and a loop that it leaves in the middle is put up for others. Whom to dismiss is
- * found anew each time, from what is: those that idle, those that sleep, those dismissed before, the others. A choice that
- * the worker has overtaken costs a start or a departure too many, and no work.
+ * A pool has places for its most workers from the start; tables have a slot for each. pool.size
+ * says how many there may be, pool.wanted how many there are to be: the same, unless idle workers
+ * leave (.idle_timeout_ns). The nursery, which has one thread, starts workers in free places and
+ * dismisses those too many: a word in the worker's own line, set and taken back by
+ * compare-and-swap, until the worker takes it at its word. That it does only with no unit in hand,
+ * so leaving is a death that has nothing to lose: its account is settled as a dead one's is, and a
+ * loop that it leaves in the middle is put up for others. Whom to dismiss is found anew each time,
+ * from what is: those that idle, those that sleep, those dismissed before, the others. Those that
+ * are to stay after all are told so before others are dismissed, for one of them may be on its way.
+ * A choice that a worker has overtaken otherwise costs a start or a departure too many, and no
+ * work.
  *
- * More workers than are wanted now are asked for by whoever submits work that nobody is free for; one word keeps
- * a burst of submissions from making more than one system call.
+ * More workers than are wanted now are asked for by whoever submits work that nobody is free for;
+ * one word keeps a burst of submissions from making more than one system call.
  */
 #include "pool/resize.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <tine/error.h>
 
@@ -91,7 +96,8 @@ static uint64_t count_waiting(const struct tine__pool_shm *pool)
 
 /* ---- the nursery's side ---------------------------------------------------------------------- */
 
-/* Is there a worker in that place that is not leaving for good? (The pid is the nursery's own note.) */
+/* Is there a worker in that place that is not leaving for good? (The pid is the nursery's own
+   note.) */
 static bool is_present(const struct tine__worker_shm *worker)
 {
     return read(&worker->pid) != 0 && read(&worker->leave) != TINE__LEAVES;
@@ -116,7 +122,8 @@ static uint32_t count_present(const struct tine__pool_shm *pool)
     return count_in(pool, TINE__STAYS, TINE__DISMISSED);
 }
 
-/* Where idle workers leave: one for each waiting ticket is added, and those that idle are left out. */
+/* Where idle workers leave: one for each waiting ticket is added, and those that idle are left
+   out. */
 static uint32_t find_wanted(struct tine__pool_shm *pool)
 {
     uint32_t size = read(&pool->size), wanted = read(&pool->wanted), idle;
@@ -151,39 +158,85 @@ static int rank_of(const struct tine__pool_shm *pool, uint32_t index)
     return state == TINE__DISMISSED ? CHOSEN : BUSY;
 }
 
-/* False: it has changed its state meanwhile. */
-static bool dismiss(struct tine__pool_shm *pool, uint32_t index)
+static void dismiss(struct tine__pool_shm *pool, uint32_t index)
 {
     struct tine__worker_shm *worker = tine__worker_at(pool, index);
     uint32_t state = read(&worker->leave);
 
-    if (state == TINE__DISMISSED || state == TINE__LEAVES)
-        return true;
-    if (!tine__resize_change(worker, state, TINE__DISMISSED))
-        return false;
-    tine__stream_ring(worker);
+    while (state < TINE__DISMISSED && !tine__resize_change(worker, state, TINE__DISMISSED))
+        state = read(&worker->leave);
+    if (state < TINE__DISMISSED)
+        tine__stream_ring(worker);
+}
+
+/* Who there is, and who of them is to leave. */
+struct choice {
+    uint8_t ranks[TINE_WORKERS_MAX]; /* RANKS: nobody, or leaves for good */
+    bool chosen[TINE_WORKERS_MAX];
+    uint32_t born, excess;
+};
+
+static void rank_all(const struct tine__pool_shm *pool, struct choice *choice, uint32_t wanted)
+{
+    uint32_t present = 0;
+
+    choice->born = tine__born(pool);
+    for (uint32_t i = 0; i < choice->born; i++) {
+        bool there = is_present(tine__worker_at(pool, i));
+
+        choice->ranks[i] = (uint8_t)(there ? rank_of(pool, i) : (int)RANKS);
+        present += there;
+    }
+    choice->excess = present > wanted ? present - wanted : 0;
+}
+
+static void choose(struct choice *choice)
+{
+    uint32_t left = choice->excess;
+
+    memset(choice->chosen, 0, sizeof choice->chosen);
+    for (int rank = IDLING; rank < RANKS; rank++)
+        for (uint32_t i = choice->born; i-- > 0 && left > 0;)
+            if (choice->ranks[i] == rank) {
+                choice->chosen[i] = true;
+                left--;
+            }
+}
+
+/* Those not chosen stay. False: one that was dismissed before goes already, so one of the chosen
+   need not. */
+static bool keep_others(struct tine__pool_shm *pool, struct choice *choice)
+{
+    for (uint32_t i = 0; i < choice->born; i++) {
+        struct tine__worker_shm *worker = tine__worker_at(pool, i);
+
+        if (choice->chosen[i] || choice->ranks[i] == RANKS ||
+            read(&worker->leave) < TINE__DISMISSED ||
+            tine__resize_change(worker, TINE__DISMISSED, TINE__STAYS))
+            continue;
+        choice->ranks[i] = RANKS;
+        if (choice->excess > 0) {
+            choice->excess--;
+            return false;
+        }
+    }
     return true;
 }
 
 void tine__resize_settle(struct tine__pool_shm *pool)
 {
-    uint32_t wanted = find_wanted(pool), present = count_present(pool), born = tine__born(pool);
-    uint32_t excess = present > wanted ? present - wanted : 0;
-    uint8_t ranks[TINE_WORKERS_MAX];
+    uint32_t wanted = find_wanted(pool);
+    struct choice choice;
 
     if (pool->idle_ns != 0)
         atomic_store_explicit(&pool->wanted, wanted, memory_order_relaxed);
-    for (uint32_t i = 0; i < born; i++)
-        ranks[i] = (uint8_t)(is_present(tine__worker_at(pool, i)) ? rank_of(pool, i) : (int)RANKS);
-    for (int rank = IDLING; rank < RANKS; rank++)
-        for (uint32_t i = born; i-- > 0;) {
-            if (ranks[i] != rank)
-                continue;
-            if (excess == 0)
-                (void)tine__resize_change(tine__worker_at(pool, i), TINE__DISMISSED, TINE__STAYS);
-            else
-                excess -= dismiss(pool, i);
-        }
+    rank_all(pool, &choice, wanted);
+    do
+        choose(&choice);
+    while (!keep_others(pool, &choice));
+    for (uint32_t i = 0; i < choice.born; i++)
+        if (choice.chosen[i])
+            dismiss(pool, i);
 }
 
 uint32_t tine__resize_missing(const struct tine__pool_shm *pool)
@@ -249,7 +302,8 @@ void tine__resize_demand(struct tine_pool *pool)
         tine__nursery_nudge(&pool->nursery);
 }
 
-/* Tickets for workers that come while the loop runs. If there can be none, it goes on without them. */
+/* Tickets for workers that come while the loop runs. If there can be none, it goes on without
+   them. */
 static void invite(struct tine_future *future, uint32_t grown)
 {
     struct tine__stream *stream = future->stream;

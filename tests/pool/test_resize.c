@@ -3,13 +3,17 @@
 #include <tine/pool.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <tine/codec.h>
 #include <tine/heap.h>
 
+#include "lib/sys.h"
 #include "pool/pool_impl.h"
+#include "pool/resize.h"
 #include "pool/stream.h"
 #include "tests/pool/pools.h"
 #include "tests/support/children.h"
@@ -19,7 +23,7 @@
 
 #define IDLE_NS TINE_MS(2)
 
-/* ---- tasks ------------------------------------------------------------------------------------ */
+/* ---- tasks ----------------------------------------------------------------------------------- */
 
 /* Comes to the meeting and waits there for all the others. */
 static int meet(size_t begin, size_t end, void *context)
@@ -101,7 +105,7 @@ static tine_pool *open_pool(const tine_pool_options *options)
     return pool;
 }
 
-/* ---- on request ------------------------------------------------------------------------------- */
+/* ---- on request ------------------------------------------------------------------------------ */
 
 TEST(a_pool_grows_at_once)
 {
@@ -281,7 +285,7 @@ TEST(sizes_that_cannot_be_are_refused)
     ck_assert_rc(tine_pool_resize(pool, 2), -EBADF);
 }
 
-/* ---- by what there is to do ------------------------------------------------------------------- */
+/* ---- by what there is to do ------------------------------------------------------------------ */
 
 TEST(idle_workers_leave_but_the_least, .loop_end = 2)
 {
@@ -357,7 +361,7 @@ TEST(a_loop_makes_the_pool_grow_to_its_most)
     tine_pool_close(pool);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 TEST(a_pool_may_end_while_it_grows_or_shrinks, .loop_end = 3)
 {
@@ -385,6 +389,84 @@ TEST(a_forked_child_must_not)
 
     child_join(&child);
     tine_pool_close(pool);
+}
+
+/* ---- whom the nursery chooses ---------------------------------------------------------------- */
+
+#define CHOICES 1000
+
+/* Two places, of which one is to be free; the worker that was chosen goes at any moment. */
+struct choice {
+    struct tine__pool_shm *pool;
+    _Atomic int round; /* that the worker may go in; negative: it has */
+};
+
+static void await_round(const struct choice *choice, int round)
+{
+    for (uint32_t looks = 1; atomic_load(&choice->round) != round; looks++)
+        if (looks % 256 == 0)
+            sched_yield();
+        else
+            tine__cpu_relax();
+}
+
+static void *go_in_each_round(void *context)
+{
+    struct choice *choice = context;
+
+    for (int round = 1; round <= CHOICES; round++) {
+        await_round(choice, round);
+        for (int i = round % 128; i > 0; i--) /* a little later each time */
+            tine__cpu_relax();
+        (void)tine__resize_quit(tine__worker_at(choice->pool, 0));
+        atomic_store(&choice->round, -round);
+    }
+    return NULL;
+}
+
+static void *zeroed_lines(size_t size)
+{
+    void *lines = tine_aligned_alloc(TINE__LINE, size);
+
+    ck_assert_ptr_nonnull(lines);
+    return memset(lines, 0, size);
+}
+
+static struct tine__pool_shm *make_two_places(void)
+{
+    struct tine__pool_shm *pool = zeroed_lines(sizeof *pool);
+
+    pool->slots = TINE__ADDRESS(zeroed_lines(2 * sizeof(struct tine__worker_shm)));
+    pool->workers = 2;
+    atomic_store(&pool->born, 2);
+    atomic_store(&pool->size, 1);
+    atomic_store(&pool->wanted, 1);
+    atomic_store(&pool->sleeping[0], 2);
+    atomic_store(&tine__worker_at(pool, 0)->pid, 1);
+    atomic_store(&tine__worker_at(pool, 1)->pid, 1);
+    return pool;
+}
+
+/* Who sleeps is to go before who was chosen when all were busy; but not both. */
+TEST(one_that_goes_already_is_not_replaced_by_another)
+{
+    struct choice choice = {.pool = make_two_places()};
+    struct tine__worker_shm *chosen = tine__worker_at(choice.pool, 0);
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, go_in_each_round, &choice), 0);
+    for (int round = 1; round <= CHOICES; round++) {
+        atomic_store(&chosen->leave, TINE__DISMISSED);
+        atomic_store(&chosen[1].leave, TINE__STAYS);
+        atomic_store(&choice.round, round);
+        tine__resize_settle(choice.pool);
+        await_round(&choice, -round);
+        (void)tine__resize_quit(&chosen[1]);
+        ck_assert_uint_eq(tine__resize_missing(choice.pool), 0);
+    }
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    tine_free(chosen);
+    tine_free(choice.pool);
 }
 
 SUITE_OF_POOLS("pool/resize")
