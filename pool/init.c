@@ -7,7 +7,7 @@
  * program that executes has called tine_init() itself, so main is never run twice by mistake.
  *
  * All is written by tine_init() and tine_set_start_method(), before threads exist; forks inherit
- * it.
+ * it, and other processes are told what was chosen.
  */
 #include "pool/init.h"
 
@@ -39,6 +39,16 @@ int32_t tine__start_method(void)
     if (chosen != TINE_START_DEFAULT)
         return chosen;
     return name != NULL ? TINE_FORKSERVER : TINE_FORK;
+}
+
+int32_t tine__start_method_chosen(void)
+{
+    return chosen;
+}
+
+void tine__start_method_take(int32_t method)
+{
+    chosen = method;
 }
 
 static bool is_control_socket(int fd)

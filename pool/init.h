@@ -17,5 +17,8 @@ void tine__program_take_name(void);
 void tine__preload(void);
 /* TINE_FORK …, of which the program has said that it is the default, or which is so by itself. */
 int32_t tine__start_method(void);
+/* Only what the program has said: else 0. It goes on to the processes that it starts. */
+int32_t tine__start_method_chosen(void);
+void tine__start_method_take(int32_t method);
 
 #endif

@@ -28,6 +28,7 @@
 #include "lib/record.h"
 #include "lib/sys.h"
 #include "pool/forkserver.h"
+#include "pool/init.h"
 #include "pool/start.h"
 #include "pool/surroundings.h"
 #include "shm/heap.h"
@@ -301,6 +302,7 @@ static _Noreturn void live(struct arrival *arrival)
         refuse(arrival, rc);
     if (arrival->shared->log_level <= TINE_LOG_DEBUG) /* else nobody has looked yet */
         tine_log_set_level(arrival->shared->log_level);
+    tine__start_method_take(arrival->shared->start_method);
     tine__carried_init(&carried);
     for (uint32_t i = 0; i < arrival->shared->carried_count; i++)
         carried.fds[carried.count++] = arrival->luggage.fds[2 + i];

@@ -24,6 +24,7 @@
 #include "lib/log.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
+#include "pool/init.h"
 #include "pool/start.h"
 #include "pool/surroundings.h"
 #include "shm/owner.h"
@@ -86,6 +87,7 @@ static int make_shared(struct tine_process *process, const tine_buffer *packed,
     process->shared->environment_size = environment->size;
     process->shared->carried_count = carried->count;
     process->shared->log_level = atomic_load_explicit(&tine__log_limit, memory_order_relaxed);
+    process->shared->start_method = tine__start_method_chosen();
     memcpy(process->shared->args, packed->data, packed->size);
     if (environment->size > 0)
         memcpy(tine__process_environment(process->shared), environment->data, environment->size);

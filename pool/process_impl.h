@@ -81,6 +81,7 @@ struct tine__process_shm {
     uint32_t carried_count, listed_count;
     struct tine__surroundings_shm surroundings;
     int32_t log_level;
+    int32_t start_method; /* as the program has chosen it; 0: it has not */
     struct tine__function_wire function;
     char name[TINE_PROCESS_NAME_MAX + 1];
     char identity[TINE__IDENTITY_MAX + 1];

@@ -20,6 +20,7 @@
 
 #include <tine/heap.h>
 #include <tine/log.h>
+#include <tine/pool.h>
 
 #include "tests/pool/processes.h"
 #include "tests/support/files.h"
@@ -335,6 +336,29 @@ TEST(a_start_method_is_chosen_once)
     ck_assert_int_eq(process_end(process), 0);
     ck_assert_rc(tine_set_start_method(TINE_FORK, true), 0);
     ck_assert_int_eq(tine_get_start_method(), TINE_FORK);
+}
+
+static int check_chosen(tine_call *call)
+{
+    (void)call;
+    ck_assert_int_eq(tine_get_start_method(), TINE_SPAWN);
+    ck_assert_rc(tine_set_start_method(TINE_FORK, false), -EBUSY);
+    return 0;
+}
+
+/* As the rest of what it has of its starter: the one of that moment. */
+TEST(the_chosen_start_method_is_inherited, .loop_end = START_METHODS)
+{
+    int32_t method = start_method(loop_index);
+    tine_results *results;
+    tine_pool *pool;
+
+    ck_assert_rc(tine_set_start_method(TINE_SPAWN, false), 0);
+    ck_assert_int_eq(process_end(process_of(check_chosen, method)), 0);
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = 1, .start = method}), 0);
+    ck_assert_rc(tine_pool_apply(&results, pool, check_chosen, NULL, ""), 0);
+    tine_results_close(results);
+    tine_pool_close(pool);
 }
 
 SUITE_WITH_INIT("pool/process_spawn")

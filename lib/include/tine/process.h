@@ -165,7 +165,8 @@ TINE_API void tine_set_forkserver_preload(tine_preload *hook, void *context);
  * Blocks:  no
  * Safety:  thread one | process owner | fork child may call | signal no
  * Death:   none
- * Source:  pool/init.c; follows multiprocessing.set_start_method
+ * Source:  pool/init.c; follows multiprocessing.set_start_method: processes that are started later have it
+ *          chosen as well
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_set_start_method(int32_t method, bool force);
