@@ -168,24 +168,38 @@ int tine__cpu_quota(const char *membership, const char *root)
 }
 
 /* A mask smaller than the kernel's is refused with EINVAL, so it grows until it is large enough. */
-static int affinity_count(void)
+static int affinity_count(pid_t pid)
 {
     for (size_t cpus = 1024; cpus <= CPUS_MAX; cpus *= 2) {
         size_t size = CPU_ALLOC_SIZE(cpus);
         TINE__AUTO_FREE cpu_set_t *set = CPU_ALLOC(cpus);
 
         if (set == NULL)
-            break;
-        if (sched_getaffinity(0, size, set) == 0)
+            return -ENOMEM;
+        if (sched_getaffinity(pid, size, set) == 0)
             return CPU_COUNT_S(size, set);
         if (errno != EINVAL)
-            break;
+            return -errno;
     }
-    return (int)sysconf(_SC_NPROCESSORS_ONLN);
+    return -EIO;
 }
 
-/* TINE_CPU_COUNT, or 0 where it is not given or no count. */
-static int override(void)
+int tine__cpu_count_of(pid_t pid)
+{
+    char membership[32];
+    int count = affinity_count(pid), quota;
+
+    if (count < 0)
+        return count;
+    snprintf(membership, sizeof membership, "/proc/%d/cgroup", (int)pid);
+    if (access(membership, R_OK) < 0) /* in a sandbox: no quota is not what it means */
+        return -errno;
+    quota = tine__cpu_quota(membership, "/sys/fs/cgroup");
+    count = quota < count ? quota : count;
+    return count > 0 ? count : 1;
+}
+
+int tine__cpu_count_given(void)
 {
     const char *text = getenv("TINE_CPU_COUNT");
     char *end;
@@ -202,11 +216,13 @@ static int override(void)
 
 int tine_cpu_count(void)
 {
-    int count = override(), quota;
+    int count = tine__cpu_count_given(), quota;
 
     if (count > 0)
         return count;
-    count = affinity_count();
+    count = affinity_count(0);
+    if (count < 0)
+        count = (int)sysconf(_SC_NPROCESSORS_ONLN);
     quota = tine__cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
     count = quota < count ? quota : count;
     return count > 0 ? count : 1;

@@ -6,12 +6,15 @@
  * field    who writes                                  who reads          order
  * -------  ------------------------------------------  -----------------  ------------------------------
  * active   who opens, closes, or looks, by CAS         workers            relaxed: a claim too many
- * cpus     who opens a pool                            workers            relaxed
+ * cpus     who opens or closes, or looks               workers            relaxed
  * looked,  who looks                                   the same           relaxed
- * judged
+ * judged,
+ * counted,
+ * turn
  * waiting  see shm/waiters.h                           the same           seq_cst, against tokens
- * pools    the opener 0 → its word → 0; who finds it   who opens, closes  seq_cst, against active
+ * pools    the opener 0 → a word → 0; who finds it     who opens, closes  seq_cst, against active
  *          dead → 0
+ * usable   the opener; who looks                       the same           relaxed: a claim too many
  * tokens   a worker 0 → its word → 0; who finds it     workers            seq_cst, against waiting
  *          dead or asleep → 0
  */
@@ -31,15 +34,21 @@
 struct tine__budget_shm {
     alignas(TINE__LINE) _Atomic uint64_t active; /* changes << 1 | claims are gated */
     _Atomic uint32_t cpus;
-    uint32_t reserved;
-    _Atomic uint64_t looked, judged; /* ns: after sleeping holders; after dead openers */
+    _Atomic uint32_t turn; /* the next entry whose CPUs are counted */
+    /* ns: after sleeping holders; after dead pools; after CPUs */
+    _Atomic uint64_t looked, judged, counted;
     struct tine__waiters_shm waiting;
-    alignas(TINE__LINE) _Atomic uint64_t pools[TINE__BUDGET_POOLS]; /* openers' owner words */
+    /* A pool: the owner word of its nursery, or of the process whose threads its workers are. */
+    alignas(TINE__LINE) _Atomic uint64_t pools[TINE__BUDGET_POOLS];
+    /* CPUs that this process can use; above them TINE__BUDGET_GIVEN */
+    _Atomic uint32_t usable[TINE__BUDGET_POOLS];
     alignas(TINE__LINE) _Atomic uint64_t tokens[TINE__BUDGET_TOKENS];
 };
 
+#define TINE__BUDGET_GIVEN (UINT32_C(1) << 31) /* by TINE_CPU_COUNT: it stays */
+
 /*
- * The family's root of it: 0, no pool is open; an owner word with this mark, the only opener's;
+ * The family's root of it: 0, no pool is open; a word with this mark, the only pool's;
  * else the address of the budget, which is made when a second pool is opened and stays.
  */
 #define TINE__BUDGET_SOLE UINT64_C(1)
@@ -60,13 +69,15 @@ static inline bool tine__budget_in_force(const _Atomic uint64_t *root)
             1) != 0;
 }
 
-/* A pool opens, or is closed, in this process, which can use so many CPUs. */
-void tine__budget_enter(int cpus);
-void tine__budget_leave(void);
+/* A pool is opened, or has ended, whose word that is; its opener can use so many CPUs. */
+void tine__budget_enter(uint64_t word, int cpus);
+void tine__budget_leave(uint64_t word);
 /* What waits for tokens of this family looks again at whether it wants them. */
 void tine__budget_nudge(void);
 /* Counts the pools anew. */
 void tine__budget_judge(struct tine__budget_shm *budget);
+/* Counts the CPUs of one more pool anew. False: this process cannot. */
+bool tine__budget_recount(struct tine__budget_shm *budget);
 /* A process that the caller has reaped, a worker of that pool. */
 void tine__budget_forget(struct tine__pool_shm *pool, pid_t pid);
 
@@ -82,6 +93,7 @@ struct tine__token {
     uint64_t generation;
     uint32_t last;           /* the number of its last one */
     bool lent;               /* while it sleeps */
+    bool blind;              /* it cannot count CPUs */
 };
 
 /* For who works without ever having one: as if there were no other pools. */

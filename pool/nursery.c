@@ -493,8 +493,19 @@ static bool is_worker(void *context, pid_t pid)
     return false;
 }
 
+/* It may have been the nursery of a worker's pool. */
+static void forget_orphan(void *context, pid_t pid)
+{
+    const struct keeper *keeper = context;
+
+    tine__budget_forget(keeper->pool, pid);
+}
+
 static _Noreturn void keep(struct keeper *keeper)
 {
+    static const struct tine__orphans_calls orphans = {.is_own = is_worker,
+                                                       .reaped = forget_orphan};
+
     tine__orphans_adopt(&keeper->waiting);
     for (;;) {
         start_missing(keeper);
@@ -516,7 +527,7 @@ static _Noreturn void keep(struct keeper *keeper)
         for (uint32_t i = 0; i < keeper->pool->workers; i++)
             if (keeper->polled[2 + i].revents != 0)
                 reap(keeper, i);
-        tine__orphans_reap(is_worker, keeper);
+        tine__orphans_reap(&orphans, keeper);
     }
 }
 
@@ -608,6 +619,8 @@ static int start_forked(struct tine__nursery *nursery, struct tine__pool_shm *po
     if (rc == 0)
         rc = fork_keeper(&keeper, sockets, &nursery->pidfd);
     drop_keeper(&keeper);
+    if (rc > 0)
+        nursery->pid = rc;
     return rc;
 }
 

@@ -19,6 +19,7 @@ struct tine__nursery_note {
 
 /* The program's hold on the nursery and, through it, on the workers. */
 struct tine__nursery {
+    pid_t pid; /* 0: there is no such process */
     int pidfd;
     int socket;
     struct tine__threads *threads; /* instead of a nursery; then pidfd tells that they have left */

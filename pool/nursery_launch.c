@@ -148,6 +148,7 @@ int tine__nursery_launch(struct tine__nursery *nursery, struct tine__pool_shm *p
         free(process);
         return rc;
     }
+    nursery->pid = process->pid;
     nursery->pidfd = process->pidfd;
     nursery->launched = process;
     return 0;

@@ -57,7 +57,7 @@ static pid_t look(void)
     return info.si_pid;
 }
 
-void tine__orphans_reap(bool (*own)(void *context, pid_t pid), void *context)
+void tine__orphans_reap(const struct tine__orphans_calls *calls, void *context)
 {
     pid_t pid;
 
@@ -65,12 +65,14 @@ void tine__orphans_reap(bool (*own)(void *context, pid_t pid), void *context)
         return;
     noted = 0;
     while ((pid = look()) > 0) {
-        if (own(context,
+        if (calls->is_own(
+                context,
                 pid)) { /* its pidfd is readable as well; then the next look goes further */
             noted = 1;
             return;
         }
         waitpid(pid, NULL, 0);
+        calls->reaped(context, pid);
     }
 }
 

@@ -13,8 +13,13 @@
 void tine__orphans_adopt(sigset_t *waiting);
 /* In a child of such a process, before its own signal mask. */
 void tine__orphans_forget(void);
-/* Reaps those that have ended; `own` tells the children that are the caller's to reap. */
-void tine__orphans_reap(bool (*own)(void *context, pid_t pid), void *context);
+struct tine__orphans_calls {
+    bool (*is_own)(void *context, pid_t pid); /* is that child the caller's to reap? */
+    void (*reaped)(void *context, pid_t pid);
+};
+
+/* Reaps those that have ended. */
+void tine__orphans_reap(const struct tine__orphans_calls *calls, void *context);
 /* Those that are about to end, are gone: at most so long. There are no other children left. */
 void tine__orphans_await(int64_t timeout_ns);
 

@@ -35,6 +35,7 @@
 #include "pool/spares.h"
 #include "pool/sticky.h"
 #include "shm/heap.h"
+#include "shm/owner.h"
 #include "shm/watch.h"
 
 #define MAGIC           UINT64_C(0x74696e652d706f6f)
@@ -154,7 +155,18 @@ static void join_budget(tine_pool *pool)
     if (pool->cpus == 0)
         pool->cpus = tine_cpu_count();
     atomic_store_explicit(&pool->shared->cpus, (uint32_t)pool->cpus, memory_order_relaxed);
-    tine__budget_enter(pool->cpus);
+    pool->budgeted =
+        pool->kind == TINE_PROCESSES ? tine__owner_word_of(pool->nursery.pid) : tine__owner_word();
+    if (pool->budgeted != 0)
+        tine__budget_enter(pool->budgeted, pool->cpus);
+}
+
+/* Under the mutex. */
+static void leave_budget(tine_pool *pool)
+{
+    if (pool->budgeted != 0)
+        tine__budget_leave(pool->budgeted);
+    pool->budgeted = 0;
 }
 
 static void *zeroed(size_t size)
@@ -271,7 +283,7 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     rc = make_shared(pool, options);
     if (rc == 0) {
         pool->shared->unbudgeted =
-            pool->kind != TINE_PROCESSES || (options->flags & TINE_POOL_NO_BUDGET) != 0;
+            pool->kind == TINE_INLINE || (options->flags & TINE_POOL_NO_BUDGET) != 0;
         pool->shared->untrusted = (options->flags & TINE_POOL_UNTRUSTED) != 0;
         pool->shared->accounts = (options->flags & TINE_POOL_ACCOUNTING) != 0;
         want_exits(pool, options);
@@ -338,6 +350,8 @@ static int status_of(tine_pool *pool)
 static void set_status(struct tine_pool *pool, int status)
 {
     atomic_store_explicit(&pool->status, status, memory_order_seq_cst); /* for the wakers below */
+    if (status >= TINE__ENDED)
+        leave_budget(pool);
     for (struct tine_future *future = pool->jobs; future != NULL; future = future->older) {
         tine__sys_futex_wake(&future->job->state, INT_MAX);
         tine__watch_ring(&future->job->state);
@@ -352,6 +366,7 @@ static void drop_threads(struct tine_pool *pool, int status)
     atomic_store_explicit(&pool->shared->state, TINE__POOL_ENDING, memory_order_seq_cst);
     tine__pool_abandon(pool, status == TINE__TERMINATED);
     tine__stream_wake_all(pool->shared);
+    tine__budget_nudge();
     tine__threads_leave(pool->nursery.threads);
     set_status(pool, status);
 }
@@ -576,8 +591,6 @@ void tine_pool_close(tine_pool *pool)
     (void)tine_pool_terminate(pool);
     tine__caller_join(pool);
     (void)tine__callbacks_run(pool);
-    if (pool->shared->unbudgeted == 0)
-        tine__budget_leave();
     if (pool->kind != TINE_PROCESSES)
         pool->quiet_end = await_threads(pool, TINE__NEVER) == 0;
     release_jobs(pool);

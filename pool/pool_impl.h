@@ -64,6 +64,7 @@ struct tine_pool {
     uint64_t closed_jobs; /* in `jobs`, with their handle closed */
     uint64_t next_sweep;  /* value of `submitted` at which to look for closed ones that are done */
     uint64_t heard;       /* workers started when the nursery was last listened to */
+    uint64_t budgeted;    /* its word in the family's CPU budget; 0: it does not count */
     _Atomic int64_t next_look; /* when to look after nursery and work again (pool/future.c) */
     int32_t cpus;              /* counted once; 0: not yet */
     bool no_spin;              /* as asked for */

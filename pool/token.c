@@ -34,7 +34,8 @@
 #define NAP_MIN_NS TINE_MS(1)
 #define NAP_MAX_NS TINE_MS(16)
 #define LOOK_NS    ((uint64_t)TINE_MS(4))   /* one look at all holders serves all who wait */
-#define JUDGE_NS   ((uint64_t)TINE_MS(100)) /* so often after openers that died */
+#define JUDGE_NS   ((uint64_t)TINE_MS(100)) /* so often after pools that died */
+#define COUNT_NS   ((uint64_t)TINE_MS(20))  /* so often at the CPUs of one of the pools */
 
 static _Thread_local struct tine__token *own __attribute__((tls_model("initial-exec")));
 
@@ -49,6 +50,13 @@ static bool holds(const struct tine__token *token)
 {
     return token->place != NULL &&
            atomic_load_explicit(token->place, memory_order_relaxed) == token->word;
+}
+
+/* Are there still so many? */
+static bool is_valid(const struct tine__token *token, const struct tine__budget_shm *budget)
+{
+    return token->place == &token->pool->pass ||
+           token->last < atomic_load_explicit(&budget->cpus, memory_order_relaxed);
 }
 
 /* ---- taking ---------------------------------------------------------------------------------- */
@@ -127,7 +135,7 @@ static bool is_due(_Atomic uint64_t *last, uint64_t every)
     return (now < seen || now - seen >= every) && swap(last, seen, now);
 }
 
-static void look(const struct tine__token *token, struct tine__budget_shm *budget)
+static void look(struct tine__token *token, struct tine__budget_shm *budget)
 {
     int freed = take_away_from_sleeper(&token->pool->pass);
 
@@ -136,6 +144,8 @@ static void look(const struct tine__token *token, struct tine__budget_shm *budge
             freed += take_away_from_sleeper(&budget->tokens[i]);
     if (is_due(&budget->judged, JUDGE_NS))
         tine__budget_judge(budget);
+    if (!token->blind && is_due(&budget->counted, COUNT_NS))
+        token->blind = !tine__budget_recount(budget);
     if (freed > 0)
         tine__waiters_wake(&budget->waiting, freed);
 }
@@ -152,10 +162,11 @@ static void introduce(struct tine__token *token)
 void tine__token_await(struct tine__token *token, bool (*wanted)(void *context), void *context)
 {
     struct tine__budget_shm *budget = tine__budget(token->root);
-    bool slept = false, got = holds(token);
+    bool slept = false, got;
 
-    if (got)
+    if (holds(token) && is_valid(token, budget))
         return;
+    tine__token_release(token);
     if (token->word == 0)
         introduce(token);
     for (int64_t nap = NAP_MIN_NS;; nap = nap < NAP_MAX_NS ? nap * 2 : nap) {

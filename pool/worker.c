@@ -43,10 +43,18 @@ struct self {
     bool was_keyed;                   /* it looked for a call with a key first, the last time */
     const struct tine__job_shm *loop; /* worked on */
     struct tine__token token;
-    bool limited; /* its environment says how many threads it may start */
+    bool limited; /* its environment says how many threads it may start, or is the program's */
 };
 
 /* ---- loops ----------------------------------------------------------------------------------- */
+
+/* A process is killed then. */
+static bool is_to_drop_all(const struct self *self)
+{
+    return self->runner.call.fetched.threads != NULL &&
+           atomic_load_explicit(&self->runner.pool->state, memory_order_acquire) ==
+               TINE__POOL_ENDING;
+}
 
 static bool is_dismissed(const struct self *self)
 {
@@ -271,7 +279,7 @@ static bool wants_ticket(void *context)
 {
     const struct self *self = context;
 
-    return has_work(self) && !is_dismissed(self);
+    return has_work(self) && !is_dismissed(self) && !is_to_drop_all(self);
 }
 
 /* Work, or a reason to leave. */
@@ -359,19 +367,11 @@ static void wait_for_work(struct self *self)
 static void begin(struct self *self, struct tine__pool_shm *pool, struct tine__worker_shm *shared,
                   uint32_t index, int control)
 {
-    *self = (struct self){.limited = pool->unbudgeted != 0};
+    *self = (struct self){.limited = pool->unbudgeted != 0 || control < 0};
     tine__runner_init(&self->runner, pool, shared, index, control);
     /* before anything is announced: see tine__pool_kill_job */
     atomic_store_explicit(&shared->pid, (uint32_t)getpid(), memory_order_release);
     tine__token_none(&self->token);
-}
-
-/* A process is killed then. */
-static bool is_to_drop_all(const struct self *self)
-{
-    return self->runner.call.fetched.threads != NULL &&
-           atomic_load_explicit(&self->runner.pool->state, memory_order_acquire) ==
-               TINE__POOL_ENDING;
 }
 
 static void work(struct self *self)
@@ -406,7 +406,9 @@ void tine__worker_thread(struct tine__pool_shm *pool, uint32_t index, struct tin
     self.runner.call.fetched.threads = threads;
     (void)tine__place_of_thread((struct tine__place){.index = (int)index, .pool = pool});
     (void)tine__limit_thread(self.runner.shared);
+    tine__token_init(&self.token, pool, self.runner.shared, pool->unbudgeted == 0);
     work(&self);
+    tine__token_fini(&self.token);
 }
 
 /* Jobs may run in several callers at once, and in jobs: what a worker has for itself is on the

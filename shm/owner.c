@@ -195,13 +195,18 @@ uint64_t tine__owner_word_thread(void)
     return tid == getpid() ? process : make_word(tid, process >> NAMESPACE_SHIFT);
 }
 
+uint64_t tine__owner_word_of(pid_t pid)
+{
+    uint64_t word = make_word(pid, tine__owner_word() >> NAMESPACE_SHIFT);
+
+    return tine__owner_word_lives(word) ? word : 0;
+}
+
 bool tine__owner_word_lives(uint64_t word)
 {
-    uint64_t self = tine__owner_word();
-
-    if (tine__owner_word_same(word, self))
+    if (tine__owner_word_same(word, tine__owner_word()))
         return true;
-    if (word >> NAMESPACE_SHIFT != self >> NAMESPACE_SHIFT)
+    if (!tine__owner_word_near(word))
         return tine__owner_word_pid(word) != 0;
     return lives(tine__owner_word_pid(word), word >> START_SHIFT & START_MASK, START_MASK);
 }
@@ -211,12 +216,17 @@ bool tine__owner_word_runs(uint64_t word)
     struct stat_line line;
     int rc;
 
-    if (word >> NAMESPACE_SHIFT != tine__owner_word() >> NAMESPACE_SHIFT)
+    if (!tine__owner_word_near(word))
         return tine__owner_word_pid(word) != 0;
     rc = read_stat(tine__owner_word_pid(word), &line);
     if (rc < 0)
         return rc != -ESRCH && tine__owner_word_lives(word);
     return line.state == 'R' && (line.start & START_MASK) == (word >> START_SHIFT & START_MASK);
+}
+
+bool tine__owner_word_near(uint64_t word)
+{
+    return word >> NAMESPACE_SHIFT == tine__owner_word() >> NAMESPACE_SHIFT;
 }
 
 bool tine__owner_word_same(uint64_t a, uint64_t b)

@@ -55,6 +55,8 @@ bool tine__owner_read(const struct tine__owner_shm *row, struct tine__owner *own
 #define TINE__OWNER_MARKS ((uint64_t)3)
 
 uint64_t tine__owner_word(void); /* the calling process */
+/* A process that the caller sees in its own namespace; 0: there is none. */
+uint64_t tine__owner_word_of(pid_t pid);
 /* The calling thread, by its tid and start time; its death is judged like a process's. Slow:
    /proc. */
 uint64_t tine__owner_word_thread(void);
@@ -63,6 +65,7 @@ bool tine__owner_word_lives(uint64_t word);
 /* The thread, or the main thread of the process, runs, or would if it got a CPU: it does not
    sleep. */
 bool tine__owner_word_runs(uint64_t word);
+bool tine__owner_word_near(uint64_t word);          /* is its pid one of the caller's namespace? */
 bool tine__owner_word_same(uint64_t a, uint64_t b); /* but for the marks */
 pid_t tine__owner_word_pid(uint64_t word);
 

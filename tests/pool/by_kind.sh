@@ -3,8 +3,8 @@
 # What makes no sense with it stands in tests/pool/exempt.c; programs that are all about something that the kind
 # does not have are left out here: processes of threads, waiting for what runs where all runs at once.
 inline='imap loop loop_errors map progress reduce starmap task'
-threads="callback cancel completed descriptor future pool sticky $inline"
-processes="account backoff budget compute descriptor_limits guest initialize instants limit limits nested priority recycle resize restart sandbox untrusted $threads"
+threads="budget callback cancel completed descriptor future pool sticky $inline"
+processes="account backoff compute descriptor_limits guest initialize instants limit limits nested priority recycle resize restart sandbox untrusted $threads"
 case $kind in
 inline) names=$inline ;;
 threads) names=$threads ;;

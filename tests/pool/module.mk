@@ -49,6 +49,7 @@ tests_pool = \
 	%D%/test_stream \
 	%D%/test_surroundings \
 	%D%/test_task \
+	%D%/test_token \
 	%D%/test_tuples \
 	%D%/test_untrusted
 check_PROGRAMS += $(tests_pool)
@@ -173,6 +174,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_surroundings_LDADD = libtinetest.la
 %C%_test_task_SOURCES = %D%/test_task.c $(tests_pool_shared)
 %C%_test_task_LDADD = libtinetest.la
+%C%_test_token_SOURCES = %D%/test_token.c $(tests_pool_shared)
+%C%_test_token_LDADD = libtinetest.la
 %C%_test_tuples_LDADD = libtinetest.la
 %C%_test_task_DEPENDENCIES = libtinetest.la %D%/plugin.la
 %C%_test_untrusted_SOURCES = %D%/test_untrusted.c $(tests_pool_shared)

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The family's CPU budget: when it is in force, who gets tokens, what sleepers and the dead do to
- * them.
- *
- * Most tests are of tokens alone: "workers" are participants with a place in a pool that has no
- * processes. A holder that runs spins, for one that slept would lose its token.
- */
+/* The family's CPU budget: when it is in force, and what it does to the work of several pools. */
 #include "pool/budget.h"
 
-#include <linux/futex.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <tine/barrier.h>
@@ -22,14 +16,12 @@
 #include <tine/pool.h>
 
 #include "lib/sys.h"
+#include "pool/pool_impl.h"
 #include "shm/owner.h"
 #include "tests/pool/pools.h"
 #include "tests/support/children.h"
-#include "tests/support/step.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
-
-#define WORKERS 3
 
 static bool in_force(void)
 {
@@ -76,6 +68,50 @@ TEST(pools_that_take_no_part_do_not_count)
         tine_pool_close(pools[i]);
 }
 
+enum { JOIN, TERMINATE, KILL_NURSERY, FORGET, ENDS };
+
+/* Which it does not wait for tine_pool_close() with. */
+TEST(a_pool_that_has_ended_does_not_count, .loop_end = ENDS)
+{
+    tine_pool *pools[2];
+    struct tine__nursery *nursery;
+
+    if (loop_index >= KILL_NURSERY && pools_kind() != TINE_PROCESSES)
+        SKIP("threads have no nursery");
+    pools[0] = pool_of(1);
+    pools[1] = pool_of(1);
+    nursery = &pools[1]->nursery;
+    ck_assert(in_force());
+    if (loop_index == JOIN)
+        ck_assert_rc(tine_pool_join(pools[1], TINE_FOREVER), 0);
+    else if (loop_index == TERMINATE)
+        ck_assert_rc(tine_pool_terminate(pools[1]), 0);
+    else
+        ck_assert_rc(tine__sys_pidfd_kill(nursery->pidfd, SIGKILL), 0);
+    if (loop_index == KILL_NURSERY)
+        ck_assert_eventually(tine__pool_is_broken(pools[1]));
+    if (loop_index == FORGET) { /* the program does not look: whoever counts finds out */
+        ck_assert(tine__nursery_ended(nursery, -1));
+        tine__budget_judge(tine__budget(tine__budget_root()));
+    }
+    ck_assert(!in_force());
+    tine_pool_close(pools[0]);
+    tine_pool_close(pools[1]);
+    ck_assert(!in_force());
+}
+
+/* Jobs run in their callers, which run anyway. */
+TEST(pools_without_workers_do_not_count)
+{
+    tine_pool *pools[2];
+
+    for (int i = 0; i < 2; i++)
+        ck_assert_rc(tine_pool_open(&pools[i], &(tine_pool_options){.kind = TINE_INLINE}), 0);
+    ck_assert(!in_force());
+    for (int i = 0; i < 2; i++)
+        tine_pool_close(pools[i]);
+}
+
 static int tell_force(tine_call *call)
 {
     tine_pool *pool = pool_of(1);
@@ -99,6 +135,35 @@ TEST(a_nested_pool_is_the_second)
     tine_pool_close(pool);
 }
 
+static int open_and_hang(tine_call *call)
+{
+    struct gate *gate = *(struct gate **)tine_call_context(call);
+
+    (void)pool_of(1);
+    gate_raise(gate);
+    gate_await(gate, UINT32_MAX);
+    return 0;
+}
+
+/* It is found by whom its nursery is left to, and by nobody else here. */
+TEST(a_nested_pool_whose_worker_is_killed_does_not_count)
+{
+    struct gate *gate = gate_new();
+    tine_pool *pool = pool_of(1);
+    tine_future *future;
+
+    ck_assert_rc(
+        tine_pool_submit(&future, pool, open_and_hang,
+                         &(tine_job_options){.context = &gate, .context_size = sizeof gate}, ""),
+        0);
+    gate_await(gate, 1);
+    ck_assert(in_force());
+    ck_assert_rc(tine_future_cancel(future, TINE_CANCEL_RUNNING), 1);
+    ck_assert_eventually(!in_force());
+    tine_future_close(future);
+    tine_pool_close(pool);
+}
+
 static void open_and_wait(void *gate)
 {
     tine_pool *pool = pool_of(1);
@@ -106,6 +171,18 @@ static void open_and_wait(void *gate)
     gate_raise(gate);
     gate_await(gate, 2);
     tine_pool_close(pool);
+}
+
+/* Those whose process, or that of their nursery, lives; a nursery takes a moment to follow. */
+static int count_living(void)
+{
+    uint64_t root = atomic_load(tine__budget_root());
+    const struct tine__budget_shm *budget = tine__budget(tine__budget_root());
+    int count = budget == NULL && tine__owner_word_lives(root);
+
+    for (uint32_t i = 0; budget != NULL && i < TINE__BUDGET_POOLS; i++)
+        count += tine__owner_word_lives(atomic_load(&budget->pools[i]));
+    return count;
 }
 
 /* Nobody says that it is gone: the next that opens finds out. */
@@ -119,6 +196,7 @@ TEST(the_pools_of_a_dead_process_do_not_count)
     pools[0] = pool_of(1);
     ck_assert(in_force());
     child_kill(&child);
+    ck_assert_eventually(count_living() == 1);
     pools[1] = pool_of(1);
     ck_assert(in_force());
     tine_pool_close(pools[1]);
@@ -134,288 +212,10 @@ TEST(the_only_opener_dies_and_another_opens)
 
     gate_await(gate, 1);
     child_kill(&child);
+    ck_assert_eventually(count_living() == 0);
     pool = pool_of(1);
     ck_assert(!in_force());
     tine_pool_close(pool);
-}
-
-/* ---- tokens ---------------------------------------------------------------------------------- */
-
-/* A pool without processes. */
-static struct tine__pool_shm *fake_pool(void)
-{
-    struct tine__pool_shm *pool = tine_aligned_alloc(TINE__LINE, sizeof *pool);
-    size_t bytes = WORKERS * sizeof(struct tine__worker_shm);
-    struct tine__worker_shm *slots = tine_aligned_alloc(TINE__LINE, bytes);
-
-    ck_assert_ptr_nonnull(pool);
-    ck_assert_ptr_nonnull(slots);
-    memset(pool, 0, sizeof *pool);
-    memset(slots, 0, bytes);
-    pool->workers = WORKERS;
-    pool->slots = TINE__ADDRESS(slots);
-    return pool;
-}
-
-/* Tokens for that many CPUs, of which none is given out; two pools are said to be open. */
-static struct tine__pool_shm *begin(int cpus)
-{
-    tine__budget_enter(cpus);
-    tine__budget_enter(cpus);
-    ck_assert(in_force());
-    return fake_pool();
-}
-
-static bool want_thrice(void *context)
-{
-    return (*(int *)context)++ < 3;
-}
-
-/* Does the caller, as this worker, get a token before it wants none any more? */
-static bool gets(struct tine__token *token, struct tine__pool_shm *pool, uint32_t index)
-{
-    int times = 0;
-
-    tine__token_init(token, pool, tine__worker_at(pool, index), true);
-    tine__token_await(token, want_thrice, &times);
-    return token->place != NULL;
-}
-
-static bool want_always(void *unused)
-{
-    (void)unused;
-    return true;
-}
-
-/* What a participant does while it has its token. */
-struct holder {
-    struct tine__pool_shm *pool;
-    uint32_t index;
-    enum { SPIN, SLEEP, SLEEP_HERE } how;
-    _Atomic uint32_t *word; /* 1: it has it, 2: it may go on, 3: it is through */
-};
-
-static void hold(void *context)
-{
-    const struct holder *holder = context;
-    struct tine__token token;
-
-    tine__token_init(&token, holder->pool, tine__worker_at(holder->pool, holder->index), true);
-    tine__token_await(&token, want_always, NULL);
-    atomic_store(holder->word, 1);
-    if (holder->how == SLEEP)
-        while (atomic_load(holder->word) == 1)
-            syscall(SYS_futex, holder->word, FUTEX_WAIT, 1, NULL); /* behind the library's back */
-    else if (holder->how == SLEEP_HERE)
-        while (atomic_load(holder->word) == 1)
-            (void)tine__sys_futex_wait(holder->word, 1, -1);
-    else
-        while (atomic_load(holder->word) == 1)
-            tine__cpu_relax();
-    tine__token_fini(&token);
-    atomic_store(holder->word, 3);
-}
-
-static struct child start_holder(struct holder *holder)
-{
-    struct child child;
-
-    holder->word = shared_memory(sizeof *holder->word);
-    child = child_start(hold, holder);
-    ck_assert_eventually(atomic_load(holder->word) == 1);
-    return child;
-}
-
-static void end_holder(const struct holder *holder, struct child *child)
-{
-    atomic_store(holder->word, 2);
-    tine__sys_futex_wake(holder->word, 1);
-    child_join(child);
-}
-
-TEST(a_runner_keeps_its_token_from_its_siblings)
-{
-    struct tine__pool_shm *pool = begin(1);
-    struct holder holder = {.pool = pool, .index = 0};
-    struct child child = start_holder(&holder);
-    struct tine__token token;
-
-    ck_assert(!gets(&token, pool, 1));
-    end_holder(&holder, &child);
-    ck_assert(gets(&token, pool, 1));
-    tine__token_fini(&token);
-}
-
-TEST(each_pool_may_run_one)
-{
-    struct tine__pool_shm *pool = begin(1), *other = fake_pool();
-    struct holder holder = {.pool = pool, .index = 0}, second = {.pool = other, .index = 0};
-    struct child child = start_holder(&holder), third = start_holder(&second);
-    struct tine__token token;
-
-    ck_assert_uint_ne(atomic_load(&other->pass), 0);
-    ck_assert(!gets(&token, other, 1));
-    ck_assert(!gets(&token, pool, 1));
-    end_holder(&second, &third);
-    ck_assert_uint_eq(atomic_load(&other->pass), 0);
-    ck_assert(gets(&token, other, 1));
-    tine__token_fini(&token);
-    end_holder(&holder, &child);
-}
-
-/* Before any other worker looks: it is free at once where the sleep is a call of ours. */
-TEST(a_sleeper_lends_its_token)
-{
-    struct tine__pool_shm *pool = begin(1);
-    struct holder holder = {.pool = pool, .index = 0, .how = SLEEP_HERE};
-    struct child child = start_holder(&holder);
-    struct tine__budget_shm *budget = tine__budget(tine__budget_root());
-    struct tine__token token;
-
-    ck_assert_eventually(atomic_load(&budget->tokens[0]) == 0);
-    ck_assert(gets(&token, pool, 1));
-    end_holder(&holder, &child); /* it goes on without, and leaves this one alone */
-    ck_assert_uint_eq(atomic_load(&budget->tokens[0]), token.word);
-    tine__token_fini(&token);
-    ck_assert_uint_eq(atomic_load(&budget->tokens[0]), 0);
-}
-
-TEST(a_sleeper_elsewhere_loses_its_token, .loop_end = 2)
-{
-    struct tine__pool_shm *pool = begin(1);
-    struct holder holder = {.pool = pool, .index = 0, .how = loop_index == 0 ? SLEEP : SPIN};
-    struct child child = start_holder(&holder);
-    struct tine__token token;
-
-    if (loop_index == 1)
-        child_stop(&child);
-    tine__token_init(&token, pool, tine__worker_at(pool, 1), true);
-    tine__token_await(&token, want_always, NULL);
-    ck_assert_ptr_nonnull(token.place);
-    if (loop_index == 1)
-        child_continue(&child);
-    end_holder(&holder, &child);
-    tine__token_fini(&token);
-}
-
-TEST(the_dead_lose_their_tokens, .loop_end = 2)
-{
-    struct tine__pool_shm *pool = begin(1), *other = fake_pool();
-    struct holder holder = {.pool = pool, .index = 0}, second = {.pool = other, .index = 0};
-    struct child child = start_holder(&holder), passer = start_holder(&second);
-    struct tine__token token;
-    pid_t pid = passer.pid;
-
-    child_kill(&passer);
-    if (loop_index == 0) { /* as the nursery that has reaped it */
-        tine__budget_forget(other, pid);
-        ck_assert_uint_eq(atomic_load(&other->pass), 0);
-    }
-    tine__token_init(&token, other, tine__worker_at(other, 1), true);
-    tine__token_await(&token, want_always, NULL);
-    ck_assert_ptr_nonnull(token.place);
-    tine__token_fini(&token);
-    end_holder(&holder, &child);
-}
-
-TEST(more_cpus_more_tokens)
-{
-    struct tine__pool_shm *pool = begin(2);
-    struct holder holders[2] = {{.pool = pool, .index = 0}, {.pool = pool, .index = 1}};
-    struct child children[2] = {start_holder(&holders[0]), start_holder(&holders[1])};
-    struct tine__token token;
-
-    ck_assert(!gets(&token, pool, 2));
-    tine__budget_enter(3);
-    ck_assert(gets(&token, pool, 2));
-    tine__token_fini(&token);
-    for (int i = 0; i < 2; i++)
-        end_holder(&holders[i], &children[i]);
-}
-
-/* ---- a death after any instruction ----------------------------------------------------------- */
-
-static struct tine__pool_shm *stepped;
-
-static struct tine__token token_of_victim;
-
-/* Who it is, which takes thousands of instructions, is known before. */
-static void introduce(void *context)
-{
-    struct tine__token *token = &token_of_victim;
-
-    (void)context;
-    tine__token_init(token, stepped, tine__worker_at(stepped, 0), true);
-    tine__token_await(token, want_always, NULL);
-    tine__token_release(token);
-}
-
-static void take_lend_release(void *context)
-{
-    static const _Atomic uint32_t word;
-
-    (void)context;
-    tine__token_await(&token_of_victim, want_always, NULL);
-    (void)tine__sys_futex_wait(&word, 1, 0); /* returns at once, but lends */
-    tine__token_release(&token_of_victim);
-}
-
-/* All tokens, and the pass, are to be had. */
-static void check_tokens(long steps, pid_t victim, void *context)
-{
-    struct tine__token tokens[WORKERS];
-
-    (void)steps, (void)context;
-    tine__budget_forget(stepped, victim);
-    for (uint32_t i = 0; i < 2; i++) {
-        int times = 0;
-
-        tine__token_init(&tokens[i], stepped, tine__worker_at(stepped, i), true);
-        tine__token_await(&tokens[i], want_thrice, &times);
-        ck_assert_int_eq(times, 0);
-        ck_assert_ptr_nonnull(tokens[i].place);
-    }
-    ck_assert_uint_eq(atomic_load(&stepped->pass), 0);
-    for (uint32_t i = 0; i < 2; i++)
-        tine__token_release(&tokens[i]);
-}
-
-TEST(whoever_is_killed_leaves_all_tokens, .timeout_s = 60)
-{
-    stepped = begin(2);
-    step_kill_everywhere(
-        &(struct step){.prepare = introduce, .run = take_lend_release, .check = check_tokens}, 60);
-}
-
-static void learn_itself(void *context)
-{
-    (void)context;
-    (void)tine__owner_word();
-}
-
-static void enter_and_leave(void *context)
-{
-    (void)context;
-    tine__budget_enter(2);
-    tine__budget_leave();
-}
-
-static void check_count(long steps, pid_t victim, void *context)
-{
-    (void)steps, (void)victim, (void)context;
-    tine__budget_enter(2);
-    ck_assert(in_force()); /* this one, and that of before */
-    tine__budget_leave();
-    ck_assert(!in_force());
-}
-
-TEST(whoever_is_killed_does_not_count, .timeout_s = 60)
-{
-    (void)begin(2);
-    tine__budget_leave();
-    step_kill_everywhere(
-        &(struct step){.prepare = learn_itself, .run = enter_and_leave, .check = check_count}, 6);
-    tine__budget_leave();
 }
 
 /* ---- whole pools ----------------------------------------------------------------------------- */
@@ -428,16 +228,19 @@ static int meet(tine_call *call)
     return rc < 0 ? rc : 0;
 }
 
-static int meet_in_pipe(tine_call *call)
+static int read_from_pipe(tine_call *call)
 {
-    const int *ends = tine_call_context(call);
-    char byte = 0;
+    char byte;
+    int end, rc = tine_args(call, "F", &end);
 
-    if (tine_call_index(call) == 0)
-        ck_assert_int_eq(read(ends[0], &byte, 1), 1);
-    else
-        ck_assert_int_eq(write(ends[1], &byte, 1), 1);
-    return 0;
+    return rc < 0 ? rc : read(end, &byte, 1) == 1 ? 0 : -EIO;
+}
+
+static int write_to_pipe(tine_call *call)
+{
+    int end, rc = tine_args(call, "F", &end);
+
+    return rc < 0 ? rc : write(end, "", 1) == 1 ? 0 : -EIO;
 }
 
 TEST(tasks_that_wait_for_each_other_all_run)
@@ -466,24 +269,108 @@ TEST(tasks_that_wait_for_each_other_all_run)
 TEST(a_task_that_waits_elsewhere_stands_in_nobodys_way)
 {
     int ends[2];
-    tine_buffer args = {0};
-    tine_results *results;
-    tine_job_options options = {.context = ends, .context_size = sizeof ends, .chunk = 1};
+    tine_future *futures[2];
     tine_pool *pools[2];
 
     ck_assert_int_eq(pipe(ends), 0);
     set_cpus("1");
     pools[0] = pool_of(2);
     pools[1] = pool_of(1);
-    for (int i = 0; i < 2; i++)
-        ck_assert_rc(tine_pack(&args, "[]"), 0);
-    ck_assert_rc(tine_pool_starmap(&results, pools[0], meet_in_pipe, &args, &options), 0);
-    tine_results_close(results);
-    tine_buffer_free(&args);
+    ck_assert_rc(tine_pool_submit(&futures[0], pools[0], read_from_pipe, NULL, "F", ends[0]), 0);
+    ck_assert_rc(tine_pool_submit(&futures[1], pools[0], write_to_pipe, NULL, "F", ends[1]), 0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_rc(tine_future_result(futures[i], TINE_FOREVER, NULL), 0);
+        tine_future_close(futures[i]);
+    }
     tine_pool_close(pools[0]);
     tine_pool_close(pools[1]);
     close(ends[0]);
     close(ends[1]);
+}
+
+/* Has the thread that runs this a token? There are enough for all. */
+static int tell_token(tine_call *call)
+{
+    const struct tine__budget_shm *budget = tine__budget(tine__budget_root());
+    uint64_t word = tine__owner_word_thread();
+    bool has = false;
+
+    if (budget == NULL)
+        return -ENOENT;
+    for (uint32_t i = 0; i < TINE__BUDGET_TOKENS && !has; i++)
+        has = atomic_load(&budget->tokens[i]) == word;
+    return tine_return(call, "?", has);
+}
+
+static bool runs_with_token(tine_pool *pool, tine_function *function)
+{
+    tine_results *results;
+    bool has;
+
+    ck_assert_rc(tine_pool_apply(&results, pool, function, NULL, ""), 0);
+    ck_assert_rc(tine_results_get(results, 0, "?", &has), 0);
+    tine_results_close(results);
+    return has;
+}
+
+TEST(who_runs_has_a_token)
+{
+    tine_pool *pools[2];
+
+    set_cpus("8");
+    pools[0] = pool_of(1);
+    pools[1] = pool_of(1);
+    for (int i = 0; i < 2; i++)
+        ck_assert(runs_with_token(pools[i], tell_token));
+    tine_pool_close(pools[0]);
+    tine_pool_close(pools[1]);
+}
+
+static int nest_threads(tine_call *call)
+{
+    tine_pool *pool;
+    bool has;
+
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = 2, .kind = TINE_THREADS}),
+                 0);
+    has = runs_with_token(pool, tell_token);
+    tine_pool_close(pool);
+    return tine_return(call, "?", has);
+}
+
+TEST(threads_nested_in_a_worker_have_tokens_of_their_own)
+{
+    tine_pool *pool;
+
+    set_cpus("8");
+    pool = pool_of(1);
+    ck_assert(runs_with_token(pool, nest_threads));
+    tine_pool_close(pool);
+}
+
+/* Of the one CPU another pool has the token, and a sibling the pass. */
+TEST(threads_that_wait_for_tokens_leave_when_their_pool_is_terminated)
+{
+    tine_job_options options = {.chunk = 1};
+    struct tally *tally = tally_new(100000);
+    tine_pool *pools[2];
+    tine_future *futures[2];
+
+    options.context = &tally;
+    options.context_size = sizeof tally;
+    set_cpus("1");
+    for (int i = 0; i < 2; i++) {
+        pools[i] = pool_of(3);
+        ck_assert_rc(tine_pool_for_async(&futures[i], pools[i], tally->n, tally_count, &options),
+                     0);
+    }
+    ck_assert_rc(tine_pool_terminate(pools[1]), 0);
+    ck_assert_rc(tine_pool_terminate(pools[0]), 0);
+    for (int i = 0; i < 2; i++) {
+        tine_future_close(futures[i]);
+        tine_pool_close(pools[i]);
+    }
+    tine_free(tally);
 }
 
 TEST(much_work_in_many_pools_on_one_cpu_is_done)

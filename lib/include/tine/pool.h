@@ -47,14 +47,16 @@
  *                      timeout is not kept. A task may submit to its own pool
  *
  * Both refuse what takes a kill, or a nursery: .task_kill_ns, .stop_signal, .idle_timeout_ns, .max_…_per_worker, .sandbox
- * and tine_pool_resize() are -ENOTSUP; a soft limit is kept. They take no part in the CPU budget. A task of a pool of threads that waits for another one of the same
+ * and tine_pool_resize() are -ENOTSUP; a soft limit is kept. A task of a pool of threads that waits for another one of the same
  * pool may wait for ever, as in Python; tine_pool_join() and close are not for tasks.
  *
  * When a worker dies, the item that it was
  * running fails with TINE_EWORKER (or runs again: .retries), every other item gets its result, and a new
- * worker takes its place. A task may open a pool of its own. All pools of a family share one CPU budget: while there
- * are several, they run together as many tasks as there are usable CPUs, but each pool at least one; workers that
- * sleep count for none, whatever they wait for. When the program dies, its workers and the nursery are killed.
+ * worker takes its place. A task may open a pool of its own. All pools of a family, of processes and of threads,
+ * share one CPU budget: while there are several, they run together as many tasks as there are usable CPUs, but each
+ * pool at least one; workers that sleep count for none, whatever they wait for. The CPUs are counted anew while workers
+ * wait for one, so a change of a control group or CPU set is followed; TINE_CPU_COUNT stands. Pools without workers take
+ * no part. When the program dies, its workers and the nursery are killed.
  *
  * An item may have a limit of time, soft (.task_timeout_ns: the task is told, and ends by itself) or hard
  * (.task_kill_ns: its worker is killed), or both. It counts from when a worker begins with the item.
