@@ -24,11 +24,10 @@
 /* Has a worker taken the call's ticket, or is this a loop? If not, nobody will end the job soon. */
 static bool is_begun(const struct tine_future *future)
 {
-    if (future->track != 0)
-        return tine__job_begun(future->job);
-    return future->job->kind != TINE__JOB_CALL ||
-           tine__claims_exhausted(tine__stream_claims(future->stream->lane),
-                                  future->first_ticket + 1);
+    if (future->job->kind != TINE__JOB_CALL || tine__job_begun(future->job))
+        return true;
+    return future->track == 0 && tine__claims_exhausted(tine__stream_claims(future->stream->lane),
+                                                        future->first_ticket + 1);
 }
 
 /* Where nothing can be killed: what runs goes on, and the job's memory stays until that has

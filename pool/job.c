@@ -75,13 +75,13 @@ bool tine__job_begin(struct tine__job_shm *job)
 {
     uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
 
-    /* Only who comes first counts: nothing else is read by it. */
     do
         if ((state & TINE__JOB_CANCELLED) != 0)
             return false;
     while (!atomic_compare_exchange_weak_explicit(&job->state, &state, state | TINE__JOB_RUNNING,
-                                                  memory_order_relaxed, memory_order_relaxed));
-    return true;
+                                                  memory_order_seq_cst, memory_order_relaxed));
+    /* seq_cst, both: who stops the job writes that, then looks whether it has begun */
+    return atomic_load_explicit(&job->stop, memory_order_seq_cst) == 0;
 }
 
 bool tine__job_unbegin(struct tine__job_shm *job)
@@ -101,7 +101,8 @@ bool tine__job_begun(const struct tine__job_shm *job)
 {
     if (job->kind != TINE__JOB_CALL)
         return tine__claims_count(tine__job_claims(job)) > 0;
-    return (atomic_load_explicit(&job->state, memory_order_relaxed) & TINE__JOB_RUNNING) != 0;
+    /* seq_cst: after the stop (tine__job_begin) */
+    return (atomic_load_explicit(&job->state, memory_order_seq_cst) & TINE__JOB_RUNNING) != 0;
 }
 
 /* Of a loop the cursor decides, closed before its first unit: then the mark may still be missing. */
@@ -147,7 +148,8 @@ bool tine__job_cancel(struct tine__pool_shm *pool, struct tine__job_shm *job, bo
 
 void tine__job_stop(struct tine__pool_shm *pool, struct tine__job_shm *job)
 {
-    atomic_store_explicit(&job->stop, 1, memory_order_relaxed);
+    /* seq_cst: before it is looked who has begun with it (tine__job_begin) */
+    atomic_store_explicit(&job->stop, 1, memory_order_seq_cst);
     if (job->kind != TINE__JOB_CALL)
         tine__claims_close(tine__job_claims(job));
     if (tine__redo_drop(pool, job) && job->kind == TINE__JOB_CALL)

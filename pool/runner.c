@@ -248,7 +248,7 @@ void tine__runner_call(struct tine__runner *runner, struct tine__job_shm *job)
     int64_t cpu_ns = 0;
     int rc;
 
-    if (!tine__job_begin(job) || tine__job_stopped(job)) {
+    if (!tine__job_begin(job)) {
         tine__job_end_call(runner->pool, job, &runner->call.fetched);
         return;
     }

@@ -20,6 +20,7 @@ tests_pool = \
 	%D%/test_imap \
 	%D%/test_initialize \
 	%D%/test_instants \
+	%D%/test_job \
 	%D%/test_kinds \
 	%D%/test_limit \
 	%D%/test_limits \
@@ -111,6 +112,7 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_initialize_LDADD = libtinetest.la
 %C%_test_instants_SOURCES = %D%/test_instants.c $(tests_pool_shared)
 %C%_test_instants_LDADD = libtinetest.la
+%C%_test_job_LDADD = libtinetest.la
 %C%_test_kinds_SOURCES = %D%/test_kinds.c $(tests_pool_shared)
 %C%_test_kinds_LDADD = libtinetest.la
 %C%_test_limit_SOURCES = %D%/test_limit.c $(tests_pool_shared)
