@@ -166,6 +166,16 @@ static void limit_threads(struct self *self)
     tine__environment_share(self->runner.pool);
 }
 
+/*
+ * What it takes now is no ticket, but it may be a ticket that it was woken for, or counted on for
+ * while it spun: then the next one is woken.
+ */
+static void hand_on(const struct self *self)
+{
+    if (tine__stream_has_unclaimed(self->runner.pool))
+        tine__stream_wake(self->runner.pool, 1);
+}
+
 static bool work_on_rest(struct self *self)
 {
     struct tine__redo_shm *redo =
@@ -175,6 +185,7 @@ static bool work_on_rest(struct self *self)
     if (redo == NULL)
         return false;
     be_busy(self);
+    hand_on(self);
     job = tine__redo_job(redo); /* not complete while the entry is taken */
     tine__stream_announce(self->runner.shared, job);
     if (job->kind == TINE__JOB_CALL) {
@@ -242,6 +253,7 @@ static bool work_on_track(struct self *self)
     if (job == NULL)
         return false;
     be_busy(self);
+    hand_on(self);
     if (!self->limited)
         limit_threads(self);
     tine__runner_call(&self->runner, job);
@@ -345,7 +357,8 @@ static void sleep_once(struct self *self)
                              delay > 0 ? delay : patience(self)) == -ETIMEDOUT &&
         delay <= 0)
         say_idle(self);
-    atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
+    /* acquire: what was published by who cleared it (tine__stream_wake) is seen in hand_on */
+    atomic_fetch_and_explicit(word, ~bit, memory_order_acquire);
 }
 
 /* Spins while that has paid lately; every 64th time tries again whether it does. */

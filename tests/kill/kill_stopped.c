@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/support/proc.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -106,6 +107,86 @@ TEST(a_stopped_nursery_holds_no_job_up, .kills = STOPS, .timeout_s = 60)
         ck_assert(hunt_signal(getpid(), hunt.nursery, SIGCONT));
     }
     tine_pool_close(pool);
+}
+
+/* ---- one that was woken, and takes something else first --------------------------------------- */
+
+#define ROUNDS 8 /* calls with keys and others take turns, so in half of them it is the other one */
+
+static int pass_gates(tine_call *call)
+{
+    struct gate *const *gates = tine_call_context(call);
+
+    gate_raise(gates[0]);
+    if (gates[1] != NULL)
+        gate_await(gates[1], 1);
+    return tine_return(call, "q", (int64_t)getpid());
+}
+
+static tine_future *submit_gates(tine_pool *pool, uint64_t key, struct gate *come, struct gate *go)
+{
+    struct gate *gates[] = {come, go};
+    tine_future *future;
+
+    ck_assert_ok(tine_pool_submit(
+        &future, pool, pass_gates,
+        &(tine_job_options){.key = key, .context = gates, .context_size = sizeof gates}, ""));
+    return future;
+}
+
+static pid_t finish_gates(tine_future *future)
+{
+    int64_t pid = 0;
+
+    ck_assert_rc(tine_future_result(future, TINE_FOREVER, "q", &pid), 0);
+    tine_future_close(future);
+    return (pid_t)pid;
+}
+
+static void await_state(pid_t pid, char state)
+{
+    struct proc proc;
+
+    ck_assert_eventually(proc_read(pid, &proc) && proc.state == state);
+}
+
+/* A worker that sleeps is woken for a call; before it is up its key has one, too, a long one. The other
+   worker could run the first, and nobody waits in a call of the library that would see to that. */
+static void wake_for_both(tine_pool *pool, pid_t nursery, pid_t owner)
+{
+    struct gate *gates = tine_calloc(3, sizeof *gates);
+    tine_future *plain, *keyed;
+
+    ck_assert_ptr_nonnull(gates);
+    await_state(owner, 'S');
+    ck_assert(hunt_signal(nursery, owner, SIGSTOP));
+    await_state(owner, 'T');
+    plain = submit_gates(pool, 0, &gates[0], NULL);
+    keyed = submit_gates(pool, 7, &gates[1], &gates[2]);
+    ck_assert(hunt_signal(nursery, owner, SIGCONT));
+    gate_await(&gates[0], 1);
+    gate_raise(&gates[2]);
+    finish_gates(plain);
+    ck_assert_int_eq(finish_gates(keyed), owner);
+    tine_free(gates);
+}
+
+TEST(who_was_woken_for_a_call_and_takes_another_wakes_the_next)
+{
+    tine_pool_options options = {.workers = 2, .flags = TINE_POOL_NO_SPIN};
+    struct gate *gate = tine_calloc(1, sizeof *gate);
+    struct hunt hunt;
+    tine_pool *pool;
+    pid_t owner;
+
+    ck_assert_ok(tine_pool_open(&pool, &options));
+    load_await_size(pool, 0);
+    hunt_begin(&hunt, getpid());
+    owner = finish_gates(submit_gates(pool, 7, gate, NULL));
+    for (int i = 0; i < ROUNDS; i++)
+        wake_for_both(pool, hunt.nursery, owner);
+    tine_pool_close(pool);
+    tine_free(gate);
 }
 
 SUITE("kill/stopped")
