@@ -103,8 +103,9 @@ static void give(const struct tine__pool_shm *pool, uint32_t index, uint32_t pla
     struct tine__worker_shm *worker = tine__worker_at(pool, place);
 
     track->next = atomic_load_explicit(&worker->tracks, memory_order_relaxed);
-    /* release: pairs with first_track */
-    atomic_store_explicit(&worker->tracks, index + 1, memory_order_release);
+    /* seq_cst: pairs with first_track; and a thread, which nobody rings for this, sees it in its last
+       look before it sleeps (tine__sticky_is_used) or is seen asleep by who enters a call */
+    atomic_store_explicit(&worker->tracks, index + 1, memory_order_seq_cst);
     atomic_store_explicit(&track->owner, place + 1, memory_order_seq_cst);
 }
 
@@ -324,9 +325,9 @@ struct tine__job_shm *tine__sticky_take(const struct tine__pool_shm *pool,
         struct tine__track_shm *track = track_at(pool, ready - 1);
         struct tine__job_shm *job = first_of(track);
 
-        /* before the announcement: what is announced and not noted here came by a rest
+        /* before the announcement (a release): what is announced and not noted here came by a rest
            (pool/settle.c) */
-        atomic_store_explicit(&self->keyed, ready, memory_order_release);
+        atomic_store_explicit(&self->keyed, ready, memory_order_relaxed);
         if (job != NULL) {
             tine__stream_announce(self, job);
             return job;

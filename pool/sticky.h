@@ -31,7 +31,8 @@ void tine__sticky_fini(struct tine_pool *pool);
 /* Has it tracks at all? */
 static inline bool tine__sticky_is_used(const struct tine__worker_shm *self)
 {
-    return atomic_load_explicit(&self->tracks, memory_order_relaxed) != 0;
+    /* seq_cst: not before its sleeping bit was set */
+    return atomic_load_explicit(&self->tracks, memory_order_seq_cst) != 0;
 }
 /* Is there a call that it can begin? */
 bool tine__sticky_has_work(const struct tine__pool_shm *pool, const struct tine__worker_shm *self);

@@ -177,7 +177,8 @@ void tine__stream_fini(struct tine__stream *stream)
 
 void tine__stream_announce(struct tine__worker_shm *self, struct tine__job_shm *job)
 {
-    atomic_store_explicit(&self->job, TINE__ADDRESS(job), memory_order_relaxed);
+    /* release: whatever it has noted before, of where the job comes from, stands when it dies here */
+    atomic_store_explicit(&self->job, TINE__ADDRESS(job), memory_order_release);
     /* Announced before anything of it is looked at again; pairs with the fence in
        tine__stream_retire. (A seq_cst exchange alone does not order a later acquire load.) */
     atomic_thread_fence(memory_order_seq_cst);
