@@ -509,7 +509,7 @@ static _Noreturn void keep(struct keeper *keeper)
     tine__orphans_adopt(&keeper->waiting);
     for (;;) {
         start_missing(keeper);
-        tine__sticky_assign(keeper->pool);
+        tine__sticky_assign(keeper->pool, keeper->restart.failed == 0);
         if (!is_in(keeper, TINE__POOL_RUNNING) && keeper->alive == 0) {
             tine__orphans_await(ORPHANS_NS);
             _exit(0);

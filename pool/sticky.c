@@ -442,12 +442,12 @@ static uint32_t burden_of(const struct tine__pool_shm *pool, uint32_t place)
     return leave == TINE__DISMISSED ? count + pool->workers : count;
 }
 
-void tine__sticky_assign(const struct tine__pool_shm *pool)
+void tine__sticky_assign(const struct tine__pool_shm *pool, bool can_start)
 {
     /* Calls that came since the nursery counted what waits are counted the next time: who entered
        them nudges. */
-    bool coming =
-        has_tracks(pool) && (tine__resize_has_coming(pool) || tine__resize_may_grow(pool));
+    bool coming = can_start && has_tracks(pool) &&
+                  (tine__resize_has_coming(pool) || tine__resize_may_grow(pool));
 
     for (uint32_t i = 0; has_tracks(pool) && i < pool->workers; i++) {
         uint32_t best = 0, least = UINT32_MAX;

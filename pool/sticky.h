@@ -64,8 +64,8 @@ void tine__sticky_disown(const struct tine__pool_shm *pool, struct tine__worker_
 uint32_t tine__sticky_waiting(const struct tine__pool_shm *pool);
 /*
  * Gives them to workers, those with the fewest first; one that is about to be started is waited
- * for.
+ * for, unless the last start has failed.
  */
-void tine__sticky_assign(const struct tine__pool_shm *pool);
+void tine__sticky_assign(const struct tine__pool_shm *pool, bool can_start);
 
 #endif

@@ -47,6 +47,7 @@ tests_pool = \
 	%D%/test_sandbox \
 	%D%/test_starmap \
 	%D%/test_sticky \
+	%D%/test_sticky_faults \
 	%D%/test_stream \
 	%D%/test_surroundings \
 	%D%/test_task \
@@ -170,6 +171,10 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_starmap_LDADD = libtinetest.la
 %C%_test_sticky_SOURCES = %D%/test_sticky.c $(tests_pool_shared)
 %C%_test_sticky_LDADD = libtinetest.la
+%C%_test_sticky_faults_SOURCES = %D%/test_sticky_faults.c $(tests_pool_shared)
+%C%_test_sticky_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc,--wrap=tine_calloc \
+	-Wl,--wrap=tine_aligned_alloc,--wrap=fork
+%C%_test_sticky_faults_LDADD = libtinetest.la
 %C%_test_stream_SOURCES = %D%/test_stream.c $(tests_pool_shared)
 %C%_test_stream_LDADD = libtinetest.la
 %C%_test_surroundings_SOURCES = %D%/test_surroundings.c $(tests_processes)
