@@ -100,7 +100,7 @@ int64_t tine__account_cpu_ns(const struct rusage *usage)
 void tine__account_worker(struct tine__pool_shm *pool, const struct rusage *usage)
 {
     atomic_fetch_add_explicit(&pool->cpu_ns, (uint64_t)tine__account_cpu_ns(usage),
-                              memory_order_relaxed);
+                              memory_order_release); /* after its pid was taken back */
     raise_to(&pool->peak_rss_bytes, (uint64_t)usage->ru_maxrss * 1024);
 }
 
@@ -218,23 +218,44 @@ void tine__account_collect(struct tine_future *future)
         totals->ran_ns += accounting.ended_ns - accounting.started_ns;
 }
 
-/* What a worker that runs has used so far; 0 when it has just ended. */
+/* What a process that runs has used so far; 0 when it has just ended. */
 static uint64_t cpu_of_running(pid_t pid)
 {
     clockid_t clock;
 
-    return pid == 0 || clock_getcpuclockid(pid, &clock) != 0 ? 0 : (uint64_t)clock_ns(clock);
+    return clock_getcpuclockid(pid, &clock) != 0 ? 0 : (uint64_t)clock_ns(clock);
 }
 
-void tine__account_count(const struct tine_pool *pool, tine_pool_counts *counts)
+static uint64_t cpu_of_worker(const struct tine_pool *pool, uint32_t index)
+{
+    uint32_t pid =
+        atomic_load_explicit(&tine__worker_at(pool->shared, index)->pid, memory_order_relaxed);
+
+    if (pid == 0)
+        return 0;
+    return pool->kind == TINE_PROCESSES ? cpu_of_running((pid_t)pid)
+                                        : tine__threads_cpu_ns(pool->nursery.threads, index);
+}
+
+/* Never less than before: a worker counts for nothing between its end and its being counted. */
+static uint64_t count_cpu(struct tine_pool *pool, bool any_alive)
 {
     struct tine__pool_shm *shared = pool->shared;
-    uint64_t cpu = atomic_load_explicit(&shared->cpu_ns, memory_order_relaxed);
+    /* acquire: of whom the sum has, the pid is no longer there */
+    uint64_t cpu = atomic_load_explicit(&shared->cpu_ns, memory_order_acquire);
 
-    for (uint32_t i = 0; counts->alive > 0 && i < shared->workers; i++)
-        cpu += cpu_of_running(
-            (pid_t)atomic_load_explicit(&tine__worker_at(shared, i)->pid, memory_order_relaxed));
-    counts->cpu_ns = (int64_t)cpu;
+    for (uint32_t i = 0; any_alive && i < shared->workers; i++)
+        cpu += cpu_of_worker(pool, i);
+    if (pool->cpu_told < cpu)
+        pool->cpu_told = cpu;
+    return pool->cpu_told;
+}
+
+void tine__account_count(struct tine_pool *pool, tine_pool_counts *counts)
+{
+    struct tine__pool_shm *shared = pool->shared;
+
+    counts->cpu_ns = (int64_t)count_cpu(pool, counts->alive > 0);
     counts->peak_rss_bytes = atomic_load_explicit(&shared->peak_rss_bytes, memory_order_relaxed);
     counts->retries = atomic_load_explicit(&shared->retried, memory_order_relaxed);
     counts->bytes_in = pool->totals.bytes_in;

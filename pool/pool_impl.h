@@ -64,6 +64,7 @@ struct tine_pool {
     uint64_t closed_jobs; /* in `jobs`, with their handle closed */
     uint64_t next_sweep;  /* value of `submitted` at which to look for closed ones that are done */
     uint64_t heard;       /* workers started when the nursery was last listened to */
+    uint64_t cpu_told;    /* ns: the most that tine_pool_stats() has said */
     uint64_t budgeted;    /* its word in the family's CPU budget; 0: it does not count */
     _Atomic int64_t next_look; /* when to look after nursery and work again (pool/future.c) */
     int32_t cpus;              /* counted once; 0: not yet */
@@ -309,7 +310,7 @@ void tine__callbacks_prefer(struct tine_future *future);
 /* Adds a job whose results have been taken in to its pool's totals. Under the mutex. */
 void tine__account_collect(struct tine_future *future);
 /* Fills in what the pool's workers have used. Under the mutex. */
-void tine__account_count(const struct tine_pool *pool, tine_pool_counts *counts);
+void tine__account_count(struct tine_pool *pool, tine_pool_counts *counts);
 
 /* ---- exit.c ---------------------------------------------------------------------------------- */
 

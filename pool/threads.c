@@ -79,18 +79,35 @@ static bool get_ready(struct tine__threads *threads, uint32_t index)
     return false;
 }
 
+static int64_t clock_ns(clockid_t clock)
+{
+    struct timespec used;
+
+    return clock_gettime(clock, &used) < 0 ? 0 : TINE_SEC((int64_t)used.tv_sec) + used.tv_nsec;
+}
+
+uint64_t tine__threads_cpu_ns(const struct tine__threads *threads, uint32_t index)
+{
+    clockid_t clock;
+
+    return index >= threads->count ||
+                   pthread_getcpuclockid(threads->seats[index].thread, &clock) != 0
+               ? 0
+               : (uint64_t)clock_ns(clock);
+}
+
 static void tell_exit(const struct tine__threads *threads, uint32_t index, bool failed)
 {
-    struct timespec used = {0};
+    int64_t used = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 
     atomic_store_explicit(&tine__worker_at(threads->pool, index)->pid, 0, memory_order_relaxed);
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    tine__exit_tell(threads->pool,
-                    &(tine_worker_exit){.worker = (int32_t)index,
-                                        .pid = getpid(),
-                                        .exit_status = failed ? EXIT_FAILURE : 0,
-                                        .asked = !failed,
-                                        .cpu_ns = TINE_SEC((int64_t)used.tv_sec) + used.tv_nsec});
+    /* release: after the pid, for who counts those that run (pool/account.c) */
+    atomic_fetch_add_explicit(&threads->pool->cpu_ns, (uint64_t)used, memory_order_release);
+    tine__exit_tell(threads->pool, &(tine_worker_exit){.worker = (int32_t)index,
+                                                       .pid = getpid(),
+                                                       .exit_status = failed ? EXIT_FAILURE : 0,
+                                                       .asked = !failed,
+                                                       .cpu_ns = used});
 }
 
 static void *work(void *argument)

@@ -14,6 +14,8 @@
 #include <tine/pool.h>
 
 #include "lib/clock.h"
+#include "lib/sys.h"
+#include "pool/pool_impl.h"
 #include "tests/pool/pools.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
@@ -294,6 +296,61 @@ static int burn_and_die(tine_call *call)
     burn_ns(BURNT_NS);
     raise(SIGKILL);
     return 0;
+}
+
+enum { TERMINATE, KILL_NURSERY, REAP, ENDS };
+
+static int return_when_burnt(tine_call *call)
+{
+    (void)call;
+    burn_ns(BURNT_NS);
+    return 0;
+}
+
+/* Whatever happens to who has used it; the last is what it looks like while one is reaped. */
+TEST(cpu_time_is_not_taken_back, .loop_end = ENDS)
+{
+    tine_pool *pool;
+    tine_results *results;
+    int64_t used;
+
+    if (loop_index != TERMINATE && pools_kind() != TINE_PROCESSES)
+        SKIP("threads are not killed");
+    pool = pool_of(1);
+    ck_assert_rc(tine_pool_apply(&results, pool, return_when_burnt, NULL, ""), 0);
+    tine_results_close(results);
+    used = pool_counts(pool).cpu_ns;
+    ck_assert_int_ge(used, BURNT_NS - GRAIN_NS);
+    if (loop_index == TERMINATE)
+        ck_assert_rc(tine_pool_terminate(pool), 0);
+    else if (loop_index == REAP)
+        atomic_store(&tine__worker_at(pool->shared, 0)->pid, 0);
+    else
+        ck_assert_rc(tine__sys_pidfd_kill(pool->nursery.pidfd, SIGKILL), 0);
+    if (loop_index == KILL_NURSERY)
+        ck_assert_eventually(tine__pool_is_broken(pool));
+    ck_assert_int_ge(pool_counts(pool).cpu_ns, used);
+    tine_pool_close(pool);
+}
+
+/* And not the whole program's, once for each. */
+TEST(a_thread_has_used_its_own_time)
+{
+    tine_pool *pool;
+    tine_results *results;
+    int64_t used;
+
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = 3, .kind = TINE_THREADS}),
+                 0);
+    ck_assert_rc(tine_pool_apply(&results, pool, return_when_burnt, NULL, ""), 0);
+    tine_results_close(results);
+    used = pool_counts(pool).cpu_ns;
+    ck_assert_int_gt(used, 0);
+    ck_assert_int_le(used, cpu_now());
+    ck_assert_rc(tine_pool_join(pool, TINE_FOREVER), 0);
+    ck_assert_int_ge(pool_counts(pool).cpu_ns, used);
+    ck_assert_int_le(pool_counts(pool).cpu_ns, cpu_now());
+    tine_pool_close(pool);
 }
 
 TEST(what_the_dead_have_used_stays_counted)
