@@ -255,6 +255,14 @@ void tine__finalizer_run(const struct tine__task_shm *task, void *context)
         TINE__AT(tine_finalizer, function)(context, state);
 }
 
+bool tine__worker_has_end(const struct tine__pool_shm *pool)
+{
+    const struct tine__initialize_shm *made =
+        TINE__AT(const struct tine__initialize_shm, pool->initialize);
+
+    return pool->untrusted || (made != NULL && made->finalizer != 0);
+}
+
 void tine__worker_end(struct tine__pool_shm *pool)
 {
     const struct tine__initialize_shm *made =

@@ -21,6 +21,8 @@ void tine__initialize_free(struct tine__pool_shm *pool);
 void tine__worker_begin(struct tine__pool_shm *pool, uint32_t index);
 /* In a worker that leaves in order; one with a guest does not return. */
 void tine__worker_end(struct tine__pool_shm *pool);
+/* Is there something of the caller's to be run then? */
+bool tine__worker_has_end(const struct tine__pool_shm *pool);
 /* What runs in the worker, or in its guest; task may be NULL. */
 int tine__initializer_run(const struct tine__task_shm *task, void *context,
                           struct tine__said_shm *words);

@@ -43,8 +43,9 @@
  * pool.redo_used     nursery, only ever up      everyone            see pool/redo.c
  * redo.others        nursery, while no worker   the taker           (cannot be: published by READY)
  *                    can take the entry
- * worker line 1      worker w; `job` is also    nursery once w is   nothing: death orders it
- *                    condemned by the program   dead; program       (progress: an old count)
+ * worker line 1      worker w; `job` is also    nursery once w is   nothing: death, or `leave`,
+ *                    condemned by the program   dead, or left;      orders it (progress: an old
+ *                                               program             count)
  * worker.tracks      nursery; of threads the    worker w            a call is begun a little later
  *                    program, once
  * worker.leave       nursery, worker w; by CAS  both                the worker leaves an item later
@@ -187,6 +188,7 @@ enum {
     TINE__IDLES,     /* has had nothing to do for pool.idle_ns */
     TINE__DISMISSED, /* is to leave when it has no unit in hand */
     TINE__LEAVES,    /* exits now; its end is no death */
+    TINE__HANDED,    /* and what it has in hand is the nursery's already */
 };
 
 /* A unit, or a rest of one, that a dead worker left; taken before new work. */

@@ -69,6 +69,7 @@ struct ward {
     int pidfd;
     int control;       /* socket, to it; -1: it has closed its end */
     bool untold;       /* the program does not know it yet */
+    bool settled;      /* its account is, although it has not exited yet */
     uint64_t finished; /* units done in this place when it started */
     int64_t born_ns;
 };
@@ -136,6 +137,8 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index,
     tine__recycle_prepare(keeper->pool);
     tine__worker_begin(keeper->pool, index);
     tine__worker_loop(keeper->pool, index, control);
+    if (tine__worker_has_end(keeper->pool)) /* which may take long */
+        tine__resize_hand_over(tine__worker_at(keeper->pool, index), control);
     tine__worker_end(keeper->pool);
     fflush(stdout);
     fflush(stderr);
@@ -352,7 +355,8 @@ static void reap(struct keeper *keeper, uint32_t index)
         kill_all(keeper);
         return;
     }
-    tine__settle(keeper->pool, &keeper->backoff, index, &death);
+    if (!ward->settled)
+        tine__settle(keeper->pool, &keeper->backoff, index, &death);
     if (!unasked) {
         tine__restart_left(&keeper->restart);
         return;
@@ -360,6 +364,20 @@ static void reap(struct keeper *keeper, uint32_t index)
     tine__log_info("pool: worker %u (pid %d) ended: signal %d, status %d", index, death.pid,
                    death.signal, death.exit_status);
     judge_death(keeper, index, &death);
+}
+
+/* Workers that are in their finalizers: what they left is others' to do meanwhile. */
+static void settle_leavers(struct keeper *keeper)
+{
+    for (uint32_t i = 0; i < keeper->pool->workers; i++) {
+        struct ward *ward = &keeper->wards[i];
+        struct tine__death end = {.pid = ward->pid};
+
+        if (ward->pid == 0 || ward->settled || !tine__resize_has_left(keeper->pool, i))
+            continue;
+        tine__settle(keeper->pool, &keeper->backoff, i, &end);
+        ward->settled = true;
+    }
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -524,6 +542,8 @@ static _Noreturn void keep(struct keeper *keeper)
         answer_workers(keeper);
         if (is_in(keeper, TINE__POOL_ENDING))
             kill_all(keeper);
+        else
+            settle_leavers(keeper);
         for (uint32_t i = 0; i < keeper->pool->workers; i++)
             if (keeper->polled[2 + i].revents != 0)
                 reap(keeper, i);

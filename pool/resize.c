@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <string.h>
 
 #include <tine/error.h>
@@ -65,6 +66,15 @@ bool tine__resize_quit(struct tine__worker_shm *self)
            read(&self->leave) == TINE__LEAVES;
 }
 
+void tine__resize_hand_over(struct tine__worker_shm *self, int control)
+{
+    if (read(&self->leave) != TINE__LEAVES)
+        return;
+    /* release: all that it has done and left in hand is written down */
+    atomic_store_explicit(&self->leave, TINE__HANDED, memory_order_release);
+    send(control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* ---- what there is to do --------------------------------------------------------------------- */
 
 static uint32_t count_bits(const _Atomic uint64_t *words, uint32_t places)
@@ -100,7 +110,7 @@ static uint64_t count_waiting(const struct tine__pool_shm *pool)
    note.) */
 static bool is_present(const struct tine__worker_shm *worker)
 {
-    return read(&worker->pid) != 0 && read(&worker->leave) != TINE__LEAVES;
+    return read(&worker->pid) != 0 && read(&worker->leave) < TINE__LEAVES;
 }
 
 static uint32_t count_in(const struct tine__pool_shm *pool, uint32_t first_state,
@@ -287,7 +297,14 @@ void tine__resize_birth(struct tine__pool_shm *pool, uint32_t index)
 
 bool tine__resize_left(const struct tine__pool_shm *pool, uint32_t index)
 {
-    return read(&tine__worker_at(pool, index)->leave) == TINE__LEAVES;
+    return read(&tine__worker_at(pool, index)->leave) >= TINE__LEAVES;
+}
+
+bool tine__resize_has_left(const struct tine__pool_shm *pool, uint32_t index)
+{
+    /* acquire: pairs with tine__resize_hand_over */
+    return atomic_load_explicit(&tine__worker_at(pool, index)->leave, memory_order_acquire) ==
+           TINE__HANDED;
 }
 
 /* ---- the program's side ---------------------------------------------------------------------- */

@@ -22,6 +22,11 @@ static inline bool tine__resize_leaves(struct tine__worker_shm *self)
     return atomic_load_explicit(&self->leave, memory_order_relaxed) >= TINE__DISMISSED &&
            tine__resize_quit(self);
 }
+/*
+ * What a worker that leaves has in hand is the nursery's from here on, before the worker has exited:
+ * it touches nothing shared with its pool any more. If it does not leave, nothing happens.
+ */
+void tine__resize_hand_over(struct tine__worker_shm *self, int control);
 
 /* ---- the nursery's side ---------------------------------------------------------------------- */
 
@@ -44,6 +49,9 @@ tine__deadline tine__resize_due(const struct tine__pool_shm *pool, tine__deadlin
 void tine__resize_birth(struct tine__pool_shm *pool, uint32_t index);
 /* Did a worker that has exited leave because it was dismissed? */
 bool tine__resize_left(const struct tine__pool_shm *pool, uint32_t index);
+
+/* Has a worker handed over, and perhaps not yet exited? */
+bool tine__resize_has_left(const struct tine__pool_shm *pool, uint32_t index);
 
 /* ---- the program's side ---------------------------------------------------------------------- */
 

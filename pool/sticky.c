@@ -435,7 +435,7 @@ static uint32_t burden_of(const struct tine__pool_shm *pool, uint32_t place)
     const struct tine__worker_shm *worker = tine__worker_at(pool, place);
     uint32_t leave = atomic_load_explicit(&worker->leave, memory_order_relaxed), count = 0;
 
-    if (atomic_load_explicit(&worker->pid, memory_order_relaxed) == 0 || leave == TINE__LEAVES)
+    if (atomic_load_explicit(&worker->pid, memory_order_relaxed) == 0 || leave >= TINE__LEAVES)
         return UINT32_MAX;
     for (uint32_t i = first_track(worker); i != 0; i = track_at(pool, i - 1)->next)
         count++;

@@ -219,6 +219,46 @@ TEST(a_recycled_worker_leaves_in_order)
     tine_pool_close(pool);
 }
 
+/* A long finalizer: the gate is opened when the loop has been done. It may be killed besides. */
+struct slow_end {
+    struct gate *gate;
+    int32_t killed;
+};
+
+static void end_when_told(void *context, void *state)
+{
+    const struct slow_end *end = context;
+
+    (void)state;
+    gate_raise(end->gate);
+    gate_await(end->gate, 3);
+    if (end->killed)
+        raise(SIGKILL);
+}
+
+/* One chunk, of which the first that leaves has done five items. */
+TEST(what_it_leaves_is_done_before_its_finalizer_ends, .loop_end = 2)
+{
+    struct slow_end end = {.gate = gate_new(), .killed = loop_index};
+    tine_pool *pool = pool_with((tine_pool_options){.workers = 2,
+                                                    .max_tasks_per_worker = 5,
+                                                    .finalizer = end_when_told,
+                                                    .context = &end,
+                                                    .context_size = sizeof end});
+    int32_t pids[10];
+    tine_map map = {.item = write_pid, .out = pids, .out_size = sizeof *pids, .n = 10};
+    tine_job_options options = {.chunk = 10};
+
+    ck_assert_rc(tine_pool_map(pool, &map, &options), 0);
+    ck_assert_uint_eq(count_pids(pids, 10, 5), 2);
+    gate_await(end.gate, 2);
+    gate_raise(end.gate);
+    ck_assert_eventually(pool_counts(pool).started >= 4);
+    ck_assert_uint_eq(pool_counts(pool).deaths, loop_index == 1 ? 2 : 0);
+    ck_assert_rc(tine_pool_terminate(pool), 0);
+    tine_pool_close(pool);
+}
+
 static int note_index(const void *in, void *out, void *context)
 {
     (void)in, (void)context;
