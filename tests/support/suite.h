@@ -42,7 +42,7 @@
 struct test {
     const char *name;
     void (*body)(int loop_index);
-    unsigned timeout_s; /* 0: 20 seconds */
+    unsigned timeout_s; /* 0: 20 seconds; a hang is told after three times that */
     unsigned kills;     /* of a death test: how many are usual; its time grows with TINE_KILLS */
     int loop_end;       /* runs with loop_index 0 … loop_end - 1; 0: once */
     bool own_signals;   /* the test itself changes signal dispositions or the mask */

@@ -11,7 +11,7 @@
 #include "lib/clock.h"
 #include "lib/sys.h"
 
-#define PATIENCE_S 10.0
+#define PATIENCE_S 30.0
 
 static char *arena;
 static size_t arena_left;

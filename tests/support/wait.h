@@ -29,7 +29,7 @@ struct patience {
     int64_t deadline;
 };
 
-struct patience patience_begin(void); /* TINE_TEST_PATIENCE seconds (10), times suite_slowness() */
+struct patience patience_begin(void); /* TINE_TEST_PATIENCE seconds (30), times suite_slowness() */
 bool patience_pause(struct patience *patience); /* a millisecond; false when exhausted */
 
 #define ck_assert_eventually(condition)                                                            \
