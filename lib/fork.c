@@ -57,7 +57,8 @@ TINE__EARLY static uint64_t take_number(void)
         expected = atomic_load_explicit(&page->number, memory_order_relaxed);
     number = atomic_fetch_add_explicit(&last_number, 1, memory_order_relaxed) + 1;
     if (atomic_compare_exchange_strong(&page->number, &expected, number)) {
-        atomic_store_explicit(&page->pid, getpid(), memory_order_release);
+        if (!wiped)
+            atomic_store_explicit(&page->pid, getpid(), memory_order_release);
         return number;
     }
     return expected; /* another thread was first */

@@ -94,6 +94,7 @@ libtinecore_la_SOURCES += \
 	%D%/sig.c %D%/sig.h \
 	%D%/sodium.c %D%/sodium.h \
 	%D%/sys.c %D%/sys.h \
+	%D%/sys_pidfd.c \
 	%D%/sys_poll.c %D%/sys_poll.h \
 	%D%/unpack.c \
 	%D%/unpack_short.c \

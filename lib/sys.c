@@ -43,22 +43,6 @@
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77 /* Linux 6.5 */
-#endif
-
-/* The first version of struct pidfd_info and its ioctl (Linux 6.13; exit_code: 6.15). */
-struct pidfd_info_v0 {
-    uint64_t mask;
-    uint64_t unused[6];
-    uint32_t unused32;
-    int32_t exit_code;
-};
-#define PIDFD_GET_INFO_V0 _IOWR(0xff, 11, struct pidfd_info_v0)
-#define PIDFD_INFO_EXIT   ((uint64_t)1 << 3)
-
-_Static_assert(sizeof(struct pidfd_info_v0) == 64, "PIDFD_INFO_SIZE_VER0");
-
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3; older kernels refuse the bit with EINVAL */
 #endif
@@ -352,148 +336,18 @@ int tine__sys_map_over(void *address, size_t size, int prot, int flags, int fd, 
     return got == MAP_FAILED ? -errno : 0;
 }
 
+void *tine__sys_map_shared(size_t size)
+{
+    void *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return got == MAP_FAILED ? NULL : got;
+}
+
 void tine__sys_huge(void *address, size_t size)
 {
     /* The first is for pages to come, the second for those that are there; both may be refused. */
     (void)madvise(address, size, MADV_HUGEPAGE);
     (void)madvise(address, size, MADV_COLLAPSE);
-}
-
-/*
- * Valgrind 3.19 (Debian 12) has neither pidfd_open nor pidfd_send_signal. There a process makes a
- * pidfd of itself from a socket that it is its own peer on (Linux 6.5), and signals go to the pid
- * that the kernel gives for the pidfd: -1 once that process has been reaped.
- */
-static int pidfd_of_self(void)
-{
-    int sockets[2], pidfd = -1, rc = tine__sys_socketpair(sockets);
-    socklen_t size = sizeof pidfd;
-
-    if (rc < 0)
-        return rc;
-    rc = getsockopt(sockets[0], SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0
-             ? -ENOSYS
-             : above_standard(pidfd);
-    close(sockets[0]);
-    close(sockets[1]);
-    return rc;
-}
-
-int tine__sys_pidfd_open(pid_t pid)
-{
-    long fd = syscall(SYS_pidfd_open, pid, 0);
-
-    if (fd < 0 && errno == ENOSYS && pid == getpid())
-        return pidfd_of_self();
-    return above_standard((int)fd);
-}
-
-/* The child sends its own pidfd. */
-static pid_t fork_that_tells(int *pidfd)
-{
-    int sockets[2], count = 1, rc = tine__sys_socketpair(sockets);
-    char byte = 0;
-    pid_t pid;
-
-    if (rc < 0)
-        return rc;
-    pid = fork();
-    if (pid == 0) {
-        int self = pidfd_of_self();
-
-        if (self < 0 || tine__sys_send_fds(sockets[1], &byte, 1, &self, 1, 0) < 0)
-            _exit(1);
-        close(self);
-    }
-    close(sockets[1]);
-    rc = pid < 0 ? -errno : 0;
-    if (pid > 0 &&
-        (tine__sys_recv_fds(sockets[0], &byte, 1, pidfd, &count, 0) != 1 || count != 1)) {
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
-        rc = -ENOSYS;
-    }
-    close(sockets[0]);
-    return rc < 0 ? rc : pid;
-}
-
-TINE__EARLY pid_t tine__sys_fork(int *pidfd)
-{
-    int probe = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    pid_t pid;
-
-    if (probe < 0 && errno == ENOSYS)
-        return fork_that_tells(pidfd);
-    if (probe < 0)
-        return -errno; /* no descriptor is free: say so before there is a child */
-    pid = fork();
-    close(probe);
-    if (pid < 0)
-        return -errno;
-    if (pid == 0) {
-        tine__fork_begin();
-        return 0;
-    }
-    probe = tine__sys_pidfd_open(pid);
-    if (probe < 0) {
-        kill(pid, SIGKILL); /* not reaped, so still that process */
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
-        return probe;
-    }
-    *pidfd = probe;
-    return pid;
-}
-
-static pid_t pid_of(int pidfd)
-{
-    char path[64], text[512], *line;
-    FILE *info;
-    size_t size;
-
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
-    info = fopen(path, "re");
-    if (info == NULL)
-        return -1;
-    size = fread(text, 1, sizeof text - 1, info);
-    fclose(info);
-    text[size] = '\0';
-    line = strstr(text, "Pid:");
-    return line == NULL ? -1 : (pid_t)strtol(line + 4, NULL, 10);
-}
-
-int tine__sys_pidfd_kill(int pidfd, int signal)
-{
-    pid_t pid;
-
-    if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) == 0)
-        return 0;
-    if (errno != ENOSYS)
-        return -errno;
-    pid = pid_of(pidfd);
-    return pid <= 0 ? -ESRCH : kill(pid, signal) < 0 ? -errno : 0;
-}
-
-int tine__sys_reap(int pidfd, siginfo_t *info, struct rusage *usage)
-{
-    info->si_pid = 0;
-    /* the library's waitid() has no place for the last argument */
-    if (syscall(SYS_waitid, P_PIDFD, pidfd, info, WEXITED | WNOHANG, usage) < 0)
-        return -errno;
-    return info->si_pid != 0;
-}
-
-int tine__sys_pidfd_status(int pidfd, int *status)
-{
-    struct pidfd_info_v0 info = {.mask = PIDFD_INFO_EXIT};
-
-    if (ioctl(pidfd, PIDFD_GET_INFO_V0, &info) < 0)
-        return errno == ESRCH ? -EAGAIN
-                              : -ENOTSUP; /* reaped, but nothing noted of it: in a moment */
-    if ((info.mask & PIDFD_INFO_EXIT) == 0)
-        return -EAGAIN;
-    *status = info.exit_code;
-    return 0;
 }
 
 int tine__sys_socketpair(int fds[2])

@@ -62,12 +62,17 @@ int tine__sys_seal(int fd, int seals);
 int tine__sys_reserve(size_t size, size_t alignment, void **address);
 /* Maps a part of fd over what is there. prot and flags as of mmap. */
 int tine__sys_map_over(void *address, size_t size, int prot, int flags, int fd, size_t from);
+/* Zeroed memory that forked processes share. NULL: there is none. */
+void *tine__sys_map_shared(size_t size);
 /* Asks for huge pages, as well as they can be had. */
 void tine__sys_huge(void *address, size_t size);
 
 int tine__sys_pidfd_open(pid_t pid); /* under valgrind: of the calling process only */
 /* fork() that also gives a pidfd of the child: its pid and *pidfd, 0 in the child, or -errno. */
 pid_t tine__sys_fork(int *pidfd);
+/* The same; `place`, from tine__sys_pidfd_open, is closed in the parent, whatever comes of it: so
+   there is room for *pidfd. */
+pid_t tine__sys_fork_over(int *pidfd, int place);
 int tine__sys_pidfd_kill(int pidfd, int signal);
 /* Reaps the child if it has ended, with what it has used: 1, 0 (it runs), -ECHILD. */
 int tine__sys_reap(int pidfd, siginfo_t *info, struct rusage *usage);
