@@ -7,13 +7,24 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define FIRST_CAPACITY 64
 
 static bool is_valid(const tine_buffer *buffer)
 {
-    return buffer != NULL && buffer->reserved == 0 && buffer->size <= buffer->capacity &&
-           (buffer->data != NULL || buffer->capacity == 0);
+    return buffer != NULL && (buffer->reserved == 0 || buffer->reserved == TINE__BUFFER_LENT) &&
+           buffer->size <= buffer->capacity && (buffer->data != NULL || buffer->capacity == 0);
+}
+
+static void *move(const tine_buffer *buffer, size_t capacity)
+{
+    void *data;
+
+    if (buffer->reserved == 0)
+        return realloc(buffer->data, capacity);
+    data = realloc(NULL, capacity);
+    return data == NULL ? NULL : memcpy(data, buffer->data, buffer->size);
 }
 
 int tine__buffer_reserve(tine_buffer *buffer, size_t more)
@@ -31,11 +42,10 @@ int tine__buffer_reserve(tine_buffer *buffer, size_t more)
         capacity = needed;
     if (capacity < FIRST_CAPACITY)
         capacity = FIRST_CAPACITY;
-    data = realloc(buffer->data, capacity);
+    data = move(buffer, capacity);
     if (data == NULL)
         return -ENOMEM;
-    buffer->data = data;
-    buffer->capacity = capacity;
+    *buffer = (tine_buffer){.data = data, .size = buffer->size, .capacity = capacity};
     return 0;
 }
 
@@ -48,6 +58,7 @@ void tine_buffer_free(tine_buffer *buffer)
 {
     if (buffer == NULL)
         return;
-    free(buffer->data);
+    if (buffer->reserved != TINE__BUFFER_LENT)
+        free(buffer->data);
     *buffer = (tine_buffer){0};
 }

@@ -19,10 +19,20 @@ enum {
 /* Makes room for `more` bytes behind those there. 0, -ENOMEM, -EINVAL (not initialised). */
 int tine__buffer_reserve(tine_buffer *buffer, size_t more);
 
+/* A buffer in memory that is lent to it, as that of an array on the stack; when it must grow, it is
+   one on the C heap. It may not be given to the user. */
+#define TINE__BUFFER_LENT UINT64_C(0x746e656c72656662)
+
+static inline tine_buffer tine__buffer_lent(void *bytes, size_t size)
+{
+    return (tine_buffer){.data = bytes, .capacity = size, .reserved = TINE__BUFFER_LENT};
+}
+
 /* For sure; false: tine__buffer_reserve knows. */
 static inline bool tine__buffer_has_room(const tine_buffer *buffer, size_t more)
 {
-    return buffer != NULL && buffer->data != NULL && buffer->reserved == 0 &&
+    return buffer != NULL && buffer->data != NULL &&
+           (buffer->reserved == 0 || buffer->reserved == TINE__BUFFER_LENT) &&
            buffer->size <= buffer->capacity && buffer->capacity - buffer->size >= more;
 }
 

@@ -174,4 +174,25 @@ TEST(hostile_bytes_cost_no_memory)
     ck_assert_rc(rc, TINE_EFORMAT);
 }
 
+TEST(a_lent_buffer_is_left_when_it_is_too_small)
+{
+    uint8_t lent[64] = {0}, few[16] = {0};
+    tine_buffer buffer = tine__buffer_lent(lent, sizeof lent);
+
+    ck_assert_rc(tine_pack(&buffer, "q", (int64_t)7), 0);
+    ck_assert_ptr_eq(buffer.data, lent);
+    calls_until_failure = 0;
+    ck_assert_rc(tine_pack(&buffer, "y", lent, sizeof lent), -ENOMEM);
+    calls_until_failure = -1;
+    ck_assert_ptr_eq(buffer.data, lent);
+    ck_assert_rc(tine_pack(&buffer, "y", lent, sizeof lent), 0);
+    ck_assert_ptr_ne(buffer.data, lent);
+    ck_assert_uint_eq(buffer.size, 1 + 2 + sizeof lent);
+    ck_assert_uint_eq(buffer.data[0], 7);
+    tine_buffer_free(&buffer);
+    buffer = tine__buffer_lent(few, sizeof few);
+    tine_buffer_free(&buffer); /* of what is not its own nothing is freed */
+    ck_assert_uint_eq(buffer.capacity, 0);
+}
+
 SUITE("lib/codec memory")
