@@ -17,6 +17,7 @@
 #include "lib/objects.h"
 
 #include "lib/fork.h"
+#include "lib/futex_lock.h"
 #include "lib/sys.h"
 
 #include <elf.h>
@@ -390,6 +391,10 @@ static int ask(const struct question *question, struct tine__object *object)
     struct tine__object found;
     int rc;
 
+    if (TINE__ALONE && search(question, &found) && found.proof_size == 0) {
+        *object = found; /* nobody unloads it, and nobody is there who could free the table */
+        return 0;
+    }
     enter();
     rc = answer(question, &found);
     leave();

@@ -28,21 +28,35 @@ TINE__EARLY void tine__sig_restore(const sigset_t *saved)
     pthread_sigmask(SIG_SETMASK, saved, NULL);
 }
 
-TINE__EARLY void tine__sig_default(void)
+uint64_t tine__sig_handled(void)
 {
-    for (int sig = 1; sig < NSIG; sig++) {
+    const int first = SIGRTMIN; /* a call */
+    uint64_t handled = 0;
+
+    for (int signal = 1; signal < NSIG; signal++) {
         struct sigaction action;
 
-        /* Fails for the two signals that glibc keeps to itself; they have no handler of the host's.
-         */
-        if (sigaction(sig, NULL, &action) != 0)
+        /* Those between the library keeps to itself, and to ask for them writes errno, to a page
+           that after a fork is copied for it. */
+        if ((signal > SIGSYS && signal < first) || sigaction(signal, NULL, &action) != 0)
             continue;
-        if ((action.sa_flags & SA_SIGINFO) == 0 &&
-            (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
-            continue;
-        action = (struct sigaction){.sa_handler = SIG_DFL};
-        sigaction(sig, &action, NULL);
+        if ((action.sa_flags & SA_SIGINFO) != 0 ||
+            (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN))
+            handled |= UINT64_C(1) << (signal - 1);
     }
+    return handled;
+}
+
+TINE__EARLY void tine__sig_default(uint64_t handled)
+{
+    struct sigaction action;
+
+    if (handled == 0)
+        return;
+    action = (struct sigaction){.sa_handler = SIG_DFL};
+    for (int signal = 1; signal < NSIG; signal++)
+        if ((handled >> (signal - 1) & 1) != 0)
+            sigaction(signal, &action, NULL);
 }
 
 uint64_t tine__sig_blocked(void)

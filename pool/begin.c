@@ -32,10 +32,20 @@
 static struct tine__process_shm *shared;
 static uint64_t generation;
 
-/* Most have printed nothing, and need not have the page of the stream for it. */
+/* Most have printed nothing, and need no page of the stream's code for it: the C library's own
+   headers look at these members as well. */
+TINE__EARLY static bool has_pending(FILE *stream)
+{
+#ifdef __GLIBC__
+    if (stream->_mode <= 0)
+        return stream->_IO_write_ptr != stream->_IO_write_base;
+#endif
+    return __fpending(stream) > 0;
+}
+
 TINE__EARLY static void flush(FILE *stream)
 {
-    if (__fpending(stream) > 0)
+    if (has_pending(stream))
         fflush(stream);
 }
 

@@ -44,7 +44,8 @@ tine_process *tine_process_current(void)
         self.pid = getpid();
         self.generation = generation;
     }
-    atomic_store_explicit(&self.magic, TINE__PROCESS_MAGIC, memory_order_release);
+    if (atomic_load_explicit(&self.magic, memory_order_relaxed) == 0) /* else no page is touched */
+        atomic_store_explicit(&self.magic, TINE__PROCESS_MAGIC, memory_order_release);
     return &self;
 }
 

@@ -27,6 +27,7 @@
 #include <tine/error.h>
 
 #include "ipc/handles.h"
+#include "lib/fork.h"
 #include "lib/sys.h"
 #include "pool/pool_impl.h"
 #include "pool/threads.h"
@@ -168,7 +169,7 @@ static int fetch(struct tine__descriptors *hooks, uint64_t number, int *fd)
     return 0;
 }
 
-void tine__fetched_init(struct tine__fetched *fetched, int control)
+TINE__EARLY void tine__fetched_init(struct tine__fetched *fetched, int control)
 {
     fetched->hooks = (struct tine__descriptors){
         .fetch = fetch, .borrow = fetch, .handle_kinds = tine__handle_kinds};

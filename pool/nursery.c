@@ -620,7 +620,7 @@ static pid_t fork_keeper(struct keeper *keeper, const int sockets[2], int *pidfd
     tine__sig_block(&keeper->worker_mask); /* no handler of the program's runs in the child */
     pid = tine__hooked_fork(TINE_FORKED_NURSERY, pidfd);
     if (pid == 0) {
-        tine__sig_default();
+        tine__sig_default(tine__sig_handled());
         close(sockets[0]);
         tine__start_without_stdin();
         tine__at_fork_in_child(TINE_FORKED_NURSERY);

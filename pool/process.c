@@ -6,6 +6,9 @@
  * tine_process_start() holds the lock across its fork, so that what tine forks finds its parent's
  * list whole and can close what is in it.
  *
+ * Each handle has a block of shared memory, for what it shares with a fork, if that is small. A
+ * child's copies of its parent's handles have none: those are the parent's.
+ *
  * Closing a process that runs leaves its handle in the list, until a later call finds it ended.
  */
 #include "pool/process_impl.h"
@@ -35,6 +38,10 @@
 #include "shm/owner.h"
 
 #define START_TIMEOUT_NS TINE_SEC(30)
+#define NEAR             4  /* handles beside the list */
+#define HANDLES          16 /* that are made at once, later */
+#define BLOCK_BYTES      ((size_t)2048)
+#define FEW_BYTES        ((size_t)128) /* of arguments: no memory is taken for them */
 
 struct children {
     struct tine__fork_own made;
@@ -42,9 +49,26 @@ struct children {
     uint64_t started;
     struct tine_process *first; /* newest first */
     struct tine_process *spare;
+    bool near_made;
+    struct tine_process near[NEAR]; /* what a start writes lies on one page, mostly */
 };
 
 static struct tine__fork_own *_Atomic children;
+
+/*
+ * With blocks of shared memory for forks: a page of the family heap would cost a new process its
+ * first fault there, with tables of pages that nothing else needs.
+ */
+static void add_spares(struct children *own, struct tine_process *made, size_t count)
+{
+    uint8_t *blocks = tine__sys_map_shared(count * BLOCK_BYTES);
+
+    for (size_t i = 0; i < count; i++) {
+        made[i].block = blocks == NULL ? NULL : blocks + i * BLOCK_BYTES;
+        made[i].next = own->spare;
+        own->spare = &made[i];
+    }
+}
 
 /* This process's list; NULL: no memory for it. */
 static struct children *own_children(void)
@@ -65,17 +89,33 @@ int tine__process_check(const struct tine_process *process, unsigned roles)
     return (roles >> process->role & 1) != 0 ? 0 : -EINVAL;
 }
 
+/* Under the lock. The first few begin as zeros, with the list. */
+static bool make_handles(struct children *own)
+{
+    struct tine_process *made;
+
+    if (!own->near_made) {
+        own->near_made = true;
+        add_spares(own, own->near, NEAR);
+        return true;
+    }
+    made = calloc(HANDLES, sizeof *made);
+    if (made != NULL)
+        add_spares(own, made, HANDLES);
+    return made != NULL;
+}
+
 /* Under the lock. */
 static struct tine_process *take_handle(struct children *own)
 {
-    struct tine_process *process = own->spare;
+    struct tine_process *process;
 
-    if (process == NULL)
-        process = malloc(sizeof *process);
-    else
-        own->spare = process->next;
-    if (process != NULL)
-        *process = (struct tine_process){.generation = own->made.generation, .pidfd = -1};
+    if (own->spare == NULL && !make_handles(own))
+        return NULL;
+    process = own->spare;
+    own->spare = process->next;
+    *process = (struct tine_process){
+        .generation = own->made.generation, .pidfd = -1, .block = process->block};
     return process;
 }
 
@@ -88,6 +128,19 @@ static void put_handle(struct children *own, struct tine_process *process)
     process->pidfd = -1;
     process->next = own->spare;
     own->spare = process;
+}
+
+/* The child's copy: the block is the parent's. Under the lock. */
+static void put_copy(struct children *own, struct tine_process *process)
+{
+    process->block = NULL;
+    put_handle(own, process);
+}
+
+static void free_shared(const struct tine_process *process, struct tine__process_shm *shared)
+{
+    if ((void *)shared != process->block)
+        tine_free(shared);
 }
 
 /* Frees what is closed and has ended, and reaps all that has. Under the lock. */
@@ -104,7 +157,7 @@ static void sweep(struct children *own)
             continue;
         }
         *link = process->next;
-        tine_free(process->shared);
+        free_shared(process, process->shared);
         put_handle(own, process);
     }
 }
@@ -118,7 +171,7 @@ TINE__EARLY void tine__children_forget(void)
 
     for (; own != NULL && process != NULL; process = next) {
         next = process->next;
-        put_handle(own, process);
+        put_copy(own, process);
     }
 }
 
@@ -148,6 +201,7 @@ struct wish {
     tine_buffer environment; /* TINE_FORKSERVER */
     char *path;              /* of the function's object file; NULL: that of the program */
     struct tine__carried carried;
+    struct tine_process *made;
     struct tine__process_shm *shared;
     int parent; /* pidfd of this process, for the new one */
     tine__deadline deadline;
@@ -195,6 +249,13 @@ static int fill_shared(struct tine__process_shm *shared, const struct wish *wish
     return rc;
 }
 
+static struct tine__process_shm *take_shared(const struct wish *wish, uint64_t size)
+{
+    if (wish->start != TINE_FORK || wish->made->block == NULL || size > BLOCK_BYTES)
+        return tine_calloc(1, size);
+    return memset(wish->made->block, 0, size);
+}
+
 static int make_shared(struct wish *wish)
 {
     struct tine__process_shm sizes = {.args_size = wish->args.size,
@@ -203,7 +264,7 @@ static int make_shared(struct wish *wish)
                                       .listed_count = (uint32_t)wish->options->fd_count};
     int rc;
 
-    wish->shared = tine_calloc(1, tine__process_bytes(&sizes));
+    wish->shared = take_shared(wish, tine__process_bytes(&sizes));
     if (wish->shared == NULL)
         return -ENOMEM;
     wish->shared->args_size = sizes.args_size;
@@ -211,8 +272,6 @@ static int make_shared(struct wish *wish)
     wish->shared->environment_size = sizes.environment_size;
     wish->shared->listed_count = sizes.listed_count;
     rc = fill_shared(wish->shared, wish);
-    if (rc < 0)
-        tine_free(wish->shared);
     return rc;
 }
 
@@ -262,8 +321,10 @@ static int start_unlisted(struct children *own, struct tine_process *process, st
                                 .parent = wish->parent};
     int rc;
 
-    if (wish->start == TINE_FORK)
+    if (wish->start == TINE_FORK) {
+        wish->parent = -1;
         return tine__start_fork(process, &birth);
+    }
     tine__futex_unlock(&own->lock);
     rc = (wish->start == TINE_SPAWN ? tine__start_spawn : tine__start_forkserver)(
         process, &birth, wish->options->fds, wish->deadline);
@@ -275,21 +336,14 @@ static int start_unlisted(struct children *own, struct tine_process *process, st
 /* Under the lock: the process is started and in the list, or nothing has changed. */
 static int start_listed(struct children *own, struct wish *wish, tine_process **process)
 {
-    struct tine_process *made;
     int rc;
 
-    sweep(own);
     introduce(wish->shared, own, wish->options);
-    made = take_handle(own);
-    if (made == NULL)
-        return -ENOMEM;
-    rc = start_unlisted(own, made, wish);
-    if (rc < 0) {
-        put_handle(own, made);
+    rc = start_unlisted(own, wish->made, wish);
+    if (rc < 0)
         return rc;
-    }
-    adopt(own, made, wish->shared);
-    *process = made;
+    adopt(own, wish->made, wish->shared);
+    *process = wish->made;
     return 0;
 }
 
@@ -318,18 +372,41 @@ static int start_hooked(struct children *own, struct wish *wish, tine_process **
     return rc;
 }
 
-static int start_shared(struct wish *wish, tine_process **process)
+static int start_shared(struct children *own, struct wish *wish, tine_process **process)
+{
+    int rc = make_shared(wish);
+
+    if (rc < 0)
+        return rc;
+    wish->parent = tine__sys_pidfd_open(getpid());
+    if (wish->parent < 0)
+        return wish->parent;
+    rc = start_hooked(own, wish, process);
+    if (wish->parent >= 0)
+        close(wish->parent);
+    return rc;
+}
+
+static int start_handled(struct wish *wish, tine_process **process)
 {
     struct children *own = own_children();
     int rc;
 
     if (own == NULL)
         return -ENOMEM;
-    wish->parent = tine__sys_pidfd_open(getpid());
-    if (wish->parent < 0)
-        return wish->parent;
-    rc = start_hooked(own, wish, process);
-    close(wish->parent);
+    tine__futex_lock(&own->lock);
+    sweep(own);
+    wish->made = take_handle(own);
+    tine__futex_unlock(&own->lock);
+    if (wish->made == NULL)
+        return -ENOMEM;
+    rc = start_shared(own, wish, process);
+    if (rc == 0)
+        return 0;
+    free_shared(wish->made, wish->shared);
+    tine__futex_lock(&own->lock);
+    put_handle(own, wish->made);
+    tine__futex_unlock(&own->lock);
     return rc;
 }
 
@@ -340,14 +417,10 @@ static int start(struct wish *wish, tine_process **process)
     if (rc == 0 && wish->start == TINE_FORKSERVER)
         rc = tine__environment_pack(&wish->environment);
     if (rc == 0)
-        rc = make_shared(wish);
-    free(wish->path);
+        rc = start_handled(wish, process);
+    if (wish->path != NULL)
+        free(wish->path);
     tine_buffer_free(&wish->environment);
-    if (rc < 0)
-        return rc;
-    rc = start_shared(wish, process);
-    if (rc < 0)
-        tine_free(wish->shared);
     return rc;
 }
 
@@ -375,7 +448,10 @@ int tine_process_start(tine_process **process, tine_function *function,
                        const tine_process_options *options, const char *format, ...)
 {
     static const tine_process_options defaults;
-    struct wish wish = {.function = function, .options = options != NULL ? options : &defaults};
+    uint8_t few[FEW_BYTES];
+    struct wish wish = {.function = function,
+                        .options = options != NULL ? options : &defaults,
+                        .args = tine__buffer_lent(few, sizeof few)};
     struct tine__arguments args = {.descriptors = &wish.carried.hooks};
     int rc;
 
@@ -431,7 +507,7 @@ static void close_copy(struct tine_process *process)
     if (own == NULL)
         return;
     tine__futex_lock(&own->lock);
-    put_handle(own, process);
+    put_copy(own, process);
     tine__futex_unlock(&own->lock);
 }
 

@@ -52,8 +52,8 @@ enum {
 
 /* clang-format off: it takes the table for a paragraph. */
 /*
- * What a process and the one that starts it share, in the family heap; freed by the starter, when the
- * process has ended.
+ * What a process and the one that starts it share, in the family heap or, of a fork, in the block of
+ * its handle; freed by the starter, when the process has ended.
  *
  * field          who writes          who reads         order, and what a stale read costs
  * -------------  ------------------  ----------------  ------------------------------------------
@@ -62,6 +62,7 @@ enum {
  * told           forkserver          starter           release/acquire; it waits a little longer
  * failed         the process         starter           release/acquire: failure is whole then
  * failure        the process, once   starter           published by failed
+ * handled        starter             the process       published by gate
  * all others     starter, before     the process       (cannot be: before the process is)
  */
 /* clang-format on */
@@ -82,6 +83,7 @@ struct tine__process_shm {
     struct tine__surroundings_shm surroundings;
     int32_t log_level;
     int32_t start_method; /* as the program has chosen it; 0: it has not */
+    uint64_t handled; /* tine__sig_handled, of a fork whose starter has one thread */
     struct tine__function_wire function;
     char name[TINE_PROCESS_NAME_MAX + 1];
     char identity[TINE__IDENTITY_MAX + 1];
@@ -112,6 +114,7 @@ struct tine_process {
     char identity[TINE__IDENTITY_MAX + 1];
     /* children */
     struct tine__process_shm *shared;
+    void *block;     /* shared with each fork that has the handle, in turn; NULL: there is none */
     uint64_t server; /* tine__owner_word of the forkserver that reaps it; 0: this process does */
     struct tine__futex_lock lock; /* guards ended and exitcode; never held while waiting */
     bool ended;

@@ -220,10 +220,24 @@ bool tine__owner_alive(uint32_t row)
            tine__owner_read(&tine__heap.owners[row], &owner) && tine__owner_lives(&owner);
 }
 
+/* Without the lock: for a process that is dead, whose row is as it left it. */
+static bool has_row(pid_t pid)
+{
+    uint32_t rows = __atomic_load_n(&tine__heap.shared->owner_count, __ATOMIC_RELAXED);
+    struct tine__owner owner;
+
+    for (uint32_t row = 0; row < rows; row++)
+        if (tine__owner_read(&tine__heap.owners[row], &owner) && owner.pid == pid)
+            return true;
+    return false;
+}
+
 int tine__heap_sweep_process(pid_t pid)
 {
     int rc = tine__heap_open();
 
+    if (rc == 0 && pid != 0 && !has_row(pid))
+        return 0; /* most never used the heap; a lock that it died with is the next one's to mend */
     if (rc == 0)
         rc = tine__heap_lock();
     if (rc < 0)

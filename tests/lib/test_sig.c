@@ -67,7 +67,7 @@ static void check_dispositions(void *unused)
     struct sigaction action;
 
     (void)unused;
-    tine__sig_default();
+    tine__sig_default(tine__sig_handled());
     ck_assert_int_eq(sigaction(SIGUSR1, NULL, &action), 0);
     ck_assert(action.sa_handler == SIG_DFL);
     ck_assert_int_eq(sigaction(SIGUSR2, NULL, &action), 0);
@@ -98,7 +98,7 @@ TEST(no_handler_of_the_parent_runs_in_the_child, .own_signals = true)
     ck_assert_int_ge(child.pid, 0);
     if (child.pid == 0) {
         raise(SIGUSR1);
-        tine__sig_default();
+        tine__sig_default(tine__sig_handled());
         tine__sig_restore(&saved); /* the default of SIGUSR1 ends the process here */
         _exit(0);
     }

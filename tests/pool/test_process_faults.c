@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -31,7 +32,7 @@ static bool must_fail(void)
     return left > 0 && getpid() == program && --left == 0;
 }
 
-static bool threads_fail, exit_fails, dup_fails;
+static bool threads_fail, exit_fails, dup_fails, mapping_fails;
 static _Atomic bool *watching_fails; /* once, in the forkserver */
 
 __attribute__((constructor)) static void share_with_forkserver(void)
@@ -44,6 +45,7 @@ WRAP(must_fail(), void *, realloc, NULL, (void *block, size_t size), (block, siz
 WRAP(must_fail(), void *, tine_calloc, NULL, (size_t count, size_t size), (count, size))
 WRAP(must_fail(), pid_t, fork, (errno = EAGAIN, -1), (void), ())
 WRAP(must_fail(), int, tine__sys_pidfd_open, -EMFILE, (pid_t pid), (pid))
+WRAP(mapping_fails, void *, tine__sys_map_shared, NULL, (size_t size), (size))
 WRAP(must_fail(), int, tine__sys_dup, -EMFILE, (int fd), (fd))
 WRAP(threads_fail, int, pthread_create, EAGAIN,
      (pthread_t * thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument),
@@ -59,7 +61,7 @@ static int raise_gate(tine_call *call)
 {
     struct gate *gate;
 
-    ck_assert_rc(tine_args(call, "pFF", &gate, NULL, NULL), 0);
+    ck_assert_rc(tine_args(call, "pFFy", &gate, NULL, NULL, NULL, NULL), 0);
     gate_raise(gate);
     return 0;
 }
@@ -69,6 +71,7 @@ TEST(a_start_that_fails_leaves_nothing, .loop_end = START_METHODS)
     tine_process_options options = {.start = start_method(loop_index)};
     struct gate *gate = heap_gate();
     uint64_t blocks = heap_blocks();
+    static const uint8_t many[1000];
     int failures = 0, rc = -1;
 
     program = getpid();
@@ -76,7 +79,8 @@ TEST(a_start_that_fails_leaves_nothing, .loop_end = START_METHODS)
         tine_process *process = NULL;
 
         left = k;
-        rc = tine_process_start(&process, raise_gate, &options, "pFF", gate, 1, 2);
+        rc = tine_process_start(&process, raise_gate, &options, "pFFy", gate, 1, 2, many,
+                                sizeof many);
         left = 0;
         failures += rc < 0;
         ck_assert_msg(rc == 0 || rc == -ENOMEM || rc == -EAGAIN || rc == -EMFILE, "call %d: %d", k,
@@ -93,6 +97,41 @@ TEST(a_start_that_fails_leaves_nothing, .loop_end = START_METHODS)
     ck_assert_int_ge(failures, 5);
     ck_assert_uint_eq(gate->raised, 1);
     tine_free(gate);
+}
+
+static int return_args(tine_call *call)
+{
+    const void *bytes;
+    size_t size;
+
+    ck_assert_rc(tine_args(call, "y", &bytes, &size), 0);
+    return tine_fail(call, -ECHRNG, "%zu bytes", size);
+}
+
+/* Of few and of many arguments, which are more than a block holds. */
+TEST(without_a_block_the_heap_is_shared_with_a_fork, .loop_end = 4)
+{
+    static const uint8_t many[5000];
+    tine_process_options options = {.start = TINE_FORK};
+    size_t size = loop_index % 2 == 0 ? 5 : sizeof many;
+    uint64_t blocks = heap_blocks();
+    tine_process *processes[10];
+    tine_failure failure;
+    char text[32];
+
+    snprintf(text, sizeof text, "%zu bytes", size);
+    mapping_fails = loop_index < 2;
+    for (int i = 0; i < 10; i++)
+        ck_assert_rc(tine_process_start(&processes[i], return_args, &options, "y", many, size), 0);
+    for (int i = 0; i < 10; i++) {
+        ck_assert_rc(tine_process_join(processes[i], TINE_FOREVER), 0);
+        ck_assert_rc(tine_process_failure(processes[i], &failure), 1);
+        ck_assert_int_eq(failure.error, -ECHRNG);
+        ck_assert_str_eq(failure.message, text);
+        tine_process_close(processes[i]);
+    }
+    ck_assert_uint_le(heap_blocks(), blocks);
+    mapping_fails = false;
 }
 
 static int never_run(tine_call *call)

@@ -176,14 +176,27 @@ static int check_dispositions(tine_call *call)
     ck_assert_ptr_eq(action.sa_handler, SIG_DFL);
     ck_assert_int_eq(sigaction(SIGUSR2, NULL, &action), 0);
     ck_assert_ptr_eq(action.sa_handler, SIG_IGN);
+    for (int signal = SIGRTMIN; signal <= SIGRTMAX; signal++) {
+        ck_assert_int_eq(sigaction(signal, NULL, &action), 0);
+        ck_assert_ptr_eq(action.sa_handler, SIG_DFL);
+    }
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
     ck_assert_int_eq(sigismember(&mask, SIGHUP), 1);
     ck_assert_int_eq(sigismember(&mask, SIGTERM), 0);
     return 0;
 }
 
-TEST(handlers_are_the_programs_and_masks_are_inherited, .own_signals = true)
+static void *await_end(void *gate)
 {
+    gate_await(gate, 1);
+    return NULL;
+}
+
+/* By a program with one thread, and with two. */
+TEST(handlers_are_the_programs_and_masks_are_inherited, .own_signals = true, .loop_end = 2)
+{
+    struct gate *gate = heap_gate();
+    pthread_t thread;
     sigset_t mask;
 
     sigemptyset(&mask);
@@ -191,8 +204,16 @@ TEST(handlers_are_the_programs_and_masks_are_inherited, .own_signals = true)
     pthread_sigmask(SIG_BLOCK, &mask, NULL);
     signal(SIGUSR1, handle);
     signal(SIGUSR2, SIG_IGN);
+    signal(SIGRTMIN, handle);
+    signal(SIGRTMAX, handle);
+    if (loop_index == 1)
+        ck_assert_int_eq(pthread_create(&thread, NULL, await_end, gate), 0);
     ck_assert_int_eq(process_end(process_of(check_dispositions, TINE_FORK)), 0);
+    gate_raise(gate);
+    if (loop_index == 1)
+        ck_assert_int_eq(pthread_join(thread, NULL), 0);
     pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
+    tine_free(gate);
 }
 
 /* ---- exit handlers --------------------------------------------------------------------------- */
