@@ -52,8 +52,8 @@ enum {
 
 /* clang-format off: it takes the table for a paragraph. */
 /*
- * What a process and the one that starts it share, in the family heap or, of a fork, in the block of
- * its handle; freed by the starter, when the process has ended.
+ * What a process and the one that starts it share, in the family heap or, of a fork, in the block
+ * of its handle; freed by the starter, when the process has ended.
  *
  * field          who writes          who reads         order, and what a stale read costs
  * -------------  ------------------  ----------------  ------------------------------------------
@@ -62,7 +62,8 @@ enum {
  * told           forkserver          starter           release/acquire; it waits a little longer
  * failed         the process         starter           release/acquire: failure is whole then
  * failure        the process, once   starter           published by failed
- * handled        starter             the process       published by gate
+ * handled_told   starter             the process       release/acquire; it asks the kernel itself
+ * handled        starter             the process       published by handled_told
  * all others     starter, before     the process       (cannot be: before the process is)
  */
 /* clang-format on */
@@ -83,6 +84,8 @@ struct tine__process_shm {
     struct tine__surroundings_shm surroundings;
     int32_t log_level;
     int32_t start_method; /* as the program has chosen it; 0: it has not */
+    _Atomic uint32_t handled_told; /* 1: handled is known */
+    uint32_t unused;
     uint64_t handled; /* tine__sig_handled, of a fork whose starter has one thread */
     struct tine__function_wire function;
     char name[TINE_PROCESS_NAME_MAX + 1];
