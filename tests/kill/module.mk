@@ -28,6 +28,8 @@ tests_kill = \
 	%D%/kill_semaphore \
 	%D%/kill_start \
 	%D%/kill_step \
+	%D%/kill_step_leave \
+	%D%/kill_step_sticky \
 	%D%/kill_sticky \
 	%D%/kill_stopped \
 	%D%/kill_storm \
@@ -85,6 +87,10 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_start_LDADD = $(kill_libs)
 %C%_kill_step_SOURCES = %D%/kill_step.c $(kill_load) $(kill_trace)
 %C%_kill_step_LDADD = $(kill_libs)
+%C%_kill_step_leave_SOURCES = %D%/kill_step_leave.c $(kill_load) $(kill_trace)
+%C%_kill_step_leave_LDADD = $(kill_libs)
+%C%_kill_step_sticky_SOURCES = %D%/kill_step_sticky.c $(kill_load) $(kill_trace)
+%C%_kill_step_sticky_LDADD = $(kill_libs)
 %C%_kill_sticky_SOURCES = %D%/kill_sticky.c $(kill_load)
 %C%_kill_sticky_LDADD = $(kill_libs)
 %C%_kill_stopped_SOURCES = %D%/kill_stopped.c $(kill_load)
