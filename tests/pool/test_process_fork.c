@@ -367,6 +367,7 @@ static void start_both(void *context)
     ck_assert_int_eq(pthread_create(&thread, NULL, start_daemon, den), 0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     den->other = tine_process_pid(start_it(stay, den));
+    gate_raise(&den->ready); /* both may be, before their pids stand here */
     for (;;)
         pause();
 }
@@ -378,7 +379,7 @@ TEST(a_daemon_dies_with_its_parent_and_others_do_not, .loop_end = 5)
 
     orphans_adopt();
     child = child_start(start_both, den);
-    gate_await(&den->ready, 2);
+    gate_await(&den->ready, 3);
     ck_assert_int_eq(waitpid(den->daemon, NULL, WNOHANG), -1); /* still the child's */
     child_kill(&child);
     ck_assert_int_eq(waitpid(den->daemon, NULL, 0), den->daemon);
