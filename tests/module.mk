@@ -53,8 +53,15 @@ include %D%/fuzz/module.mk
 include %D%/examples/module.mk
 include %D%/scripts/module.mk
 
+# Beside tests/kill: what kills, too, and takes TINE_KILLS.
+tests_death = \
+	tests/shm/test_barrier_death tests/shm/test_dict_death tests/shm/test_heap_death \
+	tests/shm/test_segment_death tests/shm/test_value \
+	tests/ipc/test_ring_death tests/ipc/test_wait_death tests/pool/test_process_fork \
+	tests/examples/treehash_kill.sh
+
 # The deaths at length: TINE_KILLS of each kind in each state, by default more than 100,000 in all.
 .PHONY: check-long
 check-long:
 	TINE_KILLS=$${TINE_KILLS:-2500} $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='$(tests_kill) tests/shm/test_dict_death tests/shm/test_heap_death tests/shm/test_segment_death tests/shm/test_value tests/examples/treehash_kill.sh tests/scripts/leftovers.sh'
+		TESTS='$(tests_kill) $(tests_death) tests/scripts/leftovers.sh'
