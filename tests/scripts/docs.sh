@@ -15,3 +15,16 @@ for text in 'no text for Death' 'parameter kode'; do
     *) echo "docs.awk does not say '$text':"; printf '%s\n' "$broken"; exit 1 ;;
     esac
 done
+
+# Source names first the file that has the function; macros and inline functions have none.
+sources()
+{
+    awk '/^ \* tine_[a-z0-9_]+ - / { name = $2 }
+         /^ \* Source:/ { sub(/[;,]$/, "", $3); if (name != "") print name, $3; name = "" }' "$@"
+}
+mislaid=$(sources "$headers"/*.h | while read -r name file; do
+    found=$(cd "${srcdir:-.}" && grep -lE "^[a-z].*[ *]$name\(" lib/*.c shm/*.c ipc/*.c pool/*.c)
+    [ -z "$found" ] || [ "$found" = "$file" ] || echo "$name is in $found, not in $file"
+done)
+[ -z "$mislaid" ] || { printf '%s\n' "$mislaid"; exit 1; }
+[ "$(sources "$headers"/*.h | wc -l)" -gt 200 ] || { echo "hardly any Source was found"; exit 1; }

@@ -30,9 +30,10 @@
  *     p           pointer into the family heap, or NULL: const void *; unpacking: void **
  *     c           function, or NULL: tine_any_function *; unpacking: tine_any_function **; taken out
  *                                only of what comes from the family (see below)
- *     F           descriptor     int; only in the arguments of tine_pool_apply() and
- *                                tine_pool_submit(), in tine_args(), through a pipe, and through a
- *                                connection of a listener on a unix socket
+ *     F           descriptor     int; only in the arguments of tine_pool_apply(),
+ *                                tine_pool_submit() and tine_process_start(), in tine_args(),
+ *                                through a pipe, and through a connection of a listener on a unix
+ *                                socket
  *     oc          connection, or NULL: tine_connection *; unpacking: tine_connection **; where
  *                                `F` may be, but within the family
  *     oq          queue, or NULL: tine_queue *; unpacking: tine_queue **; likewise

@@ -308,7 +308,7 @@ TINE_API TINE_CHECKED int tine_future_accounting(tine_future *future, tine_accou
  *          not stop
  * Safety:  thread one | process owner | fork child may close | signal no
  * Death:   none
- * Source:  pool/future.c; what dropping the last reference does in Python
+ * Source:  pool/release.c; what dropping the last reference does in Python
  * Since:   0.1
  */
 TINE_API void tine_future_close(tine_future *future);

@@ -156,7 +156,7 @@ TINE_API void tine_connection_close(tine_connection *connection);
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   sent whole or not at all
- * Source:  ipc/connection.c; follows Connection.send; differs: msgpack, never pickle
+ * Source:  ipc/connection_values.c; follows Connection.send; differs: msgpack, never pickle
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_send(tine_connection *connection, int64_t timeout_ns,
@@ -183,7 +183,7 @@ TINE_API TINE_CHECKED int tine_connection_send(tine_connection *connection, int6
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   a receiver that is killed takes at most the message in hand along
- * Source:  ipc/connection.c; follows Connection.recv; differs: data only, never code
+ * Source:  ipc/connection_values.c; follows Connection.recv; differs: data only, never code
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_recv(tine_connection *connection, int64_t timeout_ns,
@@ -287,7 +287,7 @@ TINE_API TINE_CHECKED int tine_connection_recv_bytes_into(tine_connection *conne
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   what a dead process has not released is given back for it
- * Source:  ipc/connection.c; Python has no such call
+ * Source:  ipc/connection_place.c; Python has no such call
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_recv_view(tine_connection *connection,
@@ -312,7 +312,8 @@ TINE_API TINE_CHECKED int tine_connection_recv_view(tine_connection *connection,
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   what a dead process has not released is given back for it
- * Source:  ipc/connection.c; the place of Connection.recv where the shape is not known beforehand
+ * Source:  ipc/connection_place.c; the place of Connection.recv where the shape is not known
+ *          beforehand
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_recv_reader(tine_connection *connection,
@@ -338,7 +339,7 @@ TINE_API TINE_CHECKED int tine_connection_recv_reader(tine_connection *connectio
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   what a dead process has not sent is given back for it
- * Source:  ipc/connection.c; Python has no such call
+ * Source:  ipc/connection_place.c; Python has no such call
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_loan(tine_connection *connection, size_t size,
@@ -362,7 +363,7 @@ TINE_API TINE_CHECKED int tine_connection_loan(tine_connection *connection, size
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   sent whole or not at all
- * Source:  ipc/connection.c; Python has no such call
+ * Source:  ipc/connection_place.c; Python has no such call
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_send_loan(tine_connection *connection,
@@ -382,7 +383,7 @@ TINE_API TINE_CHECKED int tine_connection_send_loan(tine_connection *connection,
  * Blocks:  only for the heap's own short lock
  * Safety:  thread one | process owner | fork child may call (nothing happens) | signal no
  * Death:   see tine_connection_recv_view()
- * Source:  ipc/connection.c
+ * Source:  ipc/connection_place.c
  * Since:   0.1
  */
 TINE_API void tine_message_release(tine_message *message);
@@ -401,7 +402,7 @@ TINE_API void tine_message_release(tine_message *message);
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   the end of the last process that has the other end wakes it
- * Source:  ipc/connection.c; follows Connection.poll, which is true at the end, too; differs:
+ * Source:  ipc/connection_wait.c; follows Connection.poll, which is true at the end, too; differs:
  *          negative means for ever, as everywhere in tine
  * Since:   0.1
  */
@@ -421,7 +422,7 @@ TINE_API TINE_CHECKED int tine_connection_poll(tine_connection *connection, int6
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal yes
  * Death:   it is readable at the end as well
- * Source:  ipc/connection.c; follows Connection.fileno
+ * Source:  ipc/connection_wait.c; follows Connection.fileno
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_connection_fileno(const tine_connection *connection);
@@ -440,7 +441,8 @@ TINE_API TINE_CHECKED int tine_connection_fileno(const tine_connection *connecti
  * Blocks:  no
  * Safety:  thread any | process shared | fork child may call | signal yes
  * Death:   as tine_connection_poll()
- * Source:  ipc/connection.c; follows the connections of Python 3.13 multiprocessing.connection.wait
+ * Source:  ipc/connection_wait.c; follows the connections of Python 3.13
+ *          multiprocessing.connection.wait
  * Since:   0.1
  */
 TINE_API tine_waitable tine_connection_waitable(tine_connection *connection);

@@ -59,7 +59,8 @@
  * no part. When the program dies, its workers and the nursery are killed.
  *
  * An item may have a limit of time, soft (.task_timeout_ns: the task is told, and ends by itself) or hard
- * (.task_kill_ns: its worker is killed), or both. It counts from when a worker begins with the item.
+ * (.task_kill_ns: its worker is killed), or both. It counts from when a worker begins with the item,
+ * and goes on while that is stopped (Ctrl-Z).
  * A worker may be replaced after so many items (.max_tasks_per_worker), or when it has grown too much: then
  * it leaves between two items, and nothing fails. Memory is what it shares with nobody else: neither
  * the family heap nor files; but what the program had, when it was forked, counts.
@@ -602,7 +603,9 @@ TINE_API int tine_pool_terminate(tine_pool *pool);
  *          futures: tine_pool_terminate() makes them return | process owner | fork child may close (frees
  *          its copy only) | signal no
  * Death:   unfinished jobs end with -ECANCELED; their futures stay readable
- * Source:  pool/pool.c; follows the end of Python's `with Pool()` block
+ * Source:  pool/pool.c; follows the end of Python's `with Pool()` block; differs from an executor's:
+ *          whose queued work is to be done calls tine_pool_shutdown() or tine_pool_join() first, also
+ *          before main returns
  * Since:   0.1
  */
 TINE_API void tine_pool_close(tine_pool *pool);

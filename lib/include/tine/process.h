@@ -458,7 +458,7 @@ TINE_API const char *tine_process_name(const tine_process *process);
  * Safety:  thread any | process owner | fork child may call | signal yes
  * Death:   a daemon is killed (SIGKILL) when its parent has ended, however that ended: it has a small
  *          thread of its own that waits for that
- * Source:  pool/daemon.c; follows Process.daemon; differs: holds for a parent that is killed, too
+ * Source:  pool/process.c; follows Process.daemon; differs: holds for a parent that is killed, too
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_process_is_daemon(const tine_process *process);

@@ -143,7 +143,7 @@ TINE_API TINE_CHECKED int tine_waitable_fd(const tine_waitable *waitable);
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may close | signal no
  * Death:   none
- * Source:  shm/pollable.c
+ * Source:  ipc/wait.c
  * Since:   0.1
  */
 TINE_API void tine_waitable_close(int fd);
