@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ipc/handles.h"
+#include "lib/fork.h"
 #include "lib/sys.h"
 
 static int keep(struct tine__descriptors *hooks, int fd, uint64_t *number)
@@ -30,7 +31,7 @@ static int fetch(struct tine__descriptors *hooks, uint64_t number, int *fd)
     return 0;
 }
 
-void tine__carried_init(struct tine__carried *carried)
+TINE__EARLY void tine__carried_init(struct tine__carried *carried)
 {
     carried->hooks = (struct tine__descriptors){
         .keep = keep, .fetch = fetch, .borrow = fetch, .handle_kinds = tine__handle_kinds};

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "lib/at_fork.h"
+#include "lib/fork.h"
 #include "lib/log.h"
 #include "lib/objects.h"
 #include "lib/sig.h"
@@ -66,7 +67,7 @@ static int watch(const struct keeper *keeper, int fd, uint32_t what)
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
-static _Noreturn void become_process(const struct keeper *keeper, int control)
+TINE__EARLY static _Noreturn void become_process(const struct keeper *keeper, int control)
 {
     close(keeper->socket);
     close(keeper->program);
@@ -120,7 +121,7 @@ static void reap(struct keeper *keeper, struct ward *ward, int flags)
     keeper->running--;
 }
 
-static int start_process(struct keeper *keeper, int control, struct tine__process_shm *shared)
+TINE__EARLY static int start_process(struct keeper *keeper, int control, struct tine__process_shm *shared)
 {
     struct ward *ward = make_room(keeper);
     int pidfd, rc;
@@ -150,7 +151,7 @@ static void retire(struct keeper *keeper)
     (void)epoll_ctl(keeper->poll, EPOLL_CTL_DEL, keeper->socket, NULL);
 }
 
-static void answer_request(struct keeper *keeper)
+TINE__EARLY static void answer_request(struct keeper *keeper)
 {
     struct tine__request_wire request;
     struct tine__process_shm *shared;
@@ -176,7 +177,7 @@ static void answer_request(struct keeper *keeper)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-static _Noreturn void serve(struct keeper *keeper)
+TINE__EARLY static _Noreturn void serve(struct keeper *keeper)
 {
     struct epoll_event events[EVENTS];
 
@@ -237,7 +238,7 @@ static void listen_from_now_on(struct keeper *keeper)
     tine__objects_note(); /* once here, behind the preload, and not in each process */
 }
 
-int tine__forkserver_detach(int socket, int program)
+TINE__EARLY int tine__forkserver_detach(int socket, int program)
 {
     struct keeper keeper = {.socket = socket, .program = program};
     pid_t pid = fork();

@@ -23,6 +23,7 @@
 #include <tine/heap.h>
 
 #include "lib/credentials.h"
+#include "lib/fork.h"
 #include "lib/function.h"
 #include "lib/log.h"
 #include "lib/record.h"
@@ -138,7 +139,7 @@ struct arrival {
 };
 
 /* One record; -EBADMSG: not what the starter sends. */
-static int receive_part(struct arrival *arrival, bool first)
+TINE__EARLY static int receive_part(struct arrival *arrival, bool first)
 {
     struct launch_wire launch;
     struct iovec part = {.iov_base = &launch, .iov_len = sizeof launch};
@@ -169,7 +170,7 @@ static int receive_part(struct arrival *arrival, bool first)
     return count == (left < TINE__RECORD_FDS ? left : TINE__RECORD_FDS) ? 0 : -EMFILE;
 }
 
-static int receive(struct arrival *arrival)
+TINE__EARLY static int receive(struct arrival *arrival)
 {
     int rc = 0;
 
@@ -196,7 +197,7 @@ static _Noreturn void refuse(const struct arrival *arrival, int code)
     _exit(EXIT_UNBORN);
 }
 
-static int find_shared(struct arrival *arrival)
+TINE__EARLY static int find_shared(struct arrival *arrival)
 {
     struct tine__process_shm *shared =
         (struct tine__process_shm *)(uintptr_t)arrival->launch.shared;
@@ -211,7 +212,7 @@ static int find_shared(struct arrival *arrival)
 }
 
 /* Out of the way of the numbers that are listed, socket included. */
-static int move_above(int *fd, int above)
+TINE__EARLY static int move_above(int *fd, int above)
 {
     int moved;
 
@@ -225,7 +226,7 @@ static int move_above(int *fd, int above)
     return 0;
 }
 
-static int place_listed(struct arrival *arrival)
+TINE__EARLY static int place_listed(struct arrival *arrival)
 {
     const struct tine__process_shm *shared = arrival->shared;
     const struct tine__listed *listed = tine__process_listed(shared);
@@ -246,7 +247,7 @@ static int place_listed(struct arrival *arrival)
 }
 
 /* An object that the program has loaded, and this process has not yet, is loaded here, too. */
-static int resolve(const struct tine__process_shm *shared, tine_function **function)
+TINE__EARLY static int resolve(const struct tine__process_shm *shared, tine_function **function)
 {
     tine_any_function *found;
     int rc = tine__function_load(&shared->function, tine__process_path(shared), &found);
@@ -257,7 +258,7 @@ static int resolve(const struct tine__process_shm *shared, tine_function **funct
 }
 
 /* The gate decides; a starter that has given up will not take the answer. */
-static int say_ready(const struct arrival *arrival)
+TINE__EARLY static int say_ready(const struct arrival *arrival)
 {
     struct answer_wire answer = {.magic = MAGIC, .pid = getpid()};
     uint32_t shut = TINE__GATE_SHUT;
@@ -277,14 +278,14 @@ static int say_ready(const struct arrival *arrival)
     return 0;
 }
 
-static const int *surroundings_of(const struct arrival *arrival)
+TINE__EARLY static const int *surroundings_of(const struct arrival *arrival)
 {
     const struct tine__process_shm *shared = arrival->shared;
 
     return arrival->luggage.fds + 2 + shared->carried_count + shared->listed_count;
 }
 
-static _Noreturn void live(struct arrival *arrival)
+TINE__EARLY static _Noreturn void live(struct arrival *arrival)
 {
     struct tine__carried carried;
     struct tine__birth birth = {.carried = &carried};
@@ -322,7 +323,7 @@ static _Noreturn void become_server(const struct arrival *arrival)
     _exit(tine__forkserver_detach(arrival->socket, arrival->luggage.fds[1]) < 0);
 }
 
-_Noreturn void tine__launch_receive(int socket)
+TINE__EARLY _Noreturn void tine__launch_receive(int socket)
 {
     static struct arrival arrival;
     int rc;

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fork.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
 
@@ -104,7 +105,8 @@ int tine__surroundings_pack(struct tine__luggage *luggage, struct tine__process_
 
 /* ---- the process's side ---------------------------------------------------------------------- */
 
-static int take_descriptors(const struct tine__surroundings_shm *surroundings, const int *fds)
+TINE__EARLY static int take_descriptors(const struct tine__surroundings_shm *surroundings,
+                                        const int *fds)
 {
     if (fchdir(*fds) < 0)
         return -errno;
@@ -122,7 +124,7 @@ static int take_descriptors(const struct tine__surroundings_shm *surroundings, c
 }
 
 /* How many strings; -1: this process has exactly these. */
-static long count_strings(const char *text, const char *end)
+TINE__EARLY static long count_strings(const char *text, const char *end)
 {
     char **at = environ;
     bool same = at != NULL || text == end;
@@ -134,7 +136,7 @@ static long count_strings(const char *text, const char *end)
 }
 
 /* Copied, for forks of the process may outlive the shared block. */
-static int take_environment(const char *text, size_t size)
+TINE__EARLY static int take_environment(const char *text, size_t size)
 {
     long count = count_strings(text, text + size);
     char **strings, *copy;
@@ -152,7 +154,7 @@ static int take_environment(const char *text, size_t size)
     return 0;
 }
 
-int tine__surroundings_take(const struct tine__process_shm *shared, const int *fds)
+TINE__EARLY int tine__surroundings_take(const struct tine__process_shm *shared, const int *fds)
 {
     const struct tine__surroundings_shm *surroundings = &shared->surroundings;
     int rc;
@@ -168,7 +170,7 @@ int tine__surroundings_take(const struct tine__process_shm *shared, const int *f
 }
 
 /* As near as the process may: somebody else may have favoured the starter, or moved it. */
-static void take_thread(const struct tine__surroundings_shm *surroundings)
+TINE__EARLY static void take_thread(const struct tine__surroundings_shm *surroundings)
 {
     cpu_set_t cpus;
     sigset_t blocked;
@@ -184,7 +186,7 @@ static void take_thread(const struct tine__surroundings_shm *surroundings)
     tine__sig_restore(&blocked);
 }
 
-int tine__surroundings_limit(const struct tine__process_shm *shared)
+TINE__EARLY int tine__surroundings_limit(const struct tine__process_shm *shared)
 {
     const struct tine__surroundings_shm *surroundings = &shared->surroundings;
 

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "lib/fork.h"
 #include "lib/sys.h"
 #include "shm/heap.h"
 #include "shm/heap_impl.h"
@@ -23,7 +24,7 @@
 #define PIECE_BYTES ((size_t)HEAP_PIECE_MAX << HEAP_PAGE_SHIFT)
 
 /* A program may have closed all descriptors that it did not know, and opened others. */
-bool tine__heap_is_file(int fd)
+TINE__EARLY bool tine__heap_is_file(int fd)
 {
     struct stat status;
 

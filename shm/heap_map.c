@@ -246,7 +246,7 @@ static int make(void)
 }
 
 /* The right to open; false when another thread of this process did it meanwhile. */
-static bool enter(uint64_t generation)
+TINE__EARLY static bool enter(uint64_t generation)
 {
     for (;;) {
         uint64_t holder = 0;
@@ -319,7 +319,7 @@ static int take_over(int fd)
     return 0;
 }
 
-int tine__heap_adopt(int fd)
+TINE__EARLY int tine__heap_adopt(int fd)
 {
     uint64_t generation = tine__fork_generation();
     int rc;
@@ -354,7 +354,7 @@ void tine__heap_unlock(void)
     tine__robust_unlock(&tine__heap.shared->lock);
 }
 
-bool tine__heap_contains(const void *pointer, size_t size)
+TINE__EARLY bool tine__heap_contains(const void *pointer, size_t size)
 {
     size_t offset, end;
 
