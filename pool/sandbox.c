@@ -79,9 +79,10 @@ static int check_limits(const tine_sandbox *sandbox)
     for (size_t i = 0; i < sandbox->limit_count; i++) {
         const tine_sandbox_limit *limit = &sandbox->limits[i];
 
+        if (limit->reserved0 != 0)
+            return -E2BIG;
         if (limit->resource < 0 || limit->resource >= TINE__SANDBOX_LIMITS ||
-            limit->reserved0 != 0 || limit->soft > limit->hard ||
-            (seen >> limit->resource & 1) != 0)
+            limit->soft > limit->hard || (seen >> limit->resource & 1) != 0)
             return -EINVAL;
         seen |= UINT64_C(1) << limit->resource;
     }

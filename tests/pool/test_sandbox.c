@@ -364,6 +364,7 @@ static const char *const no_path[] = {NULL}, *const some_path[] = {"/"},
                          *const missing[] = {"/nowhere/at/all"};
 static const tine_sandbox_limit wrong_order = {.resource = RLIMIT_CORE, .soft = 2, .hard = 1},
                                 no_limit = {.resource = 99},
+                                of_later = {.resource = RLIMIT_CORE, .reserved0 = 1},
                                 twice[] = {{.resource = RLIMIT_CORE}, {.resource = RLIMIT_CORE}};
 
 static const struct bad_box {
@@ -380,6 +381,7 @@ static const struct bad_box {
     {{.limits = &wrong_order, .limit_count = 1}, -EINVAL},
     {{.limits = &no_limit, .limit_count = 1}, -EINVAL},
     {{.limits = twice, .limit_count = 2}, -EINVAL},
+    {{.limits = &of_later, .limit_count = 1}, -E2BIG},
     {{.cpus = no_cpu, .cpu_count = 1}, -EINVAL},
     {{.cpus = far_cpu, .cpu_count = 1}, -EINVAL},
     {{.cpus = no_cpu}, -EINVAL},
