@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Untrusted workers: a worker that claims and settles as every other does, and a guest, its child, that runs the
- * tasks and has neither the family heap, nor any other shared memory, nor any descriptor but the standard ones and
- * a socket to the worker. Guests compute only (pool/compute.h), so they cannot get at either from outside.
+ * Untrusted workers: a worker that claims and settles as every other does, and a guest, its child,
+ * that runs the tasks and has neither the family heap, nor any other shared memory, nor any
+ * descriptor but the standard ones and a socket to the worker. Guests compute only
+ * (pool/compute.h), so they cannot get at either from outside.
  *
- * The worker believes nothing of what comes over the socket: a reply has the magic, the number of the request, a
- * size within the limit, and a result that is one msgpack value without anything of the family's; else the item fails with TINE_EFORMAT and
- * the guest is replaced. A guest that dies takes its worker with it, by the same signal or status, so the
- * nursery settles that as any death. A worker's death kills its guest (parent-death signal).
+ * The worker believes nothing of what comes over the socket: a reply has the magic, the number of
+ * the request, a size within the limit, and a result that is one msgpack value without anything of
+ * the family's; else the item fails with TINE_EFORMAT and the guest is replaced. A guest that dies
+ * takes its worker with it, by the same signal or status, so the nursery settles that as any death.
+ * A worker's death kills its guest (parent-death signal). One that is to leave and does not is
+ * killed after a while; until then only limits of time and cancelling help against one that hangs.
+ *
+ * exit() in a guest is as in a worker: leave_at_exit (pool/nursery.c), which it has inherited,
+ * comes before the program's handlers.
  *
  * All here is private to the worker, or to the guest; requests and replies are copies.
  */
@@ -27,6 +33,7 @@
 
 #include <tine/codec.h>
 #include <tine/error.h>
+#include <tine/time.h>
 
 #include "lib/codec.h"
 #include "lib/random.h"
@@ -35,9 +42,11 @@
 #include "pool/initialize.h"
 #include "pool/place.h"
 #include "pool/sandbox.h"
+#include "pool/start.h"
 #include "shm/heap.h"
 
-#define RECORD ((size_t)32 << 10) /* the socket keeps boundaries: both ends cut alike */
+#define RECORD   ((size_t)32 << 10) /* the socket keeps boundaries: both ends cut alike */
+#define LEAVE_NS TINE_SEC(5)        /* for a guest's finalizer, where tasks have no hard limit */
 
 /* The worker's side. */
 static struct host {
@@ -247,10 +256,8 @@ static _Noreturn void follow(void)
     _exit(EXIT_FAILURE);
 }
 
-/*
- * It has closed its socket: it ends, or does as if. An exit that has begun keeps its status, for sockets are closed
- * after that is set.
- */
+/* It has closed its socket: it ends, or does as if. An exit that has begun keeps its status, for
+   sockets are closed after that is set. */
 static _Noreturn void follow_at_once(void)
 {
     kill(host.pid, SIGKILL);
@@ -259,8 +266,10 @@ static _Noreturn void follow_at_once(void)
 
 static pid_t fork_guest(struct tine__pool_shm *pool, uint32_t index, int sockets[2])
 {
-    pid_t worker = getpid(), pid = fork();
+    pid_t worker = getpid(), pid;
 
+    tine__start_flush(); /* what is buffered here would be written by each guest */
+    pid = fork();
     if (pid != 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -329,7 +338,8 @@ static int request(const struct tine_call *call, uint64_t nonce)
     return rc == 0 ? send_all(host.socket, call->args, call->args_size) : rc;
 }
 
-/* One value, as large as the reply says; pointers and functions of a guest's choice are none for the program. */
+/* One value, as large as the reply says; pointers and functions of a guest's choice are none for
+   the program. */
 static int receive_result(struct tine_call *call, size_t size)
 {
     int rc = tine__buffer_reserve(&call->result, size);
@@ -385,11 +395,18 @@ int tine__guest_call(struct tine_call *call)
     return 0;
 }
 
+/*
+ * What a guest says to that is its end, for that closes its socket. One that says something else,
+ * or nothing for too long, would keep the worker, and whoever waits for the pool: it is killed. So
+ * is one that has left no room for the request.
+ */
 void tine__guest_end(void)
 {
     struct tine__guest_request record = {.magic = TINE__GUEST_MAGIC, .kind = TINE__GUEST_LEAVE};
+    int64_t limit_ns = host.pool->limits.task_kill_ns;
 
-    if (send_all(host.socket, &record, sizeof record) < 0)
-        follow_at_once();
-    follow();
+    if (send(host.socket, &record, sizeof record, MSG_NOSIGNAL | MSG_DONTWAIT) ==
+        (ssize_t)sizeof record)
+        (void)tine__sys_poll_in(host.socket, limit_ns > 0 ? limit_ns : LEAVE_NS);
+    follow_at_once();
 }

@@ -101,6 +101,9 @@ static const struct exemption {
      WITH_FORK, "a fork of the program has what the program had"},
     {"pool/task", "a_plugin_loaded_after_the_pool_is_reported_and_crashes_nobody",
      EXECUTED | PROGRAM, "such workers load what they do not have"},
+    /* untrusted_ends */
+    {"pool/untrusted_ends", "what_is_printed_before_comes_out_once", EXECUTED,
+     "hooks that are registered after tine_init() are in forks only"},
 };
 
 void pools_exempt(const char *title, unsigned with)

@@ -53,7 +53,8 @@ tests_pool = \
 	%D%/test_task \
 	%D%/test_token \
 	%D%/test_tuples \
-	%D%/test_untrusted
+	%D%/test_untrusted \
+	%D%/test_untrusted_ends
 check_PROGRAMS += $(tests_pool)
 TESTS += $(tests_pool) %D%/pools_forkserver.sh %D%/pools_inline.sh %D%/pools_spawn.sh \
 	%D%/pools_threads.sh
@@ -186,5 +187,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_token_LDADD = libtinetest.la
 %C%_test_tuples_LDADD = libtinetest.la
 %C%_test_task_DEPENDENCIES = libtinetest.la %D%/plugin.la
-%C%_test_untrusted_SOURCES = %D%/test_untrusted.c $(tests_pool_shared)
+tests_untrusted = %D%/untrusted.c %D%/untrusted.h
+%C%_test_untrusted_SOURCES = %D%/test_untrusted.c $(tests_untrusted) $(tests_pool_shared)
 %C%_test_untrusted_LDADD = libtinetest.la
+%C%_test_untrusted_ends_SOURCES = %D%/test_untrusted_ends.c $(tests_untrusted) $(tests_pool_shared)
+%C%_test_untrusted_ends_LDADD = libtinetest.la

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Untrusted workers: what their guests can do and what they have not, their deaths and their lies. */
+/* Untrusted workers: what their guests can do and what they have not, and their lies. */
 #include <tine/pool.h>
 
 #include <errno.h>
@@ -19,52 +19,10 @@
 #include "lib/codec.h"
 #include "pool/guest.h"
 #include "tests/pool/pools.h"
+#include "tests/pool/untrusted.h"
 #include "tests/support/suite.h"
-#include "tests/support/wait.h"
 
-static tine_pool *open_untrusted(int32_t workers)
-{
-    tine_pool *pool;
-    int rc = tine_pool_open(&pool,
-                            &(tine_pool_options){.workers = workers, .flags = TINE_POOL_UNTRUSTED});
-
-    if (rc == -ENOTSUP)
-        suite_skip("this kernel has no such sandbox");
-    ck_assert_rc(rc, 0);
-    return pool;
-}
-
-static int apply(tine_pool *pool, tine_function *function, int64_t argument, tine_failure *failure,
-                 int64_t *result)
-{
-    tine_job_options options = {.failure = failure};
-    tine_results *results;
-    int rc = tine_pool_apply(&results, pool, function, &options, "q", argument);
-
-    if (rc < 0)
-        return rc;
-    ck_assert_rc(tine_results_get(results, 0, "q", result), 0);
-    tine_results_close(results);
-    return 0;
-}
-
-static int increment(tine_call *call)
-{
-    int64_t number;
-    int rc = tine_args(call, "q", &number);
-
-    return rc < 0 ? rc : tine_return(call, "q", number + 1);
-}
-
-static void assert_works(tine_pool *pool)
-{
-    int64_t number = 0;
-
-    ck_assert_rc(apply(pool, increment, 41, NULL, &number), 0);
-    ck_assert_int_eq(number, 42);
-}
-
-/* ---- what works --------------------------------------------------------------------------------- */
+/* ---- what works ------------------------------------------------------------------------------ */
 
 TEST(tasks_run_and_give_results)
 {
@@ -230,7 +188,7 @@ TEST(the_initializer_runs_in_the_guest, .loop_end = 2)
     tine_pool_close(pool);
 }
 
-/* ---- what a guest has not ------------------------------------------------------------------------ */
+/* ---- what a guest has not -------------------------------------------------------------------- */
 
 static int look_at_page(tine_call *call)
 {
@@ -329,6 +287,32 @@ TEST(it_has_four_descriptors)
     tine_pool_close(pool);
 }
 
+static int read_input(tine_call *call)
+{
+    char byte;
+
+    return tine_return(call, "q", (int64_t)read(STDIN_FILENO, &byte, 1));
+}
+
+TEST(its_input_is_empty)
+{
+    int ends[2], saved = dup(STDIN_FILENO);
+    int64_t got = -1;
+    tine_pool *pool;
+
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(write(ends[1], "x", 1), 1);
+    ck_assert_int_eq(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+    pool = open_untrusted(1);
+    ck_assert_rc(apply(pool, read_input, 0, NULL, &got), 0);
+    ck_assert_int_eq(got, 0);
+    tine_pool_close(pool);
+    ck_assert_int_eq(dup2(saved, STDIN_FILENO), STDIN_FILENO);
+    close(saved);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static int open_file(tine_call *call)
 {
     return tine_return(call, "q", (int64_t)(open("/proc/self/maps", O_RDONLY) < 0 ? errno : 0));
@@ -371,93 +355,7 @@ TEST(what_needs_shared_memory_is_refused)
     tine_pool_close(pool);
 }
 
-/* ---- deaths ------------------------------------------------------------------------------------- */
-
-static int end_somehow(tine_call *call)
-{
-    int64_t how;
-    int rc = tine_args(call, "q", &how);
-
-    if (rc < 0)
-        return rc;
-    if (how < 0)
-        exit((int)-how);
-    raise((int)how);
-    return rc;
-}
-
-TEST(its_death_fails_the_item_and_no_other)
-{
-    static const int64_t ends[] = {SIGKILL, SIGABRT, SIGSEGV, SIGTERM, -3, -1};
-    tine_pool *pool = open_untrusted(2);
-    tine_failure failure;
-    int64_t unused;
-
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        ck_assert_rc(apply(pool, end_somehow, ends[i], &failure, &unused), TINE_EWORKER);
-        if (!is_instrumented()) /* which handle some signals, and then exit */
-            ck_assert_int_eq(ends[i] > 0 ? failure.signal : -failure.exit_status, ends[i]);
-        assert_works(pool);
-    }
-    tine_pool_close(pool);
-}
-
-static int hang(tine_call *call)
-{
-    static struct gate never; /* its own */
-
-    (void)call;
-    gate_await(&never, 1);
-    return 0;
-}
-
-/* Whoever reads from it finds its end, but nobody has died. */
-static int close_and_hang(tine_call *call)
-{
-    close(TINE__GUEST_SOCKET);
-    return hang(call);
-}
-
-TEST(one_that_hangs_up_is_dead)
-{
-    tine_pool *pool = open_untrusted(1);
-    tine_failure failure;
-    int64_t ignored;
-
-    ck_assert_rc(apply(pool, close_and_hang, 0, &failure, &ignored), TINE_EWORKER);
-    ck_assert_int_eq(failure.signal, SIGKILL);
-    assert_works(pool);
-    tine_pool_close(pool);
-}
-
-TEST(one_that_hangs_can_be_cancelled)
-{
-    tine_pool *pool = open_untrusted(1);
-    tine_future *future;
-
-    ck_assert_rc(tine_pool_submit(&future, pool, hang, NULL, ""), 0);
-    ck_assert_eventually(tine_future_running(future));
-    ck_assert_rc(tine_future_cancel(future, TINE_CANCEL_RUNNING), 1);
-    tine_future_close(future);
-    assert_works(pool);
-    tine_pool_close(pool);
-}
-
-TEST(terminate_leaves_no_guest)
-{
-    tine_pool *pool = open_untrusted(2);
-    tine_future *future;
-
-    assert_works(pool);
-    ck_assert_rc(tine_pool_submit(&future, pool, hang, NULL, ""), 0);
-    ck_assert_eventually(tine_future_running(future));
-    ck_assert_rc(tine_pool_terminate(pool), 0);
-    ck_assert_rc(tine_future_result(future, TINE_FOREVER, NULL), -ECANCELED);
-    tine_future_close(future);
-    tine_pool_close(pool);
-}
-
-/* ---- lies --------------------------------------------------------------------------------------- */
+/* ---- lies ------------------------------------------------------------------------------------ */
 
 enum { NOISE, SHORT, NO_MAGIC, NO_NONCE, HUGE_SIZE, SIZE_WITH_CODE, LIES };
 
