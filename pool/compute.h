@@ -7,7 +7,7 @@
 /* Can this machine have TINE_SANDBOX_COMPUTE_ONLY? 0, -ENOTSUP. */
 int tine__compute_probe(void);
 /* The calling thread, and all that come from it, compute only from here on; after
-   tine__no_new_privs(). */
-int tine__compute_only(bool kill);
+   tine__no_new_privs(). alone: a guest, without the family and its descriptors. */
+int tine__compute_only(bool kill, bool alone);
 
 #endif

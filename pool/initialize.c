@@ -58,9 +58,11 @@ static int add_sandbox(struct tine__initialize_shm *made, const struct tine__poo
     else if (sandbox == NULL)
         return 0;
     rc = tine__sandbox_make(&copy, &box);
-    if (rc == 0)
-        made->sandbox = TINE__ADDRESS(copy);
-    return rc;
+    if (rc < 0)
+        return rc;
+    copy->alone = pool->untrusted;
+    made->sandbox = TINE__ADDRESS(copy);
+    return 0;
 }
 
 static int add_context(struct tine__initialize_shm *made, const tine_pool_options *options)

@@ -158,6 +158,7 @@ struct tine__sandbox_shm {
     uint32_t flags;
     int32_t nice;
     uint32_t limit_count, has_cpus;
+    uint32_t alone, unused;      /* 1: of guests (pool/guest.h) */
     uint64_t readable, writable; /* how many paths */
     tine_sandbox_limit limits[TINE__SANDBOX_LIMITS];
     uint64_t cpus[1024 / 64];

@@ -266,7 +266,7 @@ static int enter_calls(const struct tine__sandbox_shm *sandbox)
 {
     if ((sandbox->flags & TINE_SANDBOX_COMPUTE_ONLY) == 0)
         return 0;
-    return tine__compute_only((sandbox->flags & TINE_SANDBOX_KILL) != 0);
+    return tine__compute_only((sandbox->flags & TINE_SANDBOX_KILL) != 0, sandbox->alone != 0);
 }
 
 static const struct step {

@@ -4,7 +4,7 @@
 # does not have are left out here: processes of threads, waiting for what runs where all runs at once.
 inline='imap loop loop_errors map progress reduce starmap task'
 threads="budget callback cancel completed descriptor future pool sticky $inline"
-processes="account backoff compute descriptor_limits guest initialize instants limit limits nested priority recycle resize restart sandbox untrusted untrusted_ends $threads"
+processes="account backoff compute descriptor_limits forbidden guest initialize instants limit limits nested priority recycle resize restart sandbox untrusted untrusted_ends $threads"
 case $kind in
 inline) names=$inline ;;
 threads) names=$threads ;;

@@ -15,6 +15,7 @@ tests_pool = \
 	%D%/test_descriptor \
 	%D%/test_descriptor_limits \
 	%D%/test_faults \
+	%D%/test_forbidden \
 	%D%/test_future \
 	%D%/test_guest \
 	%D%/test_imap \
@@ -104,6 +105,8 @@ tests_processes = %D%/processes.c %D%/processes.h
 	-Wl,--wrap=tine_alloc,--wrap=tine_calloc,--wrap=tine_aligned_alloc,--wrap=fork,--wrap=on_exit \
 	-Wl,--wrap=tine__sys_pidfd_open,--wrap=tine__sys_socketpair,--wrap=tine__sys_send_fds
 %C%_test_faults_LDADD = libtinetest.la
+%C%_test_forbidden_SOURCES = %D%/test_forbidden.c $(tests_pool_shared)
+%C%_test_forbidden_LDADD = libtinetest.la
 %C%_test_future_SOURCES = %D%/test_future.c $(tests_pool_shared)
 %C%_test_future_LDADD = libtinetest.la
 %C%_test_guest_SOURCES = %D%/test_guest.c $(tests_pool_shared)

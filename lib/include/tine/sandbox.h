@@ -29,6 +29,18 @@
  * has a copy of the program's private memory as it was when the pool was opened (none of it with
  * TINE_SPAWN), so nothing that is secret belongs there.
  *
+ * Of the standard descriptors of a guest the input is empty; output and error are the program's own
+ * files, terminals or pipes, but a guest can only write to them, and close them for itself. It
+ * cannot read, lock, cut or map what they lead to, nor move in it, nor change their mode. It can
+ * fill a disk, or a pipe that nobody reads, and print what looks like the program's words: where
+ * that matters, lead them elsewhere before the pool is opened. exit() in a guest flushes these two
+ * and runs none of the program's handlers.
+ *
+ * A guest that never answers is a task that never ends: hard limits of time and cancelling help, as
+ * always. One whose worker is to leave (tine_pool_join(), tine_pool_resize(), .max_tasks_per_worker
+ * and the like) has as long for its finalizer as a task of its pool may take (.task_kill_ns), or
+ * five seconds; then it is killed, and that counts as a death.
+ *
  * A kernel or machine that cannot have the box as asked for gives -ENOTSUP at once: there is no
  * weaker box. If a worker cannot step in (a limit above the program's own, say), the pool is
  * broken, as by an initializer that fails, and tine_pool_failure() says why. What a box forbids
@@ -53,18 +65,20 @@ enum {
        changed. */
     TINE_SANDBOX_LISTED = 4,
     /* seccomp: computing, memory, threads, time, and reading and writing open descriptors; no new
-       files, sockets, processes, nor looks at others. All else fails with EPERM. x86-64 and
-       aarch64. */
+       files, sockets, processes, namespaces, nor looks at others (but whether they live, and on
+       which CPUs they may run). Plugins cannot be loaded: those that are loaded when a pool by
+       TINE_FORK is opened are there. All else fails with EPERM. x86-64 and aarch64. */
     TINE_SANDBOX_COMPUTE_ONLY = 8,
     /* The worker is killed instead (SIGSYS), and the item fails with TINE_EWORKER. Looking for
-       files, ioctl() and prctl() still only fail: libraries try that in passing. */
+       files and at clocks of others, ioctl() and prctl() still only fail: libraries try that in
+       passing. */
     TINE_SANDBOX_KILL = 16,
 };
 
 /* A resource limit, as setrlimit() has it; UINT64_MAX: none. */
 typedef struct tine_sandbox_limit {
     int32_t resource; /* RLIMIT_… */
-    uint32_t reserved0;
+    uint32_t reserved0; /* must be zero */
     uint64_t soft, hard;
 } tine_sandbox_limit;
 
