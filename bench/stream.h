@@ -5,6 +5,8 @@
 
 #include "bench/bench.h"
 
+#include <errno.h>
+
 struct stream {
     tine_pool *pool;
     int64_t n, next;
@@ -19,19 +21,27 @@ static inline int stream_square(tine_call *call)
 }
 
 /* run(stream) takes all of them through a pool; *value: microseconds for each. */
-static inline int stream_measure(const struct bench_pass *pass, int (*run)(void *stream),
-                                 double *value)
+static inline int stream_measure_in(const struct bench_pass *pass, const tine_pool_options *options,
+                                    int (*run)(void *stream), double *value)
 {
     struct stream stream = {.n = (int64_t)pass->n};
     double seconds = 0;
-    int rc = tine_pool_open(&stream.pool, &(tine_pool_options){.workers = BENCH_WORKERS});
+    int rc = tine_pool_open(&stream.pool, options);
 
+    if (rc == -ENOTSUP)
+        return BENCH_MISSING;
     if (rc < 0)
         return rc;
     rc = bench_seconds(pass, &(struct bench_work){.run = run, .arg = &stream}, &seconds);
     *value = seconds / (double)pass->n * 1e6;
     tine_pool_close(stream.pool);
     return rc;
+}
+
+static inline int stream_measure(const struct bench_pass *pass, int (*run)(void *stream),
+                                 double *value)
+{
+    return stream_measure_in(pass, &(tine_pool_options){.workers = BENCH_WORKERS}, run, value);
 }
 
 #endif
