@@ -421,3 +421,10 @@ void tine__objects_note(void)
         (void)renew(may_ask_loader()); /* who finds no table makes one */
     leave();
 }
+
+void tine__objects_learn(void)
+{
+    enter();
+    (void)renew(may_ask_loader());
+    leave();
+}

@@ -43,6 +43,8 @@ int tine__object_with(const struct tine__object_id *id, uint64_t base, uint64_t 
 
 /* Before a fork: the child then knows them without asking. Nothing depends on it but time. */
 void tine__objects_note(void);
+/* Before /proc is lost: what has been loaded by now will be known. */
+void tine__objects_learn(void);
 
 /*
  * dl_iterate_phdr as the kernel knows the objects, without the loader's lock: name, base and

@@ -23,6 +23,7 @@
 #include <tine/heap.h>
 
 #include "lib/fork.h"
+#include "lib/objects.h"
 #include "pool/failure.h"
 #include "pool/limit.h"
 #include "pool/guest.h"
@@ -139,9 +140,10 @@ int tine_worker_fail(int code, const char *format, ...)
     return code;
 }
 
-/* What this process is known by is read from /proc, once, while it may. */
-static void learn_identity(void)
+/* What this process is known by is read from /proc, once, while it may; and where functions lie. */
+static void learn(void)
 {
+    tine__objects_learn();
     tine_free(tine_alloc(1));
     (void)tine__owner_word();
 }
@@ -150,7 +152,7 @@ static int enter_sandbox(const struct tine__initialize_shm *made, struct tine__s
 {
     if (made->sandbox == 0)
         return 0;
-    learn_identity();
+    learn();
     return tine__sandbox_enter(TINE__AT(const struct tine__sandbox_shm, made->sandbox),
                                words->message, sizeof words->message);
 }
@@ -182,6 +184,7 @@ static int initialize(struct tine__pool_shm *pool, uint32_t index)
 
     memset(words, 0, sizeof *words);
     if (pool->untrusted) {
+        tine__objects_learn(); /* guests know what their worker does */
         rc = tine__guest_start(pool, index, words);
     } else {
         rc = enter_sandbox(made, words);

@@ -38,6 +38,9 @@ static const struct exemption {
     /* completed */
     {"pool/completed", "the_end_of_a_pool_ends_the_wait", WITH_THREADS, no_kill},
     {"pool/completed", "the_first_that_fails_ends_the_wait", WITH_THREADS, crashes},
+    /* compute */
+    {"pool/compute", "functions_of_plugins_are_found_inside", EXECUTED,
+     "what they do not have they cannot load inside"},
     /* descriptors */
     {"pool/descriptor", "a_connection_ends_with_the_task_that_had_it", PROGRAM, crashes},
     {"pool/descriptor", "nothing_stays_open_whatever_the_task_does", WITH_FORKSERVER | PROGRAM,

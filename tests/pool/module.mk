@@ -92,6 +92,7 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_completed_LDADD = libtinetest.la
 %C%_test_compute_SOURCES = %D%/test_compute.c %D%/boxed.c %D%/boxed.h $(tests_pool_shared)
 %C%_test_compute_LDADD = libtinetest.la
+%C%_test_compute_DEPENDENCIES = libtinetest.la %D%/plugin.la
 %C%_test_credentials_SOURCES = %D%/test_credentials.c $(tests_processes)
 %C%_test_credentials_LDADD = libtinetest.la
 %C%_test_descriptor_SOURCES = %D%/test_descriptor.c %D%/descriptors.h $(tests_pool_shared)

@@ -2,6 +2,7 @@
 /* Workers that compute only: what they may not, what they may. */
 #include <tine/sandbox.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -301,6 +302,36 @@ TEST(two_pools_that_compute_only_share_the_cpus)
         tine_pool_close(pools[j]);
     }
     tine_free(tally);
+}
+
+/* Is it still loaded? That is asked by reading memory that may not be there. */
+TEST(functions_of_plugins_are_found_inside, .loop_end = 2)
+{
+    tine_sandbox sandbox = {.flags = TINE_SANDBOX_COMPUTE_ONLY | TINE_SANDBOX_KILL};
+    tine_pool_options options = {
+        .workers = 1, .flags = loop_index == 0 ? 0 : TINE_POOL_UNTRUSTED, .sandbox = &sandbox};
+    char path[2048];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
+    tine_results *results;
+    tine_pool *pool;
+    void *handle;
+    union {
+        void *data;
+        tine_function *task;
+    } symbol;
+
+    ck_assert_int_gt(length, 0);
+    path[length] = '\0';
+    tine_pool_close(open_boxed(1, &sandbox)); /* or skip */
+    strcpy(strrchr(path, '/'), "/.libs/plugin.so");
+    handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    ck_assert_msg(handle != NULL, "%s", dlerror());
+    symbol.data = dlsym(handle, "plugin_task");
+    ck_assert_rc(tine_pool_open(&pool, &options), 0);
+    ck_assert_rc(tine_pool_apply(&results, pool, symbol.task, NULL, ""), 0);
+    tine_results_close(results);
+    tine_pool_close(pool);
+    dlclose(handle);
 }
 
 static int abort_it(const char *path)
