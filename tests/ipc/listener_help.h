@@ -54,7 +54,7 @@ static inline size_t await_end(int fd)
     ssize_t count;
 
     do {
-        ck_assert_int_eq(tine__sys_poll_in(fd, TINE_SEC(20)), 1);
+        ck_assert_int_eq(tine__sys_poll_in(fd, TINE_SEC(600)), 1);
         count = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
         if (count > 0)
             came += (size_t)count;
@@ -68,6 +68,17 @@ static inline void accept_nobody(tine_listener *listener, int64_t timeout_ns)
 
     ck_assert_rc(tine_listener_accept(listener, timeout_ns, &connection),
                  timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT);
+}
+
+/* The same, while it serves. */
+static inline void await_drop(tine_listener *listener, int fd)
+{
+    char bytes[512];
+    ssize_t count;
+
+    while ((count = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0 ||
+           (count < 0 && (errno == EAGAIN || errno == EINTR)))
+        accept_nobody(listener, TINE_MS(5));
 }
 
 /* Until the dial is over: what it has said. */

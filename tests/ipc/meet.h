@@ -60,7 +60,7 @@ static inline void meet(tine_listener *listener, const tine_dial_options *option
     struct dialling dialling;
 
     dialling_start(&dialling, listener, options);
-    ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), listener_end), 0);
+    ck_assert_rc(tine_listener_accept(listener, TINE_SEC(600), listener_end), 0);
     ck_assert_rc(dialling_end(&dialling), 0);
     *dialler_end = dialling.connection;
 }

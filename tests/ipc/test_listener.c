@@ -317,7 +317,7 @@ TEST(other_users_stay_out, .loop_end = 2)
     foreigner.address = tine_listener_address(listener);
     child = child_start(dial_as_nobody, &foreigner);
     if (loop_index == 1) {
-        ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), &connection), 0);
+        ck_assert_rc(tine_listener_accept(listener, TINE_SEC(600), &connection), 0);
         tine_connection_close(connection);
     } else {
         while (strstr(lines, "another user's") == NULL)
@@ -341,7 +341,7 @@ TEST(an_event_loop_may_own_the_waiting)
     ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), 0), 0);
     dialling_start(&dialling, listener, NULL);
     do {
-        ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(20)), 1);
+        ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(600)), 1);
         rc = tine_listener_accept(listener, 0, &connection);
     } while (rc == -EAGAIN);
     ck_assert_rc(rc, 0);
@@ -349,7 +349,7 @@ TEST(an_event_loop_may_own_the_waiting)
     ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), 0), 0);
     ck_assert_int_eq(tine__sys_poll_in(tine_connection_fileno(connection), 0), 0);
     ck_assert_rc(tine_connection_send(dialling.connection, TINE_FOREVER, "q", INT64_C(1)), 0);
-    ck_assert_int_eq(tine__sys_poll_in(tine_connection_fileno(connection), TINE_SEC(20)), 1);
+    ck_assert_int_eq(tine__sys_poll_in(tine_connection_fileno(connection), TINE_SEC(600)), 1);
     tine_connection_close(connection);
     tine_connection_close(dialling.connection);
     tine_listener_close(listener);
@@ -361,7 +361,7 @@ static void *accept_one(void *context)
 {
     tine_connection *connection;
 
-    ck_assert_rc(tine_listener_accept(context, TINE_SEC(20), &connection), 0);
+    ck_assert_rc(tine_listener_accept(context, TINE_SEC(600), &connection), 0);
     tine_connection_close(connection);
     return NULL;
 }

@@ -46,7 +46,7 @@ static void accept_python(struct python *python, tine_listener *listener,
 
     python_address(listener, address, sizeof address);
     python_begin(python, "c = Client(%s, authkey=b'open sesame')", address);
-    ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), connection), 0);
+    ck_assert_rc(tine_listener_accept(listener, TINE_SEC(600), connection), 0);
     ck_assert_str_eq(python_finish(python), "");
 }
 
@@ -82,13 +82,13 @@ static void exchange_bytes(struct python *python, tine_connection *connection, s
         sent[i] = (uint8_t)(i % 251);
     python_do(python, "m = (bytes(range(251)) * (%zu // 251 + 1))[:%zu]", size, size);
     python_begin(python, "c.send_bytes(m)");
-    ck_assert_rc(tine_connection_recv_bytes(connection, TINE_SEC(20), &received, &count), 0);
+    ck_assert_rc(tine_connection_recv_bytes(connection, TINE_SEC(600), &received, &count), 0);
     ck_assert_str_eq(python_finish(python), "");
     ck_assert_uint_eq(count, size);
     ck_assert(size == 0 || memcmp(received, sent, size) == 0);
     free(received);
     python_begin(python, "= c.recv_bytes() == m");
-    ck_assert_rc(tine_connection_send_bytes(connection, sent, size, TINE_SEC(20)), 0);
+    ck_assert_rc(tine_connection_send_bytes(connection, sent, size, TINE_SEC(600)), 0);
     ck_assert_str_eq(python_finish(python), "True");
     free(sent);
 }
@@ -107,7 +107,8 @@ static void exchange(struct python *python, tine_connection *connection)
     ck_assert_str_eq(python_ask(python, "c.recv_bytes().hex()"),
                      "9307a5736576656ecb401c000000000000");
     python_do(python, "c.send_bytes(bytes.fromhex('9307a5736576656ecb401c000000000000'))");
-    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(20), "[qsd]", &number, &text, &real), 0);
+    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(600), "[qsd]", &number, &text, &real),
+                 0);
     ck_assert_int_eq(number, 7);
     ck_assert_str_eq(text, "seven");
     ck_assert(real == 7.0);
@@ -120,11 +121,11 @@ static void refuse_pickles(struct python *python, tine_connection *connection)
     int64_t number;
 
     python_do(python, "c.send({'a': [1, 2]})");
-    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(20), "q", &number), TINE_EFORMAT);
+    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(600), "q", &number), TINE_EFORMAT);
     python_do(python, "c.send(7)");
-    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(20), "q", &number), TINE_EFORMAT);
+    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(600), "q", &number), TINE_EFORMAT);
     python_do(python, "c.send_bytes(b'\\x07')");
-    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(20), "q", &number), 0);
+    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(600), "q", &number), 0);
     ck_assert_int_eq(number, 7);
 }
 
@@ -150,7 +151,7 @@ TEST(a_python_comes_to_our_listener, .loop_end = 3 * (NEWEST - OLDEST + 1))
     exchange(&python, connection);
     refuse_pickles(&python, connection);
     python_do(&python, "c.close()");
-    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(20), "q", NULL), TINE_EEOF);
+    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(600), "q", NULL), TINE_EEOF);
     tine_connection_close(connection);
     tine_listener_close(listener);
     python_end(&python);
@@ -191,7 +192,7 @@ TEST(keys_of_any_length_are_the_same_there, .loop_end = NEWEST - OLDEST + 1)
         ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);
         python_address(listener, address, sizeof address);
         python_begin(&python, "c = Client(%s, authkey=b'k' * %zu)", address, lengths[i]);
-        ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), &connection), 0);
+        ck_assert_rc(tine_listener_accept(listener, TINE_SEC(600), &connection), 0);
         ck_assert_str_eq(python_finish(&python), "");
         tine_connection_close(connection);
         tine_listener_close(listener);
@@ -213,7 +214,7 @@ TEST(without_keys_nobody_shakes_hands, .loop_end = NEWEST - OLDEST + 1)
                  0);
     python_address(listener, address, sizeof address);
     python_do(&python, "c = Client(%s)", address);
-    ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), &connection), 0);
+    ck_assert_rc(tine_listener_accept(listener, TINE_SEC(600), &connection), 0);
     exchange(&python, connection);
     tine_connection_close(connection);
     tine_listener_close(listener);
@@ -315,12 +316,12 @@ TEST(messages_beyond_two_gigabytes_come_and_go, .timeout_s = 200)
     python_address(listener, address, sizeof address);
     accept_python(&python, listener, &connection);
     python_begin(&python, "c.send_bytes(b'x' * %zu)", size);
-    ck_assert_rc(tine_connection_recv_bytes(connection, TINE_SEC(90), (void **)&bytes, &count), 0);
+    ck_assert_rc(tine_connection_recv_bytes(connection, TINE_SEC(600), (void **)&bytes, &count), 0);
     ck_assert_str_eq(python_finish(&python), "");
     ck_assert_uint_eq(count, size);
     ck_assert_int_eq(bytes[size - 1], 'x');
     python_begin(&python, "= len(c.recv_bytes())");
-    ck_assert_rc(tine_connection_send_bytes(connection, bytes, size, TINE_SEC(90)), 0);
+    ck_assert_rc(tine_connection_send_bytes(connection, bytes, size, TINE_SEC(600)), 0);
     ck_assert_uint_eq(strtoull(python_finish(&python), NULL, 10), size);
     free(bytes);
     tine_connection_close(connection);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/sys.h"
 #include "tests/ipc/listener_help.h"
 #include "tests/ipc/meet.h"
@@ -122,7 +123,7 @@ static bool is_dropped(int fd)
 TEST(a_crowd_pushes_out_its_own, .loop_end = 2)
 {
     tine_listener_options options = {KEY, .protocol = loop_index,
-                                     .handshake_timeout_ns = TINE_SEC(60)};
+                                     .handshake_timeout_ns = TINE_SEC(600)};
     struct crowd of_one = {.gate = gate_new()};
     tine_listener *listener;
     struct child child;
@@ -147,7 +148,7 @@ TEST(a_crowd_pushes_out_its_own, .loop_end = 2)
 TEST(the_mute_are_dropped_before_those_who_speak, .loop_end = 2)
 {
     tine_listener_options options = {KEY, .protocol = loop_index,
-                                     .handshake_timeout_ns = TINE_SEC(60)};
+                                     .handshake_timeout_ns = TINE_SEC(600)};
     tine_listener *listener;
     int slow, mute[CROWD];
 
@@ -155,7 +156,7 @@ TEST(the_mute_are_dropped_before_those_who_speak, .loop_end = 2)
     ck_assert_rc(tine_listener_open(&listener, "tcp://127.0.0.1:0", &options), 0);
     slow = stranger(listener);
     ck_assert_int_eq(send(slow, "\0", 1, MSG_NOSIGNAL), 1);
-    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(20)), 1);
+    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(600)), 1);
     accept_nobody(listener, TINE_MS(20));
     for (int i = 0; i < CROWD; i++)
         mute[i] = stranger(listener);
@@ -171,16 +172,18 @@ TEST(the_mute_are_dropped_before_those_who_speak, .loop_end = 2)
 TEST(the_descriptor_knows_the_time)
 {
     tine_listener_options options = {KEY, .handshake_timeout_ns = TINE_MS(20)};
+    int64_t begun = tine__now_ns();
     tine_listener *listener;
     int mute;
 
     log_begin();
     ck_assert_rc(tine_listener_open(&listener, NULL, &options), 0);
     mute = stranger(listener);
-    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(20)), 1);
+    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(600)), 1);
     accept_nobody(listener, 0);
-    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), 0), 0);
-    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(20)), 1);
+    ck_assert(tine__sys_poll_in(tine_listener_fileno(listener), 0) == 0 ||
+              tine__now_ns() - begun >= TINE_MS(20)); /* as late as this test itself may be */
+    ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), TINE_SEC(600)), 1);
     accept_nobody(listener, 0);
     ck_assert_logged("in time");
     ck_assert_int_eq(tine__sys_poll_in(tine_listener_fileno(listener), 0), 0);
@@ -201,10 +204,9 @@ TEST(who_takes_too_long_is_dropped, .loop_end = 2)
     mute = stranger(listener);
     slow = stranger(listener);
     ck_assert_int_eq(send(slow, "\0\0", 2, MSG_NOSIGNAL), 2);
-    accept_nobody(listener, TINE_MS(100));
+    await_drop(listener, mute);
+    await_drop(listener, slow);
     ck_assert_logged("in time");
-    await_end(mute);
-    await_end(slow);
     close(mute);
     close(slow);
     tine_listener_close(listener);
@@ -225,8 +227,7 @@ TEST(who_talks_nonsense_is_dropped, .loop_end = 2)
         for (size_t i = 0; i < 40; i++)
             nonsense[i] = random_u64();
         ck_assert_int_gt(send(fd, nonsense, sizeof nonsense, MSG_NOSIGNAL), 0);
-        accept_nobody(listener, TINE_MS(1));
-        await_end(fd);
+        await_drop(listener, fd);
         close(fd);
     }
     ck_assert_logged("does not speak");
@@ -241,8 +242,8 @@ TEST(who_hangs_up_is_forgotten)
     log_begin();
     ck_assert_rc(tine_listener_open(&listener, NULL, NULL), 0);
     close(stranger(listener));
-    accept_nobody(listener, TINE_MS(5));
-    ck_assert_logged("hung up");
+    while (strstr(lines, "hung up") == NULL)
+        accept_nobody(listener, TINE_MS(5));
     check_well(listener, NULL);
     tine_listener_close(listener);
 }
@@ -281,11 +282,11 @@ TEST(without_descriptors_clients_wait)
     none = old;
     none.rlim_cur = 3; /* no new one at all */
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    accept_nobody(listener, TINE_MS(150));
+    while (strstr(lines, "clients wait") == NULL)
+        accept_nobody(listener, TINE_MS(150));
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
-    ck_assert_logged("clients wait");
     dialling_start(&dialling, listener, NULL);
-    ck_assert_rc(tine_listener_accept(listener, TINE_SEC(20), &connection), 0);
+    ck_assert_rc(tine_listener_accept(listener, TINE_SEC(600), &connection), 0);
     ck_assert_rc(dialling_end(&dialling), 0);
     tine_connection_close(connection);
     tine_connection_close(dialling.connection);

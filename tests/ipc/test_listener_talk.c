@@ -268,7 +268,7 @@ static void ask_for_double(tine_connection *connection, int64_t number)
     int64_t doubled;
 
     ck_assert_rc(tine_connection_send(connection, TINE_FOREVER, "q", number), 0);
-    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(20), "q", &doubled), 0);
+    ck_assert_rc(tine_connection_recv(connection, TINE_SEC(600), "q", &doubled), 0);
     ck_assert_int_eq(doubled, 2 * number);
 }
 

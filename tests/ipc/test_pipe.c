@@ -109,7 +109,7 @@ static void send_all_sizes(void *context)
         uint8_t *bytes = malloc(sizes[i] + 1);
 
         stamp_fill(bytes, sizes[i], (struct stamp){1, i});
-        ck_assert_rc(tine_connection_send_bytes(a, bytes, sizes[i], TINE_SEC(20)), 0);
+        ck_assert_rc(tine_connection_send_bytes(a, bytes, sizes[i], TINE_SEC(600)), 0);
         free(bytes);
     }
     tine_connection_close(a);
@@ -125,12 +125,12 @@ static void receive_all_sizes(tine_connection *b, int way)
         tine_message message;
 
         if (way == 0)
-            ck_assert_rc(tine_connection_recv_bytes_into(b, room, sizeof room, TINE_SEC(20), &size),
-                         0);
+            ck_assert_rc(
+                tine_connection_recv_bytes_into(b, room, sizeof room, TINE_SEC(600), &size), 0);
         else if (way == 1)
-            ck_assert_rc(tine_connection_recv_bytes(b, TINE_SEC(20), &bytes, &size), 0);
+            ck_assert_rc(tine_connection_recv_bytes(b, TINE_SEC(600), &bytes, &size), 0);
         else
-            ck_assert_rc(tine_connection_recv_view(b, TINE_SEC(20), &message), 0);
+            ck_assert_rc(tine_connection_recv_view(b, TINE_SEC(600), &message), 0);
         ck_assert_uint_eq(way == 2 ? message.size : size, sizes[i]);
         stamp_check(way == 2 ? message.data : bytes, sizes[i]);
         if (way == 1)

@@ -257,7 +257,8 @@ static void produce_numbers(void *context)
     int64_t producer = crowd->producers++;
 
     for (int64_t i = 0; i < crowd->each; i++)
-        ck_assert_ok(tine_queue_put_priority(crowd->queue, i % 5, TINE_SEC(20), "qq", producer, i));
+        ck_assert_ok(
+            tine_queue_put_priority(crowd->queue, i % 5, TINE_SEC(600), "qq", producer, i));
 }
 
 static void consume_numbers(void *context)
@@ -268,7 +269,7 @@ static void consume_numbers(void *context)
 
     for (int p = 0; p < SIDES; p++)
         last[p] = -1;
-    while ((rc = tine_queue_get(crowd->queue, TINE_SEC(20), "qq", &producer, &i)) == 0) {
+    while ((rc = tine_queue_get(crowd->queue, TINE_SEC(600), "qq", &producer, &i)) == 0) {
         ck_assert_uint_eq(atomic_fetch_add(&crowd->seen[producer * crowd->each + i], 1), 0);
         if (is_fifo(crowd->kind))
             ck_assert_int_gt(i, last[producer]);
@@ -298,7 +299,7 @@ TEST(each_item_comes_once_from_many_to_many, .loop_end = 3 * KINDS, .timeout_s =
     for (int i = 0; i < SIDES; i++)
         child_join(&producers[i]);
     if (options.joinable)
-        ck_assert_ok(tine_queue_join(crowd->queue, TINE_SEC(20), NULL));
+        ck_assert_ok(tine_queue_join(crowd->queue, TINE_SEC(600), NULL));
     ck_assert_ok(tine_queue_shutdown(crowd->queue, 0));
     for (int i = 0; i < SIDES; i++)
         child_join(&consumers[i]);

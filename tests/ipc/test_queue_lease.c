@@ -182,12 +182,18 @@ TEST(whoever_is_late_loses_the_item_to_the_next)
     struct scene scene = scene_new((tine_queue_options){.joinable = 1, .lease_ns = TINE_MS(60)});
     struct child child;
     int64_t begun = tine__now_ns();
+    int rc;
 
     put(scene.queue, 1);
     child = child_start(be_late, &scene);
     gate_await(scene.gate, 1);
-    ck_assert_rc(tine_queue_get_nowait(scene.queue, "q", NULL), -EAGAIN);
-    ck_assert_int_eq(get_item(scene.queue, 2), 1);
+    rc = tine_queue_get_nowait(scene.queue, "q", NULL);
+    if (rc == 0) { /* this process was as late as that */
+        ck_assert_ok(tine_queue_task_done(scene.queue));
+    } else {
+        ck_assert_rc(rc, -EAGAIN);
+        ck_assert_int_eq(get_item(scene.queue, 2), 1);
+    }
     ck_assert_int_ge(tine__now_ns() - begun, TINE_MS(60) - TINE_US(10));
     ck_assert_ok(tine_queue_join(scene.queue, 0, NULL));
     gate_raise(scene.gate);

@@ -347,7 +347,7 @@ static void end_round(struct book *book, struct child *children, struct body *bo
     if (!drop)
         empty_out(body);
     if (book->options.joinable)
-        ck_assert_ok(tine_queue_join(book->queue, drop ? TINE_SEC(10) : 0, &lost));
+        ck_assert_ok(tine_queue_join(book->queue, drop ? TINE_SEC(600) : 0, &lost));
     if (drop)
         return;
     check_book(book, lost);

@@ -493,7 +493,7 @@ static void fork_many(void *context)
     busy.stop = true;
     for (int i = 0; i < THREADS; i++)
         ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-    ck_assert_ok(tine_queue_join(busy.queue, TINE_SEC(10), NULL));
+    ck_assert_ok(tine_queue_join(busy.queue, TINE_SEC(600), NULL));
 }
 
 TEST(children_forked_in_the_midst_of_threads_calls_use_the_queue, .loop_end = 2, .timeout_s = 60)

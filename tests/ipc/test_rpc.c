@@ -28,13 +28,13 @@ TEST(a_call_gives_the_result)
     open_all(&scene, NULL);
     rpc = rpc_scene_client(&scene);
     check_well(rpc);
-    ck_assert_rc(tine_rpc_call(rpc, TINE_SEC(20), "echo", NULL, "sd>[sd]", "seven", 7.5, &text, &x),
-                 0);
+    ck_assert_rc(
+        tine_rpc_call(rpc, TINE_SEC(600), "echo", NULL, "sd>[sd]", "seven", 7.5, &text, &x), 0);
     ck_assert_str_eq(text, "seven");
     ck_assert(x == 7.5);
     free(text);
-    ck_assert_rc(tine_rpc_call(rpc, TINE_SEC(20), "echo", NULL, ""), 0);
-    ck_assert_rc(tine_rpc_call(rpc, TINE_SEC(20), "echo", NULL, ">[]"), 0);
+    ck_assert_rc(tine_rpc_call(rpc, TINE_SEC(600), "echo", NULL, ""), 0);
+    ck_assert_rc(tine_rpc_call(rpc, TINE_SEC(600), "echo", NULL, ">[]"), 0);
     tine_rpc_close(rpc);
     rpc_scene_close(&scene);
     ck_assert_int_eq(scene.served, 4);

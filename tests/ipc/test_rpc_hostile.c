@@ -24,7 +24,7 @@ static void expect_end(tine_connection *connection)
     int rc;
 
     do {
-        rc = tine_connection_recv_bytes(connection, TINE_SEC(20), &bytes, &size);
+        rc = tine_connection_recv_bytes(connection, TINE_SEC(600), &bytes, &size);
         if (rc == 0)
             free(bytes);
     } while (rc == 0);

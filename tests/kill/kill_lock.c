@@ -23,7 +23,7 @@
 #define KILLS    50
 #define TAKERS   3
 #define BOUND_NS TINE_MS(100)
-#define HANG_NS  TINE_SEC(20)
+#define HANG_NS  TINE_SEC(600)
 #define CELLS    8
 
 struct scene {

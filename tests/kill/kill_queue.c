@@ -86,7 +86,7 @@ static void produce(void *context)
         fill(book->bytes, record);
         book->marks[record.id].begun = 1;
         ck_assert_ok(tine_queue_put_bytes(book->queue, book->bytes, record.size,
-                                          (int64_t)random_below(3), TINE_SEC(60)));
+                                          (int64_t)random_below(3), TINE_SEC(600)));
         book->marks[record.id].put = 1;
     }
 }
@@ -115,7 +115,7 @@ static void consume(void *context)
     int rc;
 
     random_fork(atomic_fetch_add(&book->seed, 1));
-    while ((rc = tine_queue_get_item(book->queue, TINE_SEC(60), &item)) == 0)
+    while ((rc = tine_queue_get_item(book->queue, TINE_SEC(600), &item)) == 0)
         consume_one(book, item);
     ck_assert_rc(rc, -ESHUTDOWN);
 }
@@ -160,7 +160,7 @@ static void end_round(struct book *book, struct party *parties)
     for (int i = 0; i < PARTIES; i++)
         child_join(&parties[i].child);
     if (book->options.joinable)
-        ck_assert_ok(tine_queue_join(book->queue, TINE_SEC(60), NULL));
+        ck_assert_ok(tine_queue_join(book->queue, TINE_SEC(600), NULL));
     ck_assert_ok(tine_queue_shutdown(book->queue, 0));
     for (int i = PARTIES; i < 2 * PARTIES; i++)
         child_join(&parties[i].child);

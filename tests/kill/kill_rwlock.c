@@ -44,7 +44,7 @@ static void write_words(struct table *table, uint64_t value)
 
 static int64_t random_timeout(void)
 {
-    static const int64_t timeouts[] = {0, TINE_US(20), TINE_MS(1), TINE_SEC(20)};
+    static const int64_t timeouts[] = {0, TINE_US(20), TINE_MS(1), TINE_SEC(600)};
 
     return timeouts[random_below(4)];
 }
@@ -53,7 +53,7 @@ static int64_t random_timeout(void)
 static void accept_failure(int rc, int64_t timeout)
 {
     ck_assert_rc(rc, timeout == 0 ? -EAGAIN : -ETIMEDOUT);
-    ck_assert_msg(timeout < TINE_SEC(20), "hung");
+    ck_assert_msg(timeout < TINE_SEC(600), "hung");
 }
 
 static void write_once(struct table *table)
@@ -108,7 +108,7 @@ static void use(void *context)
 /* The dead count no more, and the lock is as good as new. */
 static void check_end(struct table *table)
 {
-    int rc = tine_rwlock_acquire_write(&table->lock, TINE_SEC(20));
+    int rc = tine_rwlock_acquire_write(&table->lock, TINE_SEC(600));
 
     if (rc == -EOWNERDEAD)
         ck_assert_ok(tine_rwlock_recover(&table->lock));
@@ -158,8 +158,8 @@ static void hold(void *context)
 {
     struct hold *hold = context;
 
-    ck_assert_ok(random_below(2) == 0 ? tine_rwlock_acquire_read(&hold->lock, TINE_SEC(20))
-                                      : tine_rwlock_acquire_write(&hold->lock, TINE_SEC(20)));
+    ck_assert_ok(random_below(2) == 0 ? tine_rwlock_acquire_read(&hold->lock, TINE_SEC(600))
+                                      : tine_rwlock_acquire_write(&hold->lock, TINE_SEC(600)));
     gate_raise(hold->gate);
     pause();
 }

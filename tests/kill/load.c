@@ -464,12 +464,14 @@ void load_await_size(tine_pool *pool, uint64_t deaths)
     struct patience patience = patience_begin();
     tine_pool_counts counts;
 
-    do {
+    for (bool goes_on = true;; goes_on = patience_pause(&patience)) {
         ck_assert_ok(tine_pool_stats(pool, &counts));
         ck_assert_uint_le(counts.deaths, deaths);
         if (counts.deaths == deaths && counts.alive == counts.workers)
             return;
-    } while (patience_pause(&patience));
+        if (!goes_on)
+            break;
+    }
     ck_abort_msg("%ju of %ju deaths are known, %d of %d workers alive, %ju started",
                  (uintmax_t)counts.deaths, (uintmax_t)deaths, counts.alive, counts.workers,
                  (uintmax_t)counts.started);

@@ -34,7 +34,7 @@ static inline void acquire_and_report(void *context)
     struct scene *scene = context;
 
     gate_raise(scene->waits);
-    scene->result = tine_lock_acquire(&scene->lock, TINE_SEC(60));
+    scene->result = tine_lock_acquire(&scene->lock, TINE_SEC(600));
 }
 
 #endif

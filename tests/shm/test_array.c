@@ -212,7 +212,7 @@ TEST(slices_wait_for_the_lock_and_hear_of_a_death)
     ck_assert_rc(tine_array_copy(scene.array, 0, &copy), -EAGAIN);
     ck_assert_rc(tine_array_set_int(scene.array, 0, 5), 0); /* one element takes no lock */
     child_kill(&child);
-    ck_assert_rc(tine_array_read(scene.array, 0, 1, TINE_SEC(20), &number), -EOWNERDEAD);
+    ck_assert_rc(tine_array_read(scene.array, 0, 1, TINE_SEC(600), &number), -EOWNERDEAD);
     ck_assert_int_eq(number, 3);
     ck_assert_ptr_null(copy);
     ck_assert_rc(tine_rlock_recover(tine_array_lock(scene.array)), 0);

@@ -91,7 +91,7 @@ TEST(another_thread_lets_its_holder_go_on)
 
     ck_assert_rc(tine_lock_acquire(&scene->lock, 0), 0);
     ck_assert_int_eq(pthread_create(&thread, NULL, release_in_thread, scene), 0);
-    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(60)), 0);
+    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(600)), 0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     ck_assert_rc(tine_lock_stats(&scene->lock, &counts), 0);
     ck_assert_uint_eq(counts.acquisitions, 2);
@@ -102,7 +102,7 @@ static void count_up(void *context)
     struct scene *scene = context;
 
     for (int i = 0; i < 5000; i++) {
-        ck_assert_rc(tine_lock_acquire(&scene->lock, i % 2 ? TINE_FOREVER : TINE_SEC(60)), 0);
+        ck_assert_rc(tine_lock_acquire(&scene->lock, i % 2 ? TINE_FOREVER : TINE_SEC(600)), 0);
         scene->count++;
         ck_assert_rc(tine_lock_release(&scene->lock), 0);
     }
@@ -162,7 +162,7 @@ TEST(a_death_before_recovery_is_heard_of_again)
         ck_assert_rc(scene->result, i == 0 ? 0 : -EOWNERDEAD);
         child_kill(&child);
     }
-    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(10)), -EOWNERDEAD);
+    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(600)), -EOWNERDEAD);
 }
 
 TEST(a_release_without_recovery_loses_it_for_all)

@@ -177,7 +177,7 @@ TEST(another_process_holds_it)
     ck_assert_rc(tine_lock_holder(&scene->lock, &pid, &tid), 1);
     ck_assert_int_eq(pid, child.pid);
     gate_raise(scene->end);
-    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(10)), 0);
+    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(600)), 0);
     ck_assert_rc(tine_lock_release(&scene->lock), 0);
     child_join(&child);
 }
@@ -187,7 +187,7 @@ static void count_up(void *context)
     struct scene *scene = context;
 
     for (int i = 0; i < 10000; i++) {
-        ck_assert_rc(tine_lock_acquire(&scene->lock, i % 2 ? TINE_FOREVER : TINE_SEC(60)), 0);
+        ck_assert_rc(tine_lock_acquire(&scene->lock, i % 2 ? TINE_FOREVER : TINE_SEC(600)), 0);
         scene->count++;
         ck_assert_rc(tine_lock_release(&scene->lock), 0);
     }
@@ -450,7 +450,7 @@ TEST(a_waiting_process_hears_of_the_death)
     child_kill(&holder);
     child_join(&waiter); /* it ends holding the lock in its turn */
     ck_assert_rc(scene->result, -EOWNERDEAD);
-    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(10)), -EOWNERDEAD);
+    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(600)), -EOWNERDEAD);
 }
 
 static void *hold_in_thread(void *context)
@@ -468,7 +468,7 @@ TEST(a_thread_that_ends_while_it_holds_is_dead)
 
     ck_assert_int_eq(pthread_create(&thread, NULL, hold_in_thread, scene), 0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
-    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(10)), -EOWNERDEAD);
+    ck_assert_rc(tine_lock_acquire(&scene->lock, TINE_SEC(600)), -EOWNERDEAD);
     ck_assert_rc(tine_lock_recover(&scene->lock), 0);
     ck_assert_rc(tine_lock_release(&scene->lock), 0);
 }

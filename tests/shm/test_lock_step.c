@@ -16,7 +16,7 @@
 #include "tests/support/wait.h"
 
 #define POINTS      40
-#define SURVIVOR_NS TINE_SEC(20)
+#define SURVIVOR_NS TINE_SEC(600)
 
 /*
  * Instead of tine__owner_word_lives(): what it reads from /proc takes thousands of instructions

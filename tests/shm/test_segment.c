@@ -293,7 +293,7 @@ TEST(a_lock_in_it_is_one_at_every_address_and_survives_its_holder)
     gate_await(held, 1);
     ck_assert_rc(tine_lock_acquire(lock, 0), -EAGAIN);
     child_kill(&child);
-    ck_assert_rc(tine_lock_acquire(lock, TINE_SEC(5)), -EOWNERDEAD);
+    ck_assert_rc(tine_lock_acquire(lock, TINE_SEC(600)), -EOWNERDEAD);
     ck_assert_rc(tine_lock_acquire(tine_shm_data(a), 0), -EDEADLK);
     ck_assert_rc(tine_shm_detach(b), -EBUSY);
     ck_assert_rc(tine_lock_recover(lock), 0);

@@ -289,7 +289,7 @@ static void write_number(tine_value *value, uint64_t number)
 {
     struct record record = record_of(number);
 
-    ck_assert_rc(tine_value_write(value, &record, TINE_SEC(20)), 0);
+    ck_assert_rc(tine_value_write(value, &record, TINE_SEC(600)), 0);
 }
 
 TEST(structs_are_written_as_a_whole)
@@ -393,7 +393,7 @@ TEST(writers_wait_for_the_lock_and_readers_do_not)
 static void write_or_recover(tine_value *value, uint64_t number)
 {
     struct record record = record_of(number);
-    int rc = tine_value_write(value, &record, TINE_SEC(20));
+    int rc = tine_value_write(value, &record, TINE_SEC(600));
 
     if (rc == -EOWNERDEAD) {
         ck_assert_rc(tine_rlock_recover(tine_value_lock(value)), 0);

@@ -105,6 +105,11 @@ static void check_children(void)
 #define FOREIGN_THREADS 0
 #endif
 
+int leaks_foreign_threads(void)
+{
+    return FOREIGN_THREADS;
+}
+
 /* A thread that pthread_join has returned for may still be on its way out of the kernel. */
 static void check_threads(void)
 {
@@ -180,10 +185,11 @@ static void check_group(void)
 {
     struct patience patience = patience_begin();
     struct proc proc = {.name = ""};
+    bool goes_on = true;
     pid_t pid;
 
-    while ((pid = straggler()) != 0 && patience_pause(&patience))
-        ;
+    while ((pid = straggler()) != 0 && goes_on)
+        goes_on = patience_pause(&patience);
     if (pid != 0)
         proc_read(pid, &proc);
     ck_assert_msg(pid == 0, "process %d (%s) still runs", pid, proc.name);

@@ -30,15 +30,16 @@ struct patience {
 };
 
 struct patience patience_begin(void); /* TINE_TEST_PATIENCE seconds (30), times suite_slowness() */
-bool patience_pause(struct patience *patience); /* a millisecond; false when exhausted */
+/* A millisecond; false when exhausted, which says nothing of what came in it: look once more. */
+bool patience_pause(struct patience *patience);
 
 #define ck_assert_eventually(condition)                                                            \
     do {                                                                                           \
         struct patience patience_ = patience_begin();                                              \
-        bool came_ = (condition);                                                                  \
+        bool came_, goes_on_ = true;                                                               \
                                                                                                    \
-        while (!came_ && patience_pause(&patience_))                                               \
-            came_ = (condition);                                                                   \
+        while (!(came_ = (condition)) && goes_on_)                                                 \
+            goes_on_ = patience_pause(&patience_);                                                 \
         ck_assert_msg(came_, "never came true: %s", #condition);                                   \
     } while (0)
 

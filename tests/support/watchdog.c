@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ struct order_message {
     char test[128];
 };
 
-static int orders = -1; /* write end */
+static int orders = -1; /* the tests' end */
 static pid_t watchdog;
 
 static void print_file(int pid, int tid, const char *file)
@@ -118,7 +119,7 @@ static void watch(int source)
         if (rc == 0) {
             dump(&message);
             message.order = REST;
-        } else if (rc > 0 && (read(source, &message, sizeof message) != sizeof message ||
+        } else if (rc > 0 && (recv(source, &message, sizeof message, 0) != sizeof message ||
                               message.order == STOP)) {
             return;
         }
@@ -130,7 +131,8 @@ void watchdog_start(void)
     int ends[2];
     pid_t runner = getpid();
 
-    if (pipe2(ends, O_CLOEXEC) != 0)
+    /* no pipe: with one, the death of the watchdog would be that of all tests, by SIGPIPE */
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
         abort();
     fflush(NULL);
     watchdog = fork();
@@ -150,7 +152,7 @@ void watchdog_start(void)
 
 static void order(const struct order_message *message)
 {
-    if (write(orders, message, sizeof *message) != sizeof *message)
+    if (send(orders, message, sizeof *message, MSG_NOSIGNAL) != sizeof *message)
         fprintf(stderr, "watchdog: not there: %s\n", strerror(errno));
 }
 
