@@ -43,6 +43,8 @@ libtinetest_la_SOURCES = \
 	%D%/support/watchdog.c %D%/support/watchdog.h \
 	%D%/support/wrap.h
 
+EXTRA_DIST += %D%/valgrind.sh %D%/valgrind.supp
+
 include %D%/support/module.mk
 include %D%/lib/module.mk
 include %D%/shm/module.mk

@@ -8,9 +8,6 @@
 
 #include <stdbool.h>
 
-/* How many threads a process may have that are its sanitizer's own. */
-int leaks_foreign_threads(void);
-
 void leaks_begin(void);
 /* Fails the running test at the first difference. */
 void leaks_end(bool own_signals, bool may_orphan);

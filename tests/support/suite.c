@@ -50,6 +50,24 @@ double suite_slowness(void)
     return factor < 1 ? 1 : factor;
 }
 
+bool suite_under_tsan(void)
+{
+#if defined(__SANITIZE_THREAD__) /* gcc */
+    return true;
+#elif defined(__has_feature) /* clang */
+    return __has_feature(thread_sanitizer);
+#else
+    return false;
+#endif
+}
+
+bool suite_under_valgrind(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+
+    return preload != NULL && strstr(preload, "/vgpreload_") != NULL;
+}
+
 /* A failing descendant says what and ends; in the test itself, libcheck records it. */
 void suite_failed(const char *file, int line, const char *expression, const char *format, ...)
 {

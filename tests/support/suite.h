@@ -125,6 +125,10 @@ void suite_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const struct test *suite_current(void);
 /* How much longer than usual everything may take here: CK_TIMEOUT_MULTIPLIER, at least 1. */
 double suite_slowness(void);
+/* Each of its processes has a thread more than it knows; a thread holds 64 locks at most. */
+bool suite_under_tsan(void);
+/* Limits of descriptors are valgrind's own there, and the kernel's are not what was set. */
+bool suite_under_valgrind(void);
 
 /*
  * What libcheck's macros call. They record their place and their failures in a pipe that belongs to
