@@ -4,7 +4,9 @@
  *
  * A program that is executed again for us has a mark for its only argument and a socket for its
  * descriptor 3. Both have to be there: a user who types the mark gets the program as ever. The
- * program that executes has called tine_init() itself, so main is never run twice by mistake.
+ * program that executes has called tine_init() itself, so main is never run twice by mistake. What
+ * comes over the socket is code to run, so a program with more rights than who executes it takes
+ * none.
  *
  * All is written by tine_init() and tine_set_start_method(), before threads exist; forks inherit
  * it, and other processes are told what was chosen.
@@ -14,8 +16,10 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <tine/error.h>
 #include <tine/process.h>
@@ -49,6 +53,11 @@ int32_t tine__start_method_chosen(void)
 void tine__start_method_take(int32_t method)
 {
     chosen = method;
+}
+
+bool tine__program_is_privileged(void)
+{
+    return getauxval(AT_SECURE) != 0;
 }
 
 static bool is_control_socket(int fd)
@@ -94,6 +103,8 @@ int tine_init(int *argc, char ***argv)
         return -EINVAL;
     name = (*argv)[0];
     if (is_marked(*argc, *argv)) {
+        if (tine__program_is_privileged())
+            _exit(TINE__EXIT_UNBORN);
         tine__program_take_name();
         tine__launch_receive(TINE__CONTROL_FD);
     }

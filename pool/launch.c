@@ -34,9 +34,8 @@
 #include "pool/surroundings.h"
 #include "shm/heap.h"
 
-#define MAGIC       UINT64_C(0x1e656e6974686372)
-#define FORMAT      1
-#define EXIT_UNBORN 255
+#define MAGIC  UINT64_C(0x1e656e6974686372)
+#define FORMAT 1
 
 struct launch_wire {
     uint64_t magic;
@@ -194,7 +193,7 @@ static _Noreturn void refuse(const struct arrival *arrival, int code)
     struct answer_wire answer = {.magic = MAGIC, .code = code, .pid = getpid()};
 
     (void)tine__sys_send_fds(arrival->socket, &answer, sizeof answer, NULL, 0, MSG_DONTWAIT);
-    _exit(EXIT_UNBORN);
+    _exit(TINE__EXIT_UNBORN);
 }
 
 TINE__EARLY static int find_shared(struct arrival *arrival)
@@ -274,7 +273,7 @@ TINE__EARLY static int say_ready(const struct arrival *arrival)
     close(arrival->socket);
     if (!atomic_compare_exchange_strong_explicit(&arrival->shared->gate, &shut, TINE__GATE_OPEN,
                                                  memory_order_acq_rel, memory_order_acquire))
-        _exit(EXIT_UNBORN);
+        _exit(TINE__EXIT_UNBORN);
     return 0;
 }
 
@@ -319,7 +318,7 @@ TINE__EARLY static _Noreturn void live(struct arrival *arrival)
 static _Noreturn void become_server(const struct arrival *arrival)
 {
     if (tine__capabilities_lower(&arrival->launch.most) < 0)
-        _exit(EXIT_UNBORN);
+        _exit(TINE__EXIT_UNBORN);
     _exit(tine__forkserver_detach(arrival->socket, arrival->luggage.fds[1]) < 0);
 }
 
@@ -331,7 +330,7 @@ TINE__EARLY _Noreturn void tine__launch_receive(int socket)
     arrival = (struct arrival){.socket = socket};
     rc = receive(&arrival);
     if (rc == -EBADMSG)
-        _exit(EXIT_UNBORN); /* the starter is gone */
+        _exit(TINE__EXIT_UNBORN); /* the starter is gone */
     if (rc == 0)
         rc = tine__heap_adopt(arrival.luggage.fds[0]);
     if (rc < 0)

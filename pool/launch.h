@@ -14,7 +14,8 @@
 #include "lib/clock.h"
 #include "pool/begin.h"
 
-#define TINE__CONTROL_FD 3 /* in a program that was executed for us */
+#define TINE__CONTROL_FD  3   /* in a program that was executed for us */
+#define TINE__EXIT_UNBORN 255 /* a process that does not come to be */
 
 enum {
     TINE__LAUNCH_PROCESS = 1,

@@ -441,6 +441,10 @@ static int prepare(struct wish *wish)
             "process: only a program that calls tine_init() first can be executed again");
         return -ENOTSUP;
     }
+    if (wish->start == TINE_SPAWN && tine__program_is_privileged()) {
+        tine__log_warning("process: a program that gets rights by being executed is not, again");
+        return -ENOTSUP;
+    }
     return tine__heap_open();
 }
 

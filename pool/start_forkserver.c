@@ -127,13 +127,14 @@ static int fork_step(int sockets[2], int program, tine__deadline deadline)
     return reap_step(pidfd, deadline);
 }
 
-/* In tine_init(). */
+/* In tine_init(), and always where the program is not to be executed again. */
 static int begin(struct server *own, int program, tine__deadline deadline)
 {
     int sockets[2], rc = tine__sys_socketpair(sockets);
 
     if (rc < 0)
         return rc;
+    tine__start_warn_of_threads("forkserver");
     tine__start_flush();
     rc = fork_step(sockets, program, deadline);
     close(sockets[1]);
@@ -233,6 +234,11 @@ static void drop_if_other(struct server *own)
     drop(own);
 }
 
+static int begin_next(struct server *own, tine__deadline deadline)
+{
+    return begin_by(own, tine__program_is_privileged() ? begin : begin_anew, deadline);
+}
+
 /* Under the lock. A server that is dead has not been asked. */
 static int ask(struct server *own, const struct tine__process_shm *shared, int control,
                tine__deadline deadline)
@@ -242,7 +248,7 @@ static int ask(struct server *own, const struct tine__process_shm *shared, int c
     drop_if_other(own);
     for (int i = 0; i < ATTEMPTS && is_gone(rc); i++) {
         if (own->socket < 0) {
-            int begun = begin_by(own, begin_anew, deadline);
+            int begun = begin_next(own, deadline);
 
             if (begun == -EADDRINUSE || begun == TINE_EBROKEN)
                 continue;

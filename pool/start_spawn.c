@@ -55,7 +55,7 @@ int tine__spawn_program(const char *mark, int *socket, int *pidfd)
 
     if (probe < 0)
         return probe; /* no descriptor is free: say so before there is a child */
-    rc = tine__sys_socketpair(sockets);
+    rc = tine__program_is_privileged() ? -ENOTSUP : tine__sys_socketpair(sockets);
     if (rc == 0) {
         rc = execute(mark, sockets[1], &pid);
         close(sockets[1]);

@@ -7,9 +7,13 @@
 #include <grp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -328,6 +332,121 @@ static void change_meanwhile(void *unused)
 TEST(it_tells_how_its_processes_end)
 {
     run(change_meanwhile, 2);
+}
+
+/* ---- a program whose file gives it rights ------------------------------------------------------ */
+
+#define PROGRAM "privileged"
+
+static void copy_self(const char *to)
+{
+    static char bytes[1 << 16];
+    FILE *in = fopen("/proc/self/exe", "re"), *out = fopen(to, "we");
+    size_t size;
+
+    ck_assert(in != NULL && out != NULL);
+    while ((size = fread(bytes, 1, sizeof bytes, in)) > 0)
+        ck_assert_uint_eq(fwrite(bytes, 1, size, out), size);
+    fclose(in);
+    fclose(out);
+}
+
+/* This program, set-user-ID root. False: it would not be so here. */
+static bool install(struct files *files)
+{
+    struct statvfs where;
+    const char *path;
+
+    files_begin(files);
+    path = files_path(files, PROGRAM);
+    copy_self(path);
+    ck_assert_int_eq(chmod(path, 04755), 0);
+    ck_assert_int_eq(chmod(files->directory, 0755), 0);
+    return statvfs(path, &where) == 0 && (where.f_flag & ST_NOSUID) == 0 && is_root();
+}
+
+struct order {
+    const char *path, *argument;
+    int socket; /* its descriptor 3; -1: none */
+};
+
+static void execute_as_nobody(void *context)
+{
+    const struct order *order = context;
+
+    become_nobody();
+    if (order->socket >= 0)
+        ck_assert_int_eq(dup2(order->socket, 3), 3);
+    execl(order->path, PROGRAM, order->argument, (char *)NULL);
+    _exit(1);
+}
+
+static int end_as_nobody(const struct files *files, const char *argument, int socket)
+{
+    struct order order = {files_path(files, PROGRAM), argument, socket};
+    struct child child = child_start(execute_as_nobody, &order);
+    int status = child_wait(&child);
+
+    ck_assert(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* Nothing is sent, and it does not wait for anything either. */
+TEST(a_stranger_does_not_tell_it_what_to_run)
+{
+    struct files files;
+    int sockets[2];
+
+    if (!install(&files)) {
+        files_end(&files);
+        SKIP("no program has more rights here than who executes it");
+    }
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+    ck_assert_int_eq(end_as_nobody(&files, "--tine-process", sockets[1]), 255);
+    ck_assert_int_eq(end_as_nobody(&files, "--tine-forkserver", sockets[1]), 255);
+    close(sockets[0]);
+    close(sockets[1]);
+    files_end(&files);
+}
+
+static int check_root(tine_call *call)
+{
+    (void)call;
+    ck_assert(is_root());
+    return 0;
+}
+
+static void start_privileged(void *unused)
+{
+    tine_process_options spawned = {.start = TINE_SPAWN};
+    tine_process *process = NULL;
+
+    (void)unused;
+    ck_assert_rc(tine_process_start(&process, check_nobody, &spawned, ""), -ENOTSUP);
+    ck_assert_int_eq(process_end(process_of(check_root, TINE_FORKSERVER)), 0);
+    become_nobody(); /* executed again, it would be root's */
+    ck_assert_rc(tine_process_start(&process, check_nobody, &spawned, ""), -ENOTSUP);
+    ck_assert_ptr_null(process);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(process_end(process_of(check_nobody, TINE_FORKSERVER)), 0);
+}
+
+/* Executed by itself, with its own name for argument. */
+TEST(it_is_not_executed_again_and_servers_are_forks)
+{
+    struct files files;
+
+    if (getauxval(AT_SECURE) != 0) {
+        run(start_privileged, 0);
+        return;
+    }
+    if (!install(&files)) {
+        files_end(&files);
+        SKIP("no program has more rights here than who executes it");
+    }
+    ck_assert_int_eq(end_as_nobody(&files, "it_is_not_executed_again_and_servers_are_forks", -1),
+                     0);
+    files_end(&files);
 }
 
 SUITE_WITH_INIT("pool/credentials")

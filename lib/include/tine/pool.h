@@ -230,7 +230,8 @@ typedef struct tine_pool_counts {
  * Units:   options.workers processes, or threads
  * Returns: 0, or a negative code; *pool is set only for 0
  * Handle:  -EAGAIN (process limit, or no thread for callbacks), -EMFILE, -ENFILE, what a hook
- *          of tine_register_at_fork() refuses with, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without tine_init();
+ *          of tine_register_at_fork() refuses with, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without
+ *          tine_init(); TINE_SPAWN of a program that its file gives rights;
  *          options.sandbox: this kernel has no such box; memory is to be limited, and /proc does not tell how
  *          much a process has; an option that this .kind cannot have), -ENOENT, -EACCES … (a path in the sandbox)
  * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, or not between workers_min and _max, unknown flags, kind or start, negative limits, a

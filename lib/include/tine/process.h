@@ -42,7 +42,9 @@
  * starts them, in its namespaces and below its root directory; one of TINE_FORKSERVER has no capability that the thread has not,
  * while executing gives root, as always, all that its bounding set allows. Who has given up rights since
  * the forkserver began gets another, at the next start; the one of before answers until then, so a program
- * that goes on to run what it does not trust gives them up before tine_init(). They need a main that begins with
+ * that goes on to run what it does not trust gives them up before tine_init(). A program that its file gives
+ * rights (set-user-ID, set-group-ID, capabilities) is not executed again: anybody could tell it what to run, and it
+ * would have again what it has given up. There TINE_SPAWN is -ENOTSUP. They need a main that begins with
  *
  *     int main(int argc, char **argv)
  *     {
@@ -202,7 +204,8 @@ TINE_API int32_t tine_get_start_method(void);
  * Units:   none
  * Returns: 0, or a negative code; *process is set only for 0
  * Handle:  -EAGAIN (process limit), -EMFILE (also for more than 16 `F`; an `oc` counts as two), -ENFILE.
- *          Not TINE_FORK: -ENOTSUP (tine_init() has not been called), -ENOENT (the function's object file
+ *          Not TINE_FORK: -ENOTSUP (tine_init() has not been called; TINE_SPAWN: the program's file gives
+ *          it rights), -ENOENT (the function's object file
  *          cannot be loaded there, or is another build by now), -ETIMEDOUT, TINE_EBROKEN (it ended before
  *          it was ready: main does not call tine_init(), or something killed it). What a hook refuses
  *          the fork with (tine_register_at_fork())
