@@ -440,6 +440,13 @@ int tine__sys_close_range(unsigned from, unsigned to)
     return close_range(from, to, 0) < 0 ? -errno : 0;
 }
 
+int tine__sys_keep_only(int fd)
+{
+    if (close_range((unsigned)fd + 1, ~0u, CLOSE_RANGE_UNSHARE) < 0)
+        return -errno;
+    return fd == 0 ? 0 : tine__sys_close_range(0, (unsigned)fd - 1);
+}
+
 int tine__sys_gettid(void)
 {
     return (int)syscall(SYS_gettid);

@@ -25,6 +25,7 @@
 #include "tests/support/children.h"
 #include "tests/support/heap_first.h"
 #include "tests/support/hunt.h"
+#include "tests/support/proc.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
@@ -412,6 +413,60 @@ TEST(a_daemon_that_closes_everything_lives_as_long)
     ck_assert_rc(tine_process_join(process, TINE_MS(120)), -ETIMEDOUT);
     gate_raise(&den->go);
     ck_assert_int_eq(process_end(process), 0);
+    tine_free(den);
+}
+
+/* Something silent is where the parent's pidfd was. */
+static int replace_and_stay(tine_call *call)
+{
+    struct den *den;
+    int ends[2];
+
+    ck_assert_rc(tine_args(call, "p", &den), 0);
+    ck_assert_int_eq(pipe(ends), 0);
+    for (int fd = 3; fd < 256; fd++)
+        if (fd != ends[0] && fd != ends[1])
+            dup2(ends[0], fd);
+    gate_raise(&den->ready);
+    gate_await(&den->go, 1);
+    return 0;
+}
+
+static void start_replacing(void *context)
+{
+    tine_process_options options = {.daemon = TINE_DAEMON};
+    struct den *den = context;
+    tine_process *process;
+
+    ck_assert_rc(tine_process_start(&process, replace_and_stay, &options, "p", den), 0);
+    den->daemon = tine_process_pid(process);
+    gate_raise(&den->ready);
+    for (;;)
+        pause();
+}
+
+static bool is_stopped(pid_t pid)
+{
+    struct proc proc;
+
+    return proc_read(pid, &proc) && proc.state == 'T';
+}
+
+/* When it goes on after a stop, whoever was waiting looks anew which file it was waiting for. */
+TEST(a_daemon_that_reuses_all_descriptors_dies_with_its_parent, .loop_end = 5)
+{
+    struct den *den = tine_calloc(1, sizeof *den);
+    struct child child;
+
+    orphans_adopt();
+    child = child_start(start_replacing, den);
+    gate_await(&den->ready, 2);
+    ck_assert_int_eq(kill(den->daemon, SIGSTOP), 0);
+    ck_assert_eventually(is_stopped(den->daemon));
+    ck_assert_int_eq(kill(den->daemon, SIGCONT), 0);
+    ck_assert_eventually(proc_asleep(den->daemon));
+    child_kill(&child);
+    ck_assert_int_eq(waitpid(den->daemon, NULL, 0), den->daemon);
     tine_free(den);
 }
 
