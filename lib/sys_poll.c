@@ -160,6 +160,27 @@ int tine__sys_epoll_look(int epoll, uint64_t *cookies, int room)
     return count;
 }
 
+int tine__sys_signalling_pipe(int ends[2], int signal)
+{
+    int made[2], rc = 0;
+
+    if (pipe2(made, O_CLOEXEC) < 0)
+        return -errno;
+    for (int i = 0; i < 2; i++) {
+        made[i] = tine__sys_above_standard(made[i]);
+        rc = made[i] < 0 ? made[i] : rc;
+    }
+    if (rc == 0 && (fcntl(made[0], F_SETOWN, getpid()) < 0 ||
+                    fcntl(made[0], F_SETSIG, signal) < 0 || fcntl(made[0], F_SETFL, O_ASYNC) < 0))
+        rc = -errno;
+    for (int i = 0; i < 2; i++)
+        if (rc == 0)
+            ends[i] = made[i];
+        else if (made[i] >= 0)
+            close(made[i]);
+    return rc;
+}
+
 int tine__sys_timer(void)
 {
     return tine__sys_above_standard(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));

@@ -32,6 +32,12 @@ int tine__sys_epoll_add(int epoll, int fd, uint64_t cookie);
 /* The cookies of what is readable now, at most `room`; how many. Async-signal-safe. */
 int tine__sys_epoll_look(int epoll, uint64_t *cookies, int room);
 
+/*
+ * A pipe. When nobody has its end for writing, ends[1], any more, the kernel sends the signal to this process, which
+ * may be stopped then.
+ */
+int tine__sys_signalling_pipe(int ends[2], int signal);
+
 int tine__sys_timer(void); /* CLOCK_MONOTONIC, not armed */
 /* Readable once in ns from now; not readable until then. Async-signal-safe. */
 int tine__sys_timer_set(int fd, int64_t ns);

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@
 #include "lib/objects.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
+#include "lib/sys_poll.h"
 #include "pool/init.h"
 #include "pool/launch.h"
 #include "shm/heap.h"
@@ -50,6 +52,7 @@ struct ward {
 /* The server's own state, private to its process. */
 struct keeper {
     int socket, program, poll;
+    int alarm; /* wakes the server, should it be stopped, when the program has ended; -1: not */
     uint32_t count, running;
     bool retired; /* nobody can ask any more */
     struct ward *wards;
@@ -72,6 +75,7 @@ TINE__EARLY static _Noreturn void become_process(const struct keeper *keeper, in
     close(keeper->socket);
     close(keeper->program);
     close(keeper->poll);
+    close(keeper->alarm);
     for (uint32_t i = 0; i < keeper->count; i++)
         if (keeper->wards[i].pid != 0)
             close(keeper->wards[i].pidfd);
@@ -218,6 +222,33 @@ static void close_all_but(const int *kept, size_t count)
     }
 }
 
+/* As many as the program may have; processes get the limits of the program at their start. */
+static void allow_many_files(void)
+{
+    struct rlimit most;
+
+    if (getrlimit(RLIMIT_NOFILE, &most) < 0)
+        return;
+    most.rlim_cur = most.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &most);
+}
+
+/*
+ * The end for writing travels in a message that the program never takes in. When the program, and
+ * whoever else has its end of the socket, is gone, so is that message.
+ */
+static void arm_alarm(struct keeper *keeper)
+{
+    int ends[2];
+
+    keeper->alarm = -1;
+    if (tine__sys_signalling_pipe(ends, SIGCONT) < 0)
+        return;
+    (void)tine__sys_send_fds(keeper->socket, "", 1, &ends[1], 1, MSG_DONTWAIT);
+    close(ends[1]);
+    keeper->alarm = ends[0];
+}
+
 static void listen_from_now_on(struct keeper *keeper)
 {
     struct tine__hello_wire hello = {.magic = TINE__SERVER_MAGIC, .word = tine__owner_word()};
@@ -227,6 +258,7 @@ static void listen_from_now_on(struct keeper *keeper)
     close_all_but((int[]){keeper->socket, keeper->program, tine__heap_file()}, 3);
     sigaction(SIGINT, &ignore, &keeper->interrupt); /* Ctrl-C is the program's to handle */
     signal(SIGCHLD, SIG_DFL);                       /* ignored, it would let statuses be lost */
+    allow_many_files();
     keeper->poll = tine__sys_epoll();
     if (keeper->poll < 0 || watch(keeper, keeper->socket, EVENT_SOCKET) < 0 ||
         watch(keeper, keeper->program, EVENT_PROGRAM) < 0)
@@ -235,6 +267,7 @@ static void listen_from_now_on(struct keeper *keeper)
     tine__preload();
     if (tine__sys_send_fds(keeper->socket, &hello, sizeof hello, NULL, 0, 0) < 0)
         _exit(1);
+    arm_alarm(keeper);
     tine__objects_note(); /* once here, behind the preload, and not in each process */
 }
 

@@ -28,6 +28,7 @@
 #include "lib/credentials.h"
 #include "lib/fork.h"
 #include "lib/log.h"
+#include "lib/sig.h"
 #include "lib/sys.h"
 #include "pool/forkserver.h"
 #include "pool/init.h"
@@ -115,13 +116,19 @@ static int reap_step(int pidfd, tine__deadline deadline)
 
 static int fork_step(int sockets[2], int program, tine__deadline deadline)
 {
+    sigset_t saved;
     int pidfd;
-    pid_t pid = tine__hooked_fork(TINE_FORKED_SERVER, &pidfd);
+    pid_t pid;
 
+    tine__sig_block(&saved); /* no handler of the program's runs in the child */
+    pid = tine__hooked_fork(TINE_FORKED_SERVER, &pidfd);
     if (pid == 0) {
+        tine__sig_default(tine__sig_handled());
+        tine__sig_restore(&saved);
         close(sockets[0]);
         _exit(tine__forkserver_detach(sockets[1], program) < 0);
     }
+    tine__sig_restore(&saved);
     if (pid < 0)
         return pid;
     return reap_step(pidfd, deadline);

@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <tine/heap.h>
+#include <tine/pool.h>
 
 #include "pool/forkserver.h"
 #include "tests/pool/processes.h"
@@ -321,6 +323,195 @@ TEST(it_goes_with_its_program_and_so_do_daemons)
         ck_assert(is_gone(den->server));
         tine_free(den);
     }
+}
+
+static int say_family(tine_call *call)
+{
+    pid_t *family;
+    struct proc proc;
+
+    ck_assert_rc(tine_args(call, "p", &family), 0);
+    family[0] = getpid();
+    for (int i = 0; i < 2; i++) {
+        ck_assert(proc_read(family[i], &proc));
+        family[i + 1] = proc.parent;
+    }
+    return 0;
+}
+
+struct nest {
+    pid_t family[3]; /* a worker, its nursery, the server */
+    struct gate gate;
+};
+
+static void open_pool(void *context)
+{
+    tine_pool_options options = {.workers = 1, .start = TINE_FORKSERVER};
+    struct nest *nest = context;
+    tine_results *results;
+    tine_pool *pool;
+
+    forkserver_anew();
+    ck_assert_rc(tine_pool_open(&pool, &options), 0);
+    ck_assert_rc(tine_pool_apply(&results, pool, say_family, NULL, "p", nest->family), 0);
+    gate_raise(&nest->gate);
+    for (;;)
+        pause();
+}
+
+static bool is_stopped(pid_t pid)
+{
+    struct proc proc;
+
+    return proc_read(pid, &proc) && proc.state == 'T';
+}
+
+/* As by Ctrl-Z, and kill -9 of the program alone. */
+TEST(it_goes_with_its_program_when_it_is_stopped_and_so_do_pools)
+{
+    for (int i = 0; i < 5; i++) {
+        struct nest *nest = tine_calloc(1, sizeof *nest);
+        struct child child;
+
+        orphans_adopt();
+        child = child_start(open_pool, nest);
+        gate_await(&nest->gate, 1);
+        for (int k = i % 2; k < 3; k++) { /* the worker, too, or not */
+            ck_assert_int_eq(kill(nest->family[k], SIGSTOP), 0);
+            ck_assert_eventually(is_stopped(nest->family[k]));
+        }
+        child_kill(&child);
+        orphans_reap();
+        tine_free(nest);
+    }
+}
+
+/* ---- what it has of the program -------------------------------------------------------------- */
+
+static void handle(int signal)
+{
+    (void)signal;
+}
+
+static int check_handlers(tine_call *call)
+{
+    struct sigaction action;
+
+    (void)call;
+    ck_assert_int_eq(sigaction(SIGUSR1, NULL, &action), 0);
+    ck_assert_ptr_eq(action.sa_handler, SIG_DFL);
+    ck_assert_int_eq(sigaction(SIGINT, NULL, &action), 0);
+    ck_assert_ptr_eq(action.sa_handler, SIG_DFL);
+    return 0;
+}
+
+/* A handler of the program's would run in the server, on what is not there any more. */
+static void begin_with_handlers(void *unused)
+{
+    struct gate *gate = heap_gate();
+    tine_process *process;
+    pid_t server;
+
+    (void)unused;
+    signal(SIGUSR1, handle);
+    signal(SIGINT, handle);
+    forkserver_anew();
+    ck_assert_rc(tine__forkserver_begin(), 0);
+    ck_assert_int_eq(process_end(process_of(check_handlers, TINE_FORKSERVER)), 0);
+    process = start_waiting(gate);
+    server = server_of(process);
+    ck_assert_int_eq(kill(server, SIGUSR1), 0);
+    ck_assert_eventually(is_gone(server));
+    gate_raise(gate);
+    ck_assert_int_eq(process_end(process), 255);
+    tine_free(gate);
+}
+
+TEST(no_handler_of_the_programs_is_there)
+{
+    struct child child = child_start(begin_with_handlers, NULL);
+
+    child_join(&child);
+}
+
+#define FEW  24
+#define MORE 40
+
+static int await_opening(tine_call *call)
+{
+    struct gate *gate;
+
+    ck_assert_rc(tine_args(call, "p", &gate), 0);
+    gate_await(gate, 1);
+    return 0;
+}
+
+/* Starts processes until one cannot be had: why, and 0 after all. */
+static int start_more(struct gate *gate)
+{
+    tine_process *processes[MORE];
+    int rc = 0, count;
+
+    for (count = 0; count < MORE && rc == 0; count++)
+        rc = tine_process_start(&processes[count], await_opening, &served, "p", gate);
+    gate_raise(gate);
+    count -= rc < 0;
+    ck_assert_int_gt(count, 0);
+    while (count > 0)
+        ck_assert_int_eq(process_end(processes[--count]), 0);
+    return rc;
+}
+
+/* The server begins when few descriptors are allowed. */
+static void begin_with_few(void *unused)
+{
+    struct gate *gate = heap_gate();
+    struct rlimit before, few;
+
+    (void)unused;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){.rlim_cur = FEW, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    forkserver_anew();
+    ck_assert_rc(tine__forkserver_begin(), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_rc(start_more(gate), 0);
+    tine_free(gate);
+}
+
+TEST(it_watches_as_many_as_the_program_may_start)
+{
+    struct child child = child_start(begin_with_few, NULL);
+
+    child_join(&child);
+}
+
+static void start_too_many(void *unused)
+{
+    struct gate *gate = heap_gate(), *first = heap_gate();
+    uint64_t blocks = heap_blocks();
+    tine_process *process;
+    struct rlimit few;
+
+    (void)unused;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &few), 0);
+    few.rlim_cur = FEW;
+    forkserver_anew();
+    process = start_waiting(first);
+    ck_assert_int_eq(prlimit(server_of(process), RLIMIT_NOFILE, &few, NULL), 0);
+    ck_assert_rc(start_more(gate), -EMFILE);
+    gate_raise(first);
+    ck_assert_int_eq(process_end(process), 0);
+    ck_assert_uint_le(heap_blocks(), blocks);
+    tine_free(first);
+    tine_free(gate);
+}
+
+TEST(one_too_many_is_refused)
+{
+    struct child child = child_start(start_too_many, NULL);
+
+    child_join(&child);
 }
 
 /* ---- many ------------------------------------------------------------------------------------ */
