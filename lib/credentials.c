@@ -14,10 +14,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/hash.h"
+#include "lib/sys.h"
 
 #define FEW_GROUPS  64
 #define MANY_GROUPS 65536 /* NGROUPS_MAX */
@@ -41,9 +41,10 @@ int tine__capabilities_read(struct tine__capabilities *capabilities)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2];
+    int rc = tine__sys_capget(&header, data);
 
-    if (syscall(SYS_capget, &header, data) < 0)
-        return -errno;
+    if (rc < 0)
+        return rc;
     capabilities->effective = both(data[0].effective, data[1].effective);
     capabilities->permitted = both(data[0].permitted, data[1].permitted);
     capabilities->inheritable = both(data[0].inheritable, data[1].inheritable);
@@ -69,7 +70,7 @@ int tine__capabilities_lower(const struct tine__capabilities *most)
         data[i].permitted = (uint32_t)(left.permitted >> 32 * i);
         data[i].inheritable = (uint32_t)(left.inheritable >> 32 * i);
     }
-    return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+    return tine__sys_capset(&header, data);
 }
 
 static uint64_t read_bounding(void)
@@ -134,16 +135,17 @@ static uint32_t ask(int option)
     return rc < 0 ? 0 : (uint32_t)rc;
 }
 
-void tine__credentials_read(struct tine__credentials *credentials)
+int tine__credentials_read(struct tine__credentials *credentials)
 {
     uint32_t *user = credentials->user, *group = credentials->group;
     struct stat root;
+    int rc;
 
     *credentials = (struct tine__credentials){.group_count = 0};
     (void)getresuid(&user[0], &user[1], &user[2]);
     (void)getresgid(&group[0], &group[1], &group[2]);
     read_groups(credentials);
-    (void)tine__capabilities_read(&credentials->capabilities);
+    rc = tine__capabilities_read(&credentials->capabilities);
     if ((credentials->capabilities.permitted >> CAP_SETPCAP & 1) != 0) /* else it cannot change */
         credentials->bounding = read_bounding();
     credentials->secure_bits = ask(PR_GET_SECUREBITS);
@@ -154,6 +156,7 @@ void tine__credentials_read(struct tine__credentials *credentials)
         credentials->root[1] = root.st_ino;
     }
     read_namespaces(credentials->namespaces);
+    return credentials->group_count < 0 ? credentials->group_count : rc;
 }
 
 bool tine__credentials_same(const struct tine__credentials *a, const struct tine__credentials *b)

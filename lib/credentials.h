@@ -33,8 +33,8 @@ struct tine__credentials {
     uint64_t namespaces[TINE__NAMESPACES]; /* hashes of their names */
 };
 
-/* Of the calling thread. */
-void tine__credentials_read(struct tine__credentials *credentials);
+/* Of the calling thread. 0, or -errno: groups or capabilities are not known. */
+int tine__credentials_read(struct tine__credentials *credentials);
 bool tine__credentials_same(const struct tine__credentials *a, const struct tine__credentials *b);
 
 /* Of the calling thread: 0 or -errno. */

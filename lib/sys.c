@@ -72,6 +72,16 @@ int tine__sys_above_standard(int fd)
     return above_standard(fd);
 }
 
+int tine__sys_capget(void *header, void *data)
+{
+    return syscall(SYS_capget, header, data) < 0 ? -errno : 0;
+}
+
+int tine__sys_capset(void *header, const void *data)
+{
+    return syscall(SYS_capset, header, data) < 0 ? -errno : 0;
+}
+
 int tine__sys_memfd(const char *name)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);

@@ -16,6 +16,9 @@
  */
 /* A new descriptor that the system call gave, or -errno of it; moved if it is 0, 1 or 2. */
 int tine__sys_above_standard(int fd);
+/* Of the calling thread; header and data as in <linux/capability.h>. 0, or -errno. */
+int tine__sys_capget(void *header, void *data);
+int tine__sys_capset(void *header, const void *data);
 int tine__sys_memfd(const char *name);
 int tine__sys_resize(int fd, size_t size); /* -EFBIG at RLIMIT_FSIZE, without SIGXFSZ */
 int tine__sys_seal_size(int fd);           /* nobody can change its length again */

@@ -48,6 +48,7 @@ struct server {
     int socket;                           /* to it; -1: there is none */
     uint64_t word;                        /* its tine__owner_word */
     struct tine__credentials credentials; /* of the thread that began it, then */
+    bool known;                           /* all of them */
 };
 
 static struct tine__fork_own *_Atomic server;
@@ -62,6 +63,7 @@ static void begin_own(void *made, const void *of_parent)
     own->word = parents != NULL ? parents->word : 0;
     if (parents != NULL)
         own->credentials = parents->credentials;
+    own->known = parents != NULL && parents->known;
 }
 
 static struct server *own_server(void)
@@ -164,12 +166,12 @@ static int begin_anew(struct server *own, int program, tine__deadline deadline)
     if (rc < 0)
         return rc;
     rc = tine__launch_send(socket, TINE__LAUNCH_SERVER, NULL, &luggage);
+    if (rc < 0)
+        close(socket); /* so it leaves: nothing will come */
     late = reap_step(pidfd, deadline);
-    if (rc < 0 || late < 0) {
+    if (rc == 0 && late < 0)
         close(socket);
-        return rc < 0 ? rc : late;
-    }
-    return await_hello(own, socket, deadline);
+    return rc < 0 ? rc : late < 0 ? late : await_hello(own, socket, deadline);
 }
 
 typedef int way(struct server *own, int program, tine__deadline deadline);
@@ -180,7 +182,7 @@ static int begin_by(struct server *own, way *how, tine__deadline deadline)
 
     if (program < 0)
         return program;
-    tine__credentials_read(&own->credentials);
+    own->known = tine__credentials_read(&own->credentials) == 0;
     rc = how(own, program, deadline);
     close(program);
     return rc;
@@ -227,15 +229,16 @@ static ssize_t send_request(const struct server *own, const struct tine__process
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
-/* Under the lock. Has it rights that this thread has not, or the other way round? It ends with its processes. */
+/* Under the lock. Has it rights that this thread has not, or the other way round, or is that not known? It ends
+   with its processes. */
 static void drop_if_other(struct server *own)
 {
     struct tine__credentials now;
 
     if (own->socket < 0)
         return;
-    tine__credentials_read(&now);
-    if (tine__credentials_same(&own->credentials, &now))
+    if (tine__credentials_read(&now) == 0 && own->known &&
+        tine__credentials_same(&own->credentials, &now))
         return;
     tine__log_info("process: the forkserver has other credentials and will be replaced");
     drop(own);

@@ -12,6 +12,7 @@ tests_pool = \
 	%D%/test_completed \
 	%D%/test_compute \
 	%D%/test_credentials \
+	%D%/test_credentials_faults \
 	%D%/test_descriptor \
 	%D%/test_descriptor_limits \
 	%D%/test_faults \
@@ -95,6 +96,10 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_compute_DEPENDENCIES = libtinetest.la %D%/plugin.la
 %C%_test_credentials_SOURCES = %D%/test_credentials.c $(tests_processes)
 %C%_test_credentials_LDADD = libtinetest.la
+%C%_test_credentials_faults_SOURCES = %D%/test_credentials_faults.c $(tests_processes)
+%C%_test_credentials_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__sys_capget \
+	-Wl,--wrap=tine__sys_capset,--wrap=getgroups,--wrap=malloc
+%C%_test_credentials_faults_LDADD = libtinetest.la
 %C%_test_descriptor_SOURCES = %D%/test_descriptor.c %D%/descriptors.h $(tests_pool_shared)
 %C%_test_descriptor_LDADD = libtinetest.la
 %C%_test_descriptor_limits_SOURCES = %D%/test_descriptor_limits.c %D%/descriptors.h \

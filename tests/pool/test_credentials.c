@@ -264,12 +264,12 @@ static void enter(void *directory)
 {
     struct tine__credentials before, after;
 
-    tine__credentials_read(&before);
-    tine__credentials_read(&after);
+    ck_assert_rc(tine__credentials_read(&before), 0);
+    ck_assert_rc(tine__credentials_read(&after), 0);
     ck_assert(tine__credentials_same(&before, &after));
     if (chroot(directory) < 0)
         return; /* not here */
-    tine__credentials_read(&after);
+    ck_assert_rc(tine__credentials_read(&after), 0);
     ck_assert(!tine__credentials_same(&before, &after));
 }
 
