@@ -60,7 +60,7 @@
 #include "pool/worker.h"
 #include "shm/heap.h"
 
-#define KEEP_NS      TINE_SEC(1) /* for room in the nursery's socket */
+#define FIRST_WARD   2 /* entries that are polled before those of workers */
 #define MUTE_LOOK_NS TINE_MS(50)
 #define ORPHANS_NS   TINE_MS(100) /* nurseries of nested pools take a millisecond */
 
@@ -72,6 +72,7 @@ struct ward {
     bool settled;      /* its account is, although it has not exited yet */
     uint64_t finished; /* units done in this place when it started */
     int64_t born_ns;
+    size_t polled; /* the entry of its pidfd, and that of its control socket, if any, comes next */
 };
 
 /* The nursery's own state, private to its process. */
@@ -86,7 +87,8 @@ struct keeper {
     struct tine__backoff backoff;
     struct rlimit files; /* the program's, for workers */
     struct tine__kept *kept;
-    struct pollfd *polled; /* program, socket, pidfds, controls */
+    struct pollfd *polled; /* program, socket, and what there is of each worker */
+    size_t polled_count;
     struct ward *wards;
 };
 
@@ -382,25 +384,32 @@ static void settle_leavers(struct keeper *keeper)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-static size_t count_polled(uint32_t workers)
+static size_t room_for_polled(uint32_t workers)
 {
-    return 2 + 2 * (size_t)workers;
+    return FIRST_WARD + 2 * (size_t)workers;
 }
 
+static void poll_for(struct keeper *keeper, int fd, short events)
+{
+    keeper->polled[keeper->polled_count++] = (struct pollfd){.fd = fd, .events = events};
+}
+
+/* Only what is open: more entries than RLIMIT_NOFILE are refused, and there are more places than
+   workers. */
 static void fill_polled(struct keeper *keeper)
 {
-    uint32_t workers = keeper->pool->workers;
+    keeper->polled_count = 0;
+    poll_for(keeper, keeper->program, POLLIN);
+    poll_for(keeper, keeper->socket, keeper->untold > 0 ? POLLIN | POLLOUT : POLLIN);
+    for (uint32_t i = 0; i < keeper->pool->workers; i++) {
+        struct ward *ward = &keeper->wards[i];
 
-    keeper->polled[0] = (struct pollfd){.fd = keeper->program, .events = POLLIN};
-    keeper->polled[1] = (struct pollfd){
-        .fd = keeper->socket, .events = (short)(keeper->untold > 0 ? POLLIN | POLLOUT : POLLIN)};
-    for (uint32_t i = 0; i < workers; i++) {
-        const struct ward *ward = &keeper->wards[i];
-        bool runs = ward->pid != 0;
-
-        keeper->polled[2 + i] = (struct pollfd){.fd = runs ? ward->pidfd : -1, .events = POLLIN};
-        keeper->polled[2 + workers + i] =
-            (struct pollfd){.fd = runs ? ward->control : -1, .events = POLLIN};
+        if (ward->pid == 0)
+            continue;
+        ward->polled = keeper->polled_count;
+        poll_for(keeper, ward->pidfd, POLLIN);
+        if (ward->control >= 0)
+            poll_for(keeper, ward->control, POLLIN);
     }
 }
 
@@ -440,17 +449,36 @@ static tine__deadline next_due(struct keeper *keeper)
     return earlier(due, tine__backoff_look(&keeper->backoff, keeper->pool));
 }
 
+/* How many of the first entries have something to tell; or -1, and none has. */
+static int poll_first(struct keeper *keeper, size_t count, tine__deadline due)
+{
+    struct timespec left = tine__timespec(tine__deadline_left(due));
+    int rc = ppoll(keeper->polled, count, due == TINE__NEVER ? NULL : &left, &keeper->waiting);
+
+    for (size_t i = 0; rc < 0 && i < keeper->polled_count; i++)
+        keeper->polled[i].revents = 0;
+    return rc;
+}
+
+/* The system has no memory to poll them all, or somebody has lowered the limit meanwhile. Every
+   worker is looked at as though it had told something: that never waits. */
+static void look_at_wards(struct keeper *keeper, tine__deadline due)
+{
+    due = earlier(due, tine__deadline_after(MUTE_LOOK_NS));
+    if (poll_first(keeper, FIRST_WARD, due) < 0 && errno != EINTR)
+        poll_first(keeper, 0, due); /* not even two: at least it does not spin */
+    for (size_t i = FIRST_WARD; i < keeper->polled_count; i++)
+        keeper->polled[i].revents = POLLIN;
+}
+
 static void wait_for_events(struct keeper *keeper)
 {
     tine__deadline due = next_due(keeper);
-    struct timespec left = tine__timespec(tine__deadline_left(due));
 
     tine__kept_sweep(keeper->kept, keeper->pool);
     fill_polled(keeper);
-    if (ppoll(keeper->polled, count_polled(keeper->pool->workers),
-              due == TINE__NEVER ? NULL : &left, &keeper->waiting) < 0)
-        for (size_t i = 0; i < count_polled(keeper->pool->workers); i++)
-            keeper->polled[i].revents = 0;
+    if (poll_first(keeper, keeper->polled_count, due) < 0 && errno != EINTR)
+        look_at_wards(keeper, due);
 }
 
 /* Nudges, and descriptors to keep, each with its number. */
@@ -473,13 +501,12 @@ static void listen_to_program(struct keeper *keeper)
 
 static void answer_workers(struct keeper *keeper)
 {
-    const struct pollfd *polled = &keeper->polled[2 + keeper->pool->workers];
     bool listened = false;
 
     for (uint32_t i = 0; i < keeper->pool->workers; i++) {
         struct ward *ward = &keeper->wards[i];
 
-        if (polled[i].revents == 0)
+        if (ward->pid == 0 || ward->control < 0 || keeper->polled[ward->polled + 1].revents == 0)
             continue;
         if (!listened) /* what a worker asks for was sent before, but seen perhaps only now */
             listen_to_program(keeper);
@@ -489,6 +516,14 @@ static void answer_workers(struct keeper *keeper)
         close(ward->control);
         ward->control = -1;
     }
+}
+
+/* Those that have ended. */
+static void reap_all(struct keeper *keeper)
+{
+    for (uint32_t i = 0; i < keeper->pool->workers; i++)
+        if (keeper->wards[i].pid != 0 && keeper->polled[keeper->wards[i].polled].revents != 0)
+            reap(keeper, i);
 }
 
 static void handle_socket(struct keeper *keeper)
@@ -544,9 +579,7 @@ static _Noreturn void keep(struct keeper *keeper)
             kill_all(keeper);
         else
             settle_leavers(keeper);
-        for (uint32_t i = 0; i < keeper->pool->workers; i++)
-            if (keeper->polled[2 + i].revents != 0)
-                reap(keeper, i);
+        reap_all(keeper);
         tine__orphans_reap(&orphans, keeper);
     }
 }
@@ -555,11 +588,12 @@ static _Noreturn void keep(struct keeper *keeper)
 
 static int make_keeper(struct keeper *keeper, struct tine__pool_shm *pool, int program)
 {
-    *keeper = (struct keeper){.pool = pool,
-                              .program = program,
-                              .kept = calloc(1, sizeof *keeper->kept),
-                              .polled = calloc(count_polled(pool->workers), sizeof *keeper->polled),
-                              .wards = calloc(pool->workers, sizeof *keeper->wards)};
+    *keeper =
+        (struct keeper){.pool = pool,
+                        .program = program,
+                        .kept = calloc(1, sizeof *keeper->kept),
+                        .polled = calloc(room_for_polled(pool->workers), sizeof *keeper->polled),
+                        .wards = calloc(pool->workers, sizeof *keeper->wards)};
     if (keeper->kept == NULL || keeper->polled == NULL || keeper->wards == NULL)
         return -ENOMEM;
     return keeper->program < 0 ? keeper->program : 0;

@@ -58,8 +58,8 @@ static int await_room(const struct tine__nursery *nursery, tine__deadline deadli
                               {.fd = nursery->pidfd, .events = POLLIN}};
     struct timespec left = tine__timespec(tine__deadline_left(deadline));
 
-    if (ppoll(polled, 2, &left, NULL) < 0) /* interrupted */
-        return 0;
+    if (ppoll(polled, 2, &left, NULL) < 0)
+        return errno == EINTR ? 0 : -EAGAIN;
     if (polled[1].revents != 0)
         return TINE_EBROKEN;
     return polled[0].revents != 0 ? 0 : -ETIMEDOUT;

@@ -50,6 +50,8 @@ static const struct exemption {
      WITH_FORKSERVER, no_child},
     {"pool/descriptor_limits", "a_nursery_that_takes_nothing_more_refuses_the_call_in_a_second",
      WITH_FORKSERVER, no_child},
+    {"pool/descriptor_limits", "a_nursery_that_may_not_poll_them_all_sees_deaths_of_workers",
+     WITH_FORKSERVER, no_child},
     /* faults */
     {"pool/faults", "whatever_fails_in_nursery_and_workers", EXECUTED, own_globals},
     {"pool/faults", "a_worker_that_could_not_leave_as_it_should_does_not_begin", EXECUTED,

@@ -239,6 +239,84 @@ TEST(workers_have_the_programs_limit_of_descriptors)
     tine_pool_close(pool);
 }
 
+static int die(tine_call *call)
+{
+    (void)call;
+    raise(SIGKILL);
+    return 0;
+}
+
+static int answer(tine_call *call)
+{
+    return tine_return(call, "q", INT64_C(42));
+}
+
+static void assert_deaths_are_seen(tine_pool *pool)
+{
+    tine_results *results;
+
+    ck_assert_rc(tine_pool_apply(&results, pool, die, NULL, ""), TINE_EWORKER);
+    ck_assert_rc(tine_pool_apply(&results, pool, answer, NULL, ""), 0);
+    tine_results_close(results);
+}
+
+/* Polls only what it has open, however many places for workers there are. */
+static void lose_worker_among_many_places(void *unused)
+{
+    int files = proc_files(getpid()) + 30;
+    tine_pool *pool;
+
+    (void)unused;
+    limit_files(files, files);
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = 2, .workers_max = 200}), 0);
+    assert_deaths_are_seen(pool);
+    ck_assert_rc(tine_pool_join(pool, TINE_FOREVER), 0);
+    tine_pool_close(pool);
+}
+
+TEST(with_more_places_than_descriptors_deaths_of_workers_are_seen)
+{
+    struct child child = child_start(lose_worker_among_many_places, NULL);
+
+    child_join(&child);
+}
+
+static void leave_workers_among_many_places(void *fd)
+{
+    int files = proc_files(getpid()) + 30;
+    tine_pool *pool;
+    tine_results *results;
+
+    limit_files(files, files);
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = 2, .workers_max = 200}), 0);
+    ck_assert_rc(tine_pool_apply(&results, pool, answer, NULL, ""), 0);
+    close(*(int *)fd);
+    raise(SIGKILL);
+}
+
+TEST(with_more_places_than_descriptors_the_death_of_the_program_is_seen)
+{
+    struct child child;
+    int ends[2];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    child = child_start(leave_workers_among_many_places, &ends[1]);
+    close(ends[1]);
+    child_wait(&child);
+    assert_comes(ends[0], ""); /* when all have closed it, the last one by its end */
+}
+
+TEST(a_nursery_that_may_not_poll_them_all_sees_deaths_of_workers)
+{
+    struct rlimit none = {.rlim_max = 2, .rlim_cur = 2};
+    tine_pool *pool = pool_of(2);
+
+    ck_assert_eventually(pool_counts(pool).alive == 2); /* the second has a late start */
+    ck_assert_int_eq(prlimit(nursery_of_mine(), RLIMIT_NOFILE, &none, NULL), 0);
+    assert_deaths_are_seen(pool);
+    tine_pool_close(pool);
+}
+
 /* ---- ends ------------------------------------------------------------------------------------ */
 
 /* Dies with it the first two times. */
