@@ -22,6 +22,7 @@
 #include "lib/sys.h"
 #include "pool/backoff.h"
 #include "pool/claim.h"
+#include "pool/outcome.h"
 #include "pool/redo.h"
 #include "shm/watch.h"
 
@@ -240,4 +241,22 @@ void tine__job_fail(struct tine__pool_shm *pool, struct tine__job_shm *job,
     }
     if (job->fail_fast)
         tine__job_stop(pool, job);
+}
+
+/* ---- its end --------------------------------------------------------------------------------- */
+
+void tine__job_free(struct tine__job_shm *job)
+{
+    uint64_t older;
+
+    for (uint64_t at = atomic_load(&job->failure); at != 0; at = older) {
+        older = TINE__AT(struct tine__failure_shm, at)->older;
+        tine_free(TINE__AT(void, at));
+    }
+    if (job->blocks != 0)
+        tine__outcomes_free(job);
+    tine_free(TINE__AT(void, job->result));
+    for (int i = 0; i < TINE__JOB_BLOCKS && job->owned[i] != 0; i++)
+        tine_free(TINE__AT(void, job->owned[i]));
+    tine_free(job);
 }

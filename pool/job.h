@@ -77,5 +77,7 @@ void tine__job_fail(struct tine__pool_shm *pool, struct tine__job_shm *job,
 /* A failure of this job with what everyone knows filled in. */
 tine_failure tine__job_failure(const struct tine__job_shm *job, int code, uint64_t index,
                                uint64_t count);
+/* With all that belongs to it. */
+void tine__job_free(struct tine__job_shm *job);
 
 #endif

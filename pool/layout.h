@@ -25,6 +25,9 @@
  * pool.cpus          program                    workers, nursery    see pool/budget.h
  * pool.lanes, mask   program (its pool mutex)   workers, nursery    (cannot be: mask, then tail)
  * lane.tail, seg.    program (its pool mutex)   workers, nursery    a late claim
+ * pool.described     program (its pool mutex)   nursery once it is  nothing: death orders it
+ *                                               dead
+ * job.owned          program                    likewise            likewise
  * pool.tracks        program (its pool mutex)   workers, nursery    (cannot be: before any is given)
  * track.tail, ring   program (its pool mutex)   owner, nursery      a late start
  * track.head, due    owner; the nursery while   program; owner      a ring that is larger than it need be
@@ -96,6 +99,7 @@
 #define TINE__LANE_USUAL     8
 #define TINE__KEPT_MAX       256 /* descriptors of unfinished calls at a time */
 #define TINE__MARK_EVERY     64 /* tuples of a starmap */
+#define TINE__JOB_BLOCKS     4  /* of a job, beside its own */
 
 /* One worker's place in a claims table. */
 struct tine__slot_shm {
@@ -228,6 +232,7 @@ enum {
 
 /* A function as the program has it, and by which a worker finds its own. */
 struct tine__task_shm {
+    uint64_t older;    /* the one that the program described before; constant */
     uint64_t function; /* in the program */
     struct tine__function_wire reference;
     char name[64];
@@ -313,6 +318,7 @@ struct tine__job_shm {
     uint64_t kept, kept_count;    /* uint64_t[]: the numbers of its descriptors */
     uint64_t result, result_size; /* in the heap, or 0 and in `small` */
     uint8_t small[64];
+    uint64_t owned[TINE__JOB_BLOCKS]; /* what else the program allocated for it; 0: no more */
 };
 
 /* A sequence of tickets: pool/stream.c. */
@@ -373,6 +379,8 @@ struct tine__pool_shm {
     _Atomic uint32_t cpus;        /* usable ones; 0: not counted yet, or no matter */
     _Atomic uint64_t tracks;      /* tine__track_shm[workers]; 0: no key has been used */
     _Atomic uint64_t pass;        /* owner word of the worker that runs by it; 0: none does */
+    uint64_t opener;    /* owner word of the program; constant */
+    uint64_t described; /* newest tine__task_shm; for who frees what a dead program leaves */
     alignas(TINE__LINE) _Atomic uint64_t lanes[TINE__LANES]; /* tine__lane_shm, most urgent first */
     alignas(TINE__LINE) _Atomic uint64_t sleeping[1024 / 64];
     _Atomic uint64_t spinning[1024 / 64];

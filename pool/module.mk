@@ -42,6 +42,7 @@ libtinecore_la_SOURCES += \
 	%D%/recycle.c %D%/recycle.h \
 	%D%/redo.c %D%/redo.h \
 	%D%/release.c \
+	%D%/remains.c %D%/remains.h \
 	%D%/resize.c %D%/resize.h \
 	%D%/restart.c %D%/restart.h \
 	%D%/results.c \

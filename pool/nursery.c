@@ -52,6 +52,7 @@
 #include "pool/limit.h"
 #include "pool/orphans.h"
 #include "pool/recycle.h"
+#include "pool/remains.h"
 #include "pool/resize.h"
 #include "pool/restart.h"
 #include "pool/settle.h"
@@ -62,6 +63,7 @@
 
 #define FIRST_WARD   2 /* entries that are polled before those of workers */
 #define MUTE_LOOK_NS TINE_MS(50)
+#define BURIAL_NS    TINE_SEC(10) /* for what has been killed; usually milliseconds */
 #define ORPHANS_NS   TINE_MS(100) /* nurseries of nested pools take a millisecond */
 
 struct ward {
@@ -554,6 +556,27 @@ static void forget_orphan(void *context, pid_t pid)
     tine__budget_forget(keeper->pool, pid);
 }
 
+/* All of them, who have been killed. False: one has not ended. */
+static bool bury_workers(const struct keeper *keeper)
+{
+    tine__deadline deadline = tine__deadline_after(BURIAL_NS);
+
+    for (uint32_t i = 0; i < keeper->pool->workers; i++) {
+        const struct ward *ward = &keeper->wards[i];
+        struct rusage usage;
+        siginfo_t info;
+
+        if (ward->pid == 0)
+            continue;
+        if (tine__sys_poll_in(ward->pidfd, tine__deadline_left(deadline)) <= 0 ||
+            tine__sys_reap(ward->pidfd, &info, &usage) <= 0)
+            return false;
+        tine__heap_sweep_process(ward->pid);
+        tine__budget_forget(keeper->pool, ward->pid);
+    }
+    return true;
+}
+
 static _Noreturn void keep(struct keeper *keeper)
 {
     static const struct tine__orphans_calls orphans = {.is_own = is_worker,
@@ -571,6 +594,8 @@ static _Noreturn void keep(struct keeper *keeper)
         /* The program has ended, or executes another, or has closed what it needs for the pool. */
         if (keeper->polled[0].revents != 0 || (keeper->polled[1].revents & POLLHUP) != 0) {
             kill_all(keeper);
+            if (tine__remains_begin(keeper->pool, keeper->program) && bury_workers(keeper))
+                tine__remains_free(keeper->pool);
             _exit(0);
         }
         handle_socket(keeper);

@@ -284,6 +284,8 @@ static int open_pool(struct tine_pool *pool, const tine_pool_options *options)
     if (rc == 0) {
         pool->shared->unbudgeted =
             pool->kind == TINE_INLINE || (options->flags & TINE_POOL_NO_BUDGET) != 0;
+        pool->shared->opener = tine__owner_word();
+        pool->tasks.newest = &pool->shared->described;
         pool->shared->untrusted = (options->flags & TINE_POOL_UNTRUSTED) != 0;
         pool->shared->accounts = (options->flags & TINE_POOL_ACCOUNTING) != 0;
         want_exits(pool, options);

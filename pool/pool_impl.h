@@ -80,9 +80,6 @@ struct tine_pool {
     struct tine_pool *next; /* among the spares */
 };
 
-/* Memory of a job in the family heap, freed with it. */
-#define TINE__BLOCKS_MAX 5
-
 /* Part of its future, so it lives as long. */
 struct tine_results {
     struct tine_future *future;
@@ -128,8 +125,6 @@ struct tine_future {
     struct tine__notice *notices, *last_notice; /* callbacks that have not run, in order */
     struct tine_future *called_next,
         *called_previous; /* in the pool's list, while it has notices */
-    void *blocks[TINE__BLOCKS_MAX];
-    uint32_t block_count;
     /* what to do at the end */
     void *out; /* map: copy here; reduce: the accumulator */
     size_t out_bytes;

@@ -22,7 +22,6 @@
 #include "lib/fork.h"
 #include "pool/backoff.h"
 #include "pool/descriptor.h"
-#include "pool/outcome.h"
 #include "pool/redo.h"
 #include "pool/resize.h"
 #include "pool/sticky.h"
@@ -84,26 +83,10 @@ static bool in_use(const struct tine_pool *pool, const struct tine__job_shm *job
     return atomic_load_explicit(&shared->settlements, memory_order_relaxed) != settled;
 }
 
-static void free_blocks(struct tine_future *future)
-{
-    struct tine__job_shm *job = future->job;
-    uint64_t older;
-
-    for (uint64_t at = atomic_load(&job->failure); at != 0; at = older) {
-        older = TINE__AT(struct tine__failure_shm, at)->older;
-        tine_free(TINE__AT(void, at));
-    }
-    if (job->blocks != 0)
-        tine__outcomes_free(job);
-    tine_free(TINE__AT(void, job->result));
-    while (future->block_count > 0) /* the job itself is the first */
-        tine_free(future->blocks[--future->block_count]);
-}
-
 void tine__future_free(struct tine_future *future, bool with_blocks)
 {
     if (future->job != NULL && with_blocks)
-        free_blocks(future);
+        tine__job_free(future->job);
     tine__resize_forget(future);
     tine__results_fini(&future->results);
     free(future);

@@ -34,6 +34,7 @@
 #include "lib/clock.h"
 #include "pool/job.h"
 #include "pool/pool_impl.h"
+#include "pool/remains.h"
 #include "pool/resize.h"
 #include "pool/stream.h"
 
@@ -258,13 +259,12 @@ bool tine__sticky_look_after(struct tine_pool *pool)
     return waiting;
 }
 
-void tine__sticky_fini(struct tine_pool *pool)
+void tine__sticky_free(const struct tine__pool_shm *pool)
 {
-    uint64_t tracks = atomic_load_explicit(&pool->shared->tracks, memory_order_relaxed);
+    uint64_t tracks = atomic_load_explicit(&pool->tracks, memory_order_relaxed);
 
-    for (uint32_t i = 0; tracks != 0 && i < pool->shared->workers; i++) {
-        uint64_t older,
-            ring = atomic_load_explicit(&track_at(pool->shared, i)->ring, memory_order_relaxed);
+    for (uint32_t i = 0; tracks != 0 && i < pool->workers; i++) {
+        uint64_t older, ring = atomic_load_explicit(&track_at(pool, i)->ring, memory_order_relaxed);
 
         for (; ring != 0; ring = older) {
             older = TINE__AT(const struct tine__track_ring_shm, ring)->older;
@@ -272,8 +272,26 @@ void tine__sticky_fini(struct tine_pool *pool)
         }
     }
     tine_free(TINE__AT(void, tracks));
+}
+
+void tine__sticky_fini(struct tine_pool *pool)
+{
+    tine__sticky_free(pool->shared);
     free(pool->sticky);
     pool->sticky = NULL;
+}
+
+void tine__sticky_find(const struct tine__pool_shm *pool, struct tine__found *found)
+{
+    for (uint32_t i = 0;
+         atomic_load_explicit(&pool->tracks, memory_order_relaxed) != 0 && i < pool->workers; i++) {
+        const struct tine__track_ring_shm *ring =
+            TINE__AT(const struct tine__track_ring_shm,
+                     atomic_load_explicit(&track_at(pool, i)->ring, memory_order_relaxed));
+
+        for (uint64_t entry = 0; ring != NULL && entry <= ring->mask; entry++)
+            tine__found_add(found, atomic_load_explicit(&ring->jobs[entry], memory_order_relaxed));
+    }
 }
 
 /* ---- a worker's side ------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 
 struct tine_pool;
 struct tine_future;
+struct tine__found;
 
 /* ---- the program's side: under the pool's mutex, but for waking ------------------------------ */
 
@@ -25,6 +26,10 @@ void tine__sticky_retire(struct tine_pool *pool, const struct tine_future *futur
  */
 bool tine__sticky_look_after(struct tine_pool *pool);
 void tine__sticky_fini(struct tine_pool *pool);
+/* What of it is shared. */
+void tine__sticky_free(const struct tine__pool_shm *pool);
+/* Adds all calls that are there. */
+void tine__sticky_find(const struct tine__pool_shm *pool, struct tine__found *found);
 
 /* ---- a worker's side ------------------------------------------------------------------------- */
 

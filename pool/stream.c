@@ -63,6 +63,11 @@ static uint64_t entry_for(uint64_t ticket, const struct tine__job_shm *job)
     return round_of(ticket) | TINE__ADDRESS(job) >> 6 << 1 | single;
 }
 
+uint64_t tine__ticket_job(uint64_t entry)
+{
+    return (entry & ~(ROUND_MASK << ROUND_SHIFT)) >> 1 << 6;
+}
+
 /* ---- the program's side ---------------------------------------------------------------------- */
 
 /* Puts a segment where the ticket will lie. */
@@ -190,7 +195,7 @@ struct tine__job_shm *tine__stream_enter(const struct tine__pool_shm *pool,
 {
     _Atomic uint64_t *place = place_of(lane, ticket);
     uint64_t entry = atomic_load_explicit(place, memory_order_acquire);
-    uint64_t address = (entry & ~(ROUND_MASK << ROUND_SHIFT)) >> 1 << 6;
+    uint64_t address = tine__ticket_job(entry);
 
     if (address == 0 || (entry & (ROUND_MASK << ROUND_SHIFT)) != round_of(ticket))
         return NULL;

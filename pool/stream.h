@@ -33,6 +33,9 @@ uint64_t tine__stream_publish(struct tine__stream *stream, struct tine__job_shm 
 void tine__stream_retire(struct tine__stream *stream, uint64_t first, uint32_t count);
 void tine__stream_fini(struct tine__stream *stream);
 
+/* The job to which an entry of a segment leads; 0: it is retired. */
+uint64_t tine__ticket_job(uint64_t entry);
+
 /* ---- a worker's or the nursery's side -------------------------------------------------------- */
 
 /*

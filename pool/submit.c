@@ -50,9 +50,13 @@ int tine__job_options_check(const tine_job_options *options, bool async)
 void *tine__future_alloc(struct tine_future *future, uint64_t size)
 {
     void *block = tine_aligned_alloc(TINE__LINE, size);
+    uint64_t *owned = future->job == NULL ? NULL : future->job->owned;
 
-    if (block != NULL)
-        future->blocks[future->block_count++] = block;
+    if (block == NULL || owned == NULL) /* it is the job itself */
+        return block;
+    while (*owned != 0)
+        owned++;
+    *owned = TINE__ADDRESS(block);
     return block;
 }
 

@@ -276,6 +276,10 @@ int tine__task_describe(struct tine__tasks *tasks, const void *function,
             return rc;
         place->function = function;
         tasks->count++;
+        if (tasks->newest != NULL) {
+            place->task->older = *tasks->newest;
+            *tasks->newest = TINE__ADDRESS(place->task);
+        }
     }
     *task = place->task;
     return 0;

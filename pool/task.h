@@ -44,6 +44,7 @@ struct tine__tasks {
         struct tine__task_shm *task;
     } * known; /* open addressing by function */
     size_t room, count;
+    uint64_t *newest; /* in the pool: they are linked there, too; NULL: they are not */
     bool with_paths; /* the workers are no forks: they load what they do not have */
 };
 

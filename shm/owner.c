@@ -28,8 +28,11 @@
 #define NAMESPACE_SHIFT 52
 #define NAMESPACE_BITS  12
 
+#define EXITING 4 /* PF_EXITING: the kernel shows a task's flags as they are */
+
 struct stat_line {
     char state;
+    unsigned flags;
     long threads;
     uint64_t start;
 };
@@ -43,8 +46,8 @@ static bool parse(const char *text, struct stat_line *line)
     if (end == NULL)
         return false;
     if (sscanf(end + 1,
-               " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
-               &line->state, &line->threads, &start) != 3)
+               " %c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
+               &line->state, &line->flags, &line->threads, &start) != 4)
         return false;
     line->start = start;
     return true;
@@ -222,6 +225,20 @@ bool tine__owner_word_runs(uint64_t word)
     if (rc < 0)
         return rc != -ESRCH && tine__owner_word_lives(word);
     return line.state == 'R' && (line.start & START_MASK) == (word >> START_SHIFT & START_MASK);
+}
+
+bool tine__owner_word_exits(uint64_t word)
+{
+    struct stat_line line;
+    int rc;
+
+    if (!tine__owner_word_near(word))
+        return false;
+    rc = read_stat(tine__owner_word_pid(word), &line);
+    if (rc < 0)
+        return rc == -ESRCH;
+    return (line.flags & EXITING) != 0 ||
+           (line.start & START_MASK) != (word >> START_SHIFT & START_MASK);
 }
 
 bool tine__owner_word_near(uint64_t word)

@@ -65,6 +65,8 @@ bool tine__owner_word_lives(uint64_t word);
 /* The thread, or the main thread of the process, runs, or would if it got a CPU: it does not
    sleep. */
 bool tine__owner_word_runs(uint64_t word);
+/* That process is dead, or can do nothing any more but die. False where that cannot be told. */
+bool tine__owner_word_exits(uint64_t word);
 bool tine__owner_word_near(uint64_t word);          /* is its pid one of the caller's namespace? */
 bool tine__owner_word_same(uint64_t a, uint64_t b); /* but for the marks */
 pid_t tine__owner_word_pid(uint64_t word);

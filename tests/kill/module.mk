@@ -14,6 +14,7 @@ tests_kill = \
 	%D%/kill_nested \
 	%D%/kill_nursery \
 	%D%/kill_once \
+	%D%/kill_opener \
 	%D%/kill_pipe \
 	%D%/kill_pipe_ring \
 	%D%/kill_priority \
@@ -65,6 +66,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
 %C%_kill_nursery_LDADD = $(kill_libs)
 %C%_kill_once_LDADD = $(kill_libs)
+%C%_kill_opener_LDADD = $(kill_libs)
 %C%_kill_pipe_LDADD = $(kill_libs)
 %C%_kill_pipe_ring_SOURCES = %D%/kill_pipe.c
 %C%_kill_pipe_ring_CPPFLAGS = $(AM_CPPFLAGS) -DPIPE_TRANSPORT=TINE_RING

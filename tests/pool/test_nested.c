@@ -7,15 +7,20 @@
  */
 #include <tine/pool.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <tine/codec.h>
 #include <tine/heap.h>
 
+#include "lib/sys.h"
+#include "pool/job.h"
+#include "pool/pool_impl.h"
 #include "tests/pool/pools.h"
 #include "tests/support/children.h"
 #include "tests/support/hunt.h"
@@ -316,7 +321,7 @@ TEST(a_killed_program_takes_all_levels_along, .loop_end = 2)
     tine_free(nest);
 }
 
-/* ---- threads --------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static int do_nothing(size_t begin, size_t end, void *context)
 {
@@ -333,6 +338,136 @@ static int open_and_close(tine_call *call)
     tine_pool_close(pool);
     return 0;
 }
+
+static int ignore_item(const void *in, void *out, void *context)
+{
+    (void)in, (void)out, (void)context;
+    return 0;
+}
+
+static int hang(tine_call *call)
+{
+    struct gate *gate = *(struct gate **)tine_call_context(call);
+
+    gate_raise(gate);
+    gate_await(gate, UINT32_MAX);
+    return 0;
+}
+
+static int say_much(tine_call *call)
+{
+    char text[100];
+
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = '\0';
+    return tine_return(call, "s", text);
+}
+
+static int refuse(tine_call *call)
+{
+    return tine_fail(call, -EDOM, "on purpose");
+}
+
+static int get_ready(void *context, void **state)
+{
+    (void)context, (void)state;
+    return 0;
+}
+
+static void hear_of_end(tine_pool *pool, const tine_worker_exit *end, void *user)
+{
+    (void)pool, (void)end, (void)user;
+}
+
+/* Jobs of many kinds: done and not seen to be, waiting, running. */
+static void submit_all(tine_pool *pool, struct gate *gate)
+{
+    tine_job_options options = {.context = &gate, .context_size = sizeof gate};
+    tine_job_options hanging = {.context = &gate, .context_size = sizeof gate, .key = 1};
+    tine_job_options behind = {.key = 1, .retries = 1};
+    tine_job_options urgent = {.priority = TINE_PRIORITY_MIN};
+    int32_t values[100] = {0};
+    tine_map map = {.item = ignore_item, .in = values, .in_size = sizeof values[0], .n = 100};
+    tine_buffer args = {0};
+    tine_future *futures[4], *other;
+
+    for (int i = 0; i < 40; i++)
+        ck_assert_rc(tine_pack(&args, "[]"), 0);
+    ck_assert_rc(tine_pool_starmap_async(&futures[0], pool, say_much, &args, NULL), 0);
+    tine_buffer_free(&args);
+    ck_assert_rc(tine_pool_submit(&futures[1], pool, refuse, &urgent, "s", "an argument"), 0);
+    ck_assert_rc(tine_pool_submit(&futures[2], pool, say_much, NULL, ""), 0);
+    ck_assert_rc(tine_pool_map_async(&futures[3], pool, &map, &options), 0);
+    for (int i = 0; i < 4; i++)
+        while (!tine__job_done(futures[i]->job))
+            tine__cpu_relax();
+    ck_assert_rc(tine_pool_submit(&other, pool, hang, &hanging, ""), 0);
+    for (int i = 0; i < 200; i++)
+        ck_assert_rc(tine_pool_submit(&other, pool, say_much, &behind, "q", (int64_t)i), 0);
+}
+
+static int fill_and_hang(tine_call *call)
+{
+    struct gate *gate = *(struct gate **)tine_call_context(call);
+    tine_pool *pool;
+
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.workers = 2,
+                                                            .initializer = get_ready,
+                                                            .context = &gate,
+                                                            .context_size = sizeof gate,
+                                                            .on_worker_exit = hear_of_end}),
+                 0);
+    if (gate != NULL) {
+        submit_all(pool, gate);
+        gate_raise(gate);
+        gate_await(gate, UINT32_MAX);
+    }
+    tine_pool_close(pool);
+    return 0;
+}
+
+static void fill_and_kill(tine_pool *pool, struct gate *gate, uint32_t raised)
+{
+    tine_future *future;
+
+    ck_assert_rc(
+        tine_pool_submit(&future, pool, fill_and_hang,
+                         &(tine_job_options){.context = &gate, .context_size = sizeof gate}, ""),
+        0);
+    gate_await(gate, raised + 2);
+    ck_assert_rc(tine_future_cancel(future, TINE_CANCEL_RUNNING), 1);
+    tine_future_close(future);
+}
+
+/* After another job, with which what was still in use of the one before is freed. */
+static uint64_t blocks_after_another(tine_pool *pool)
+{
+    struct gate *none = NULL;
+    tine_job_options options = {.context = &none, .context_size = sizeof none};
+    tine_results *results;
+
+    ck_assert_rc(tine_pool_apply(&results, pool, fill_and_hang, &options, ""), 0);
+    tine_results_close(results);
+    return heap_blocks();
+}
+
+/* Its nursery sees to it; but not to what it shares itself with who has had it executed. */
+TEST(the_pool_of_a_killed_worker_leaves_no_memory)
+{
+    struct gate *gate = gate_new();
+    tine_pool *pool = pool_of(1);
+    /* with what the family keeps from its second pool on */
+    uint64_t before = blocks_after_another(pool);
+
+    for (uint32_t i = 0; i < 3; i++) {
+        fill_and_kill(pool, gate, 2 * i);
+        before += pools_with() != WITH_FORK;
+        ck_assert_eventually(blocks_after_another(pool) <= before);
+    }
+    tine_pool_close(pool);
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
 
 static void *open_pools(void *unused)
 {
