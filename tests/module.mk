@@ -66,4 +66,4 @@ tests_death = \
 .PHONY: check-long
 check-long:
 	TINE_KILLS=$${TINE_KILLS:-2500} $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='$(tests_kill) $(tests_death) tests/scripts/leftovers.sh'
+		TESTS='$(tests_kill) $(tests_kill_by_method) $(tests_death) tests/scripts/leftovers.sh'

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/kill/trace.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -341,4 +342,4 @@ TEST(a_cancelled_call_frees_its_worker, .kills = KILLS, .timeout_s = 60)
     samples_end(&samples);
 }
 
-SUITE("kill/cancel")
+SUITE_BY_METHOD("kill/cancel")

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/proc.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -166,4 +167,4 @@ TEST(a_dead_nursery_keeps_nothing_open, .kills = KILLS / 2, .timeout_s = 60)
     load_heap_end(&heap, kills * (WORKERS + 1));
 }
 
-SUITE("kill/descriptor")
+SUITE_BY_METHOD("kill/descriptor")

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -99,4 +100,4 @@ TEST(a_worker_killed_as_it_starts_is_replaced, .kills = KILLS, .timeout_s = 60)
     load_heap_end(&heap, total);
 }
 
-SUITE("kill/idle")
+SUITE_BY_METHOD("kill/idle")

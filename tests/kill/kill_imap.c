@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -111,4 +112,4 @@ TEST(streams_go_on_when_workers_die, .kills = KILLS, .timeout_s = 60, .loop_end 
     load_heap_end(&heap, hunt.total);
 }
 
-SUITE("kill/imap")
+SUITE_BY_METHOD("kill/imap")

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/kill/trace.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -302,4 +303,4 @@ TEST(the_caller_of_a_late_item_is_told_within_the_bound, .kills = KILLS, .timeou
     samples_end(&samples);
 }
 
-SUITE("kill/limit")
+SUITE_BY_METHOD("kill/limit")

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/proc.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -177,4 +178,4 @@ TEST(a_pool_whose_nursery_dies_young_is_broken, .kills = KILLS, .timeout_s = 60)
     load_heap_end(&heap, kills * (WORKERS + 1));
 }
 
-SUITE("kill/nursery")
+SUITE_BY_METHOD("kill/nursery")

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -63,4 +64,4 @@ TEST(nothing_that_was_interrupted_is_lost, .kills = KILLS, .timeout_s = 60, .loo
     load_heap_end(&heap, hunt.total);
 }
 
-SUITE("kill/priority")
+SUITE_BY_METHOD("kill/priority")

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "tests/kill/methods.h"
 #include "tests/support/children.h"
 #include "tests/support/hunt.h"
 #include "tests/support/random.h"
@@ -123,4 +124,4 @@ TEST(everything_of_a_killed_program_goes_with_it, .kills = KILLS, .timeout_s = 6
     samples_end(&samples);
 }
 
-SUITE("kill/program")
+SUITE_OF_FAMILIES("kill/program")

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -103,4 +104,4 @@ TEST(recycling_amid_deaths_loses_only_what_was_in_hand, .kills = KILLS, .timeout
     field_close(&field, loop_index, jobs);
 }
 
-SUITE("kill/recycle")
+SUITE_BY_METHOD("kill/recycle")

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -94,4 +95,4 @@ TEST(a_pool_that_sizes_itself_loses_no_more, .kills = KILLS, .timeout_s = 60)
     load_heap_end(&heap, hunt.total);
 }
 
-SUITE("kill/resize")
+SUITE_BY_METHOD("kill/resize")

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -307,4 +308,4 @@ TEST(everything_in_random_order, .kills = 50, .timeout_s = 60)
     load_heap_end(&heap, lost);
 }
 
-SUITE("kill/schedule")
+SUITE_BY_METHOD("kill/schedule")

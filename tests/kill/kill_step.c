@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/kill/trace.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -282,4 +283,4 @@ TEST(the_nursery_may_die_at_any_instruction_of_a_settlement, .kills = POINTS * 1
     load_heap_end(&heap, 3 * (points + 1));
 }
 
-SUITE("kill/step")
+SUITE_BY_METHOD("kill/step")

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/kill/trace.h"
 #include "tests/support/proc.h"
 #include "tests/support/random.h"
@@ -393,4 +394,4 @@ TEST(a_worker_may_die_at_any_instruction_when_it_has_idled, .kills = POINTS * 10
     kill_everywhere(&scene, idle_out);
 }
 
-SUITE("kill/step_leave")
+SUITE_BY_METHOD("kill/step_leave")

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/kill/trace.h"
 #include "tests/support/children.h"
 #include "tests/support/proc.h"
@@ -547,4 +548,4 @@ TEST(who_submits_may_stand_at_any_instruction, .kills = POINTS * 10, .timeout_s 
     step_programs(stop_program, loop_index == 0);
 }
 
-SUITE("kill/step_sticky")
+SUITE_BY_METHOD("kill/step_sticky")

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -127,4 +128,4 @@ TEST(each_key_keeps_its_order, .kills = KILLS, .timeout_s = 60, .loop_end = 2)
     printf("%ju kills, %ju calls lost\n", (uintmax_t)hunt.total, (uintmax_t)lost);
 }
 
-SUITE("kill/sticky")
+SUITE_BY_METHOD("kill/sticky")

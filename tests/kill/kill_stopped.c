@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/proc.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -102,9 +103,9 @@ TEST(a_stopped_nursery_holds_no_job_up, .kills = STOPS, .timeout_s = 60)
         struct load load;
 
         load_start(&load, (enum load_kind)random_below(LOAD_KINDS), pool, &(tine_job_options){0});
-        ck_assert(hunt_signal(getpid(), hunt.nursery, SIGSTOP));
+        ck_assert(hunt_signal(hunt.keeper, hunt.nursery, SIGSTOP));
         finish_unharmed(&load);
-        ck_assert(hunt_signal(getpid(), hunt.nursery, SIGCONT));
+        ck_assert(hunt_signal(hunt.keeper, hunt.nursery, SIGCONT));
     }
     tine_pool_close(pool);
 }
@@ -189,4 +190,4 @@ TEST(who_was_woken_for_a_call_and_takes_another_wakes_the_next)
     tine_free(gate);
 }
 
-SUITE("kill/stopped")
+SUITE_BY_METHOD("kill/stopped")

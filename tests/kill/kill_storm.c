@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -101,4 +102,4 @@ TEST(in_a_storm_nothing_runs_twice_without_retries, .kills = KILLS, .timeout_s =
     rage(0, "storm.once");
 }
 
-SUITE("kill/storm")
+SUITE_BY_METHOD("kill/storm")

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/files.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -157,7 +158,7 @@ static const struct hierarchy {
 } hierarchies[] = {{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"},
                    {"/sys/fs/cgroup", "memory.max"}};
 
-static char group[256]; /* made before the pool is opened, so that workers know it */
+#define GROUP "TINE_TEST_GROUP" /* set before the pool is opened, so that workers know it */
 
 static bool write_to_group(const char *name, uint64_t value)
 {
@@ -166,7 +167,7 @@ static bool write_to_group(const char *name, uint64_t value)
     int fd;
     bool written;
 
-    snprintf(path, sizeof path, "%s/%s", group, name);
+    snprintf(path, sizeof path, "%s/%s", getenv(GROUP), name);
     fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -178,12 +179,14 @@ static bool write_to_group(const char *name, uint64_t value)
 static bool make_group(void)
 {
     const char *tag = getenv("TINE_TEST_TAG");
+    char group[256];
 
     for (size_t i = 0; i < sizeof hierarchies / sizeof hierarchies[0]; i++) {
         snprintf(group, sizeof group, "%s/tine-test-%s-%d", hierarchies[i].root,
                  tag == NULL ? "run" : tag, (int)getpid());
         if (mkdir(group, 0700) != 0)
             continue;
+        ck_assert_int_eq(setenv(GROUP, group, 1), 0);
         if (write_to_group(hierarchies[i].limit, OOM_LIMIT))
             return true;
         rmdir(group);
@@ -215,7 +218,7 @@ TEST(a_worker_out_of_memory_is_a_killed_one, .kills = KILLS / 2, .timeout_s = 60
         load_await_size(pool, died);
     }
     tine_pool_close(pool);
-    ck_assert_int_eq(rmdir(group), 0);
+    ck_assert_int_eq(rmdir(getenv(GROUP)), 0);
 }
 
 /* ---- core dumps ------------------------------------------------------------------------------ */
@@ -284,4 +287,4 @@ TEST(a_core_dump_leaves_the_heap_out, .kills = CORE_KILLS, .timeout_s = 60)
     samples_end(&samples);
 }
 
-SUITE("kill/task")
+SUITE_BY_METHOD("kill/task")

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -111,7 +112,7 @@ static void set(struct scene *scene)
     if (scene->state == STOPPED || scene->state == STOPPED_IDLE)
         stop_workers(&scene->hunt);
     if (scene->state == NURSERY_STOPPED)
-        ck_assert(hunt_signal(getpid(), scene->hunt.nursery, SIGSTOP));
+        ck_assert(hunt_signal(scene->hunt.keeper, scene->hunt.nursery, SIGSTOP));
     if (scene->state == NURSERY_KILLED)
         hunt_kill_nursery(&scene->hunt);
 }
@@ -248,4 +249,4 @@ TEST(terminate_from_a_thread_ends_the_waits_of_others, .kills = KILLS, .timeout_
     samples_end(&samples);
 }
 
-SUITE("kill/terminate")
+SUITE_BY_METHOD("kill/terminate")

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "tests/kill/methods.h"
 #include "tests/support/hunt.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -106,4 +107,4 @@ TEST(killed_at_random_they_lose_nothing, .kills = KILLS, .loop_end = 2)
     tine_pool_close(pool);
 }
 
-SUITE("kill/untrusted")
+SUITE_BY_METHOD("kill/untrusted")

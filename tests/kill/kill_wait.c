@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/kill/methods.h"
 #include "tests/support/children.h"
-#include "tests/support/heap_first.h"
 #include "tests/support/hunt.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
@@ -23,8 +23,6 @@
 #define KILLS   50 /* of a kind */
 #define OTHERS  20 /* objects that are waited for in vain */
 #define WAITERS 4
-
-HEAP_BEFORE_TESTS
 
 static tine_event *event_new(void)
 {
@@ -362,4 +360,4 @@ TEST(jobs_of_killed_workers_end_among_other_things, .kills = KILLS, .timeout_s =
     tine_pool_close(pool);
 }
 
-SUITE("kill/wait")
+SUITE_BY_METHOD("kill/wait")

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/kill/load.h"
+#include "tests/kill/methods.h"
 #include "tests/support/random.h"
 #include "tests/support/samples.h"
 #include "tests/support/suite.h"
@@ -162,4 +163,4 @@ TEST(the_caller_is_told_within_the_bound, .kills = KILLS, .timeout_s = 60)
     samples_end(&samples);
 }
 
-SUITE("kill/worker")
+SUITE_BY_METHOD("kill/worker")

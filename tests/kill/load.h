@@ -31,7 +31,7 @@ struct book {
     int turns;              /* how much work an index is */
     size_t fatal;           /* the index that kills its worker */
     _Atomic int32_t deaths; /* so often; 0: none does */
-    void (*die)(void);
+    intptr_t die; /* from a function here: a program that is executed anew has both elsewhere */
     _Atomic int32_t victim; /* pid of the last that died so */
     _Atomic uint64_t calls; /* finished so far */
 };

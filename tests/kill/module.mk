@@ -40,10 +40,14 @@ tests_kill = \
 	%D%/kill_wait \
 	%D%/kill_worker
 check_PROGRAMS += $(tests_kill)
-TESTS += $(tests_kill)
+tests_kill_by_method = %D%/kills_forkserver.sh %D%/kills_spawn.sh
+TESTS += $(tests_kill) $(tests_kill_by_method)
 endif
 
-kill_load = %D%/load.c %D%/load.h
+EXTRA_DIST += %D%/by_method.sh %D%/kills_forkserver.sh %D%/kills_spawn.sh
+
+kill_methods = %D%/methods.c %D%/methods.h
+kill_load = %D%/load.c %D%/load.h $(kill_methods)
 kill_trace = %D%/trace.c %D%/trace.h
 kill_libs = libtine.la libtinetest.la
 
@@ -62,6 +66,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_limit_LDADD = $(kill_libs)
 %C%_kill_listener_LDADD = $(kill_libs)
 %C%_kill_lock_LDADD = $(kill_libs)
+%C%_kill_nested_SOURCES = %D%/kill_nested.c $(kill_methods)
 %C%_kill_nested_LDADD = $(kill_libs)
 %C%_kill_nursery_SOURCES = %D%/kill_nursery.c $(kill_load)
 %C%_kill_nursery_LDADD = $(kill_libs)
@@ -74,6 +79,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_priority_SOURCES = %D%/kill_priority.c $(kill_load)
 %C%_kill_priority_LDADD = $(kill_libs)
 %C%_kill_process_LDADD = $(kill_libs)
+%C%_kill_program_SOURCES = %D%/kill_program.c $(kill_methods)
 %C%_kill_program_LDADD = $(kill_libs)
 %C%_kill_queue_LDADD = $(kill_libs)
 %C%_kill_recycle_SOURCES = %D%/kill_recycle.c $(kill_load)
@@ -105,6 +111,7 @@ kill_libs = libtine.la libtinetest.la
 %C%_kill_terminate_LDADD = $(kill_libs)
 %C%_kill_untrusted_SOURCES = %D%/kill_untrusted.c $(kill_load)
 %C%_kill_untrusted_LDADD = $(kill_libs)
+%C%_kill_wait_SOURCES = %D%/kill_wait.c $(kill_methods)
 %C%_kill_wait_LDADD = $(kill_libs)
 %C%_kill_worker_SOURCES = %D%/kill_worker.c $(kill_load)
 %C%_kill_worker_LDADD = $(kill_libs)

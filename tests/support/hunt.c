@@ -70,23 +70,41 @@ int hunt_children(pid_t parent, pid_t *pids, int room)
     return count;
 }
 
-static pid_t find_nursery(pid_t program)
+/* One of that name that lives; 0: there is none. */
+static pid_t find_child(pid_t parent, const char *name)
 {
     pid_t children[HUNT_WORKERS_MAX];
-    int count = hunt_children(program, children, HUNT_WORKERS_MAX);
+    int count = hunt_children(parent, children, HUNT_WORKERS_MAX);
     struct proc proc;
 
     for (int i = 0; i < count; i++)
-        if (proc_read(children[i], &proc) && strcmp(proc.name, "tine-nursery") == 0 &&
-            proc.state != 'Z')
+        if (proc_read(children[i], &proc) && strcmp(proc.name, name) == 0 && proc.state != 'Z')
             return children[i];
     return 0;
+}
+
+static pid_t server; /* 0: there is none */
+
+void hunt_below(pid_t pid)
+{
+    server = pid;
+}
+
+static bool find_nursery(struct hunt *hunt, pid_t program)
+{
+    hunt->keeper = program;
+    hunt->nursery = find_child(program, "tine-nursery");
+    if (hunt->nursery != 0)
+        return true;
+    hunt->keeper = server;
+    hunt->nursery = server == 0 ? 0 : find_child(server, "tine-nursery");
+    return hunt->nursery != 0;
 }
 
 void hunt_begin(struct hunt *hunt, pid_t program)
 {
     memset(hunt, 0, sizeof *hunt);
-    ck_assert_eventually((hunt->nursery = find_nursery(program)) != 0);
+    ck_assert_eventually(find_nursery(hunt, program));
 }
 
 pid_t hunt_worker(const struct hunt *hunt)
@@ -217,10 +235,24 @@ void orphans_adopt(void)
     ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 }
 
+/* The server reaps its own. */
+static bool server_is_alone(void)
+{
+    pid_t pids[2];
+
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
+    return hunt_children(server, pids, 1) == 0 && hunt_children(getpid(), pids, 2) == 1;
+}
+
 void orphans_reap(void)
 {
     pid_t pid;
 
+    if (server != 0) {
+        ck_assert_eventually(server_is_alone());
+        return;
+    }
     do
         pid = waitpid(-1, NULL, 0);
     while (pid > 0 || errno == EINTR);

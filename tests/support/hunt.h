@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hunting the processes of a pool: found through /proc as children of the program's children,
- * killed by pidfd, so that no stranger is hit.
+ * Hunting the processes of a pool: found through /proc as children of the program's children, or as
+ * those of its forkserver; killed by pidfd, so that no stranger is hit.
  *
  *     struct hunt hunt = {0};
  *     hunt_begin(&hunt, getpid());         // the pool that this process has just opened
@@ -21,7 +21,8 @@
 
 struct hunt {
     pid_t nursery;
-    pid_t prey; /* aimed at, by this pidfd */
+    pid_t keeper; /* its parent: the program, or a forkserver */
+    pid_t prey;   /* aimed at, by this pidfd */
     int pidfd;
     pid_t victims[HUNT_VICTIMS_MAX]; /* since the last hunt_forget() */
     unsigned count;
@@ -29,6 +30,8 @@ struct hunt {
     int64_t death_ns; /* when the last one was dead, on CLOCK_MONOTONIC */
 };
 
+/* Nurseries are children of this one, which is the caller's child, if not of the program. */
+void hunt_below(pid_t server);
 void hunt_begin(struct hunt *hunt, pid_t program); /* waits until the pool's nursery is there */
 /* Kills a random worker at a random instant and waits for its death. 0: there is none just now. */
 pid_t hunt_kill(struct hunt *hunt, int64_t within_ns);
@@ -51,7 +54,8 @@ bool hunt_signal(pid_t parent, pid_t pid, int signal);
 
 /* Makes the caller the parent of all orphans among its descendants … */
 void orphans_adopt(void);
-/* … and waits until the last of its children, adopted ones included, is dead and reaped. */
+/* … and waits until the last of its children, adopted ones included, is dead and reaped.
+   The server of hunt_below() stays, and those that it has forked go. */
 void orphans_reap(void);
 
 /* Lets up to max_ns pass: the random instant of a kill. */

@@ -26,6 +26,7 @@
 static struct test *first_test, **next_test = &first_test;
 static const struct test *current;
 static pid_t test_process;
+static void (*before_test)(void), (*after_test)(void);
 
 /* libcheck's own functions, behind the macros that redirect its assertions to here. */
 #undef _ck_assert_failed
@@ -141,6 +142,8 @@ static void begin(const struct test *test)
     reset_signals();
     random_restart(test->name);
     watchdog_watch(test->name, seconds(test) * suite_slowness() * WATCH_PART);
+    if (before_test != NULL)
+        before_test();
     leaks_begin();
 }
 
@@ -150,6 +153,8 @@ static void end(const struct test *test)
 
     if (failure != NULL)
         _ck_assert_failed(__FILE__, __LINE__, "Failed", "%s", failure);
+    if (after_test != NULL)
+        after_test();
     leaks_end(test->own_signals, test->may_orphan);
     watchdog_rest();
 }
@@ -176,6 +181,12 @@ void suite_exempt(const char *name, const char *reason)
         exit(EXIT_FAILURE);
     }
     test->exempt = reason;
+}
+
+void suite_around(void (*before)(void), void (*after)(void))
+{
+    before_test = before;
+    after_test = after;
 }
 
 static bool is_wanted(const struct test *test, int argc, char **argv)
