@@ -2,7 +2,7 @@
 # Runs the tests of pools with another kind of worker: sourced, with the kind in $kind.
 # What makes no sense with it stands in tests/pool/exempt.c; programs that are all about something that the kind
 # does not have are left out here: processes of threads, waiting for what runs where all runs at once.
-inline='imap loop loop_errors map progress reduce starmap task'
+inline='caller imap loop loop_errors map progress reduce starmap task'
 threads="budget callback cancel completed descriptor future pool sticky $inline"
 processes="account backoff compute descriptor_limits forbidden guest initialize instants limit limits nested priority recycle resize restart sandbox untrusted untrusted_ends $threads"
 case $kind in

@@ -28,6 +28,12 @@ static const struct exemption {
     /* callback */
     {"pool/callback", "a_callback_may_wait_and_terminate", WITH_THREADS, no_kill},
     {"pool/callback", "join_and_close_run_all_callbacks", WITH_THREADS, no_kill},
+    /* caller */
+    {"pool/caller", "a_callback_ends_the_pool", WITH_THREADS, no_kill},
+    {"pool/caller", "a_callback_ends_the_pool", WITH_INLINE, at_once},
+    {"pool/caller", "the_ends_of_workers_are_told_there", PROGRAM, crashes},
+    {"pool/caller", "whatever_the_end_all_have_run_then", WITH_THREADS, no_kill},
+    {"pool/caller", "whatever_the_end_all_have_run_then", WITH_INLINE, at_once},
     /* cancel */
     {"pool/cancel", "a_loop_is_stopped_as_a_whole", WITH_THREADS, no_kill},
     {"pool/cancel", "a_pool_that_is_closed_before_a_worker_has_passed_over_it", WITH_THREADS,
