@@ -23,7 +23,6 @@ static const struct exemption {
     const char *reason;
 } exemptions[] = {
     /* budget */
-    {"pool/budget", "a_nested_pool_whose_worker_is_killed_does_not_count", EXECUTED, no_child},
     {"pool/budget", "a_nested_pool_whose_worker_is_killed_does_not_count", WITH_THREADS, no_kill},
     /* callback */
     {"pool/callback", "a_callback_may_wait_and_terminate", WITH_THREADS, no_kill},
