@@ -289,7 +289,11 @@ static void describe_death(tine_failure *failure, const struct tine__death *deat
 {
     failure->signal = death->signal;
     failure->exit_status = death->exit_status;
-    if (death->signal != 0)
+    if (death->is_thread)
+        snprintf(failure->message, sizeof failure->message,
+                 "worker %d (pid %d) has ended its thread in its initializer", failure->worker,
+                 death->pid);
+    else if (death->signal != 0)
         snprintf(failure->message, sizeof failure->message,
                  "worker %d (pid %d) was killed by signal %d (%s) in its initializer",
                  failure->worker, death->pid, death->signal, strsignal(death->signal));

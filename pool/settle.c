@@ -81,6 +81,8 @@ static void describe(const struct account *account, const struct tine__job_shm *
     if (account->limit != TINE__LIMIT_NONE)
         tine__limit_describe(account->pool, tine__worker_at(account->pool, account->worker), job,
                              text, size);
+    else if (death->is_thread)
+        snprintf(text, size, "has ended its thread");
     else if (death->signal != 0)
         snprintf(text, size, "was killed by signal %d (%s)", death->signal,
                  strsignal(death->signal));
@@ -183,7 +185,8 @@ static void put_up(const struct account *account, struct tine__job_shm *job,
 
     /* before the entry: whoever completes the job then looks into the table (tine__job_check) */
     atomic_store_explicit(&job->had_death, 1, memory_order_release);
-    if (rest->wait_ns > 0 && tine__backoff_add(account->backoff, job, rest)) {
+    if (rest->wait_ns > 0 && account->backoff != NULL &&
+        tine__backoff_add(account->backoff, job, rest)) {
         excuse_wait(account);
         if (!has_unclaimed(job))
             return;
@@ -390,7 +393,10 @@ void tine__settle(struct tine__pool_shm *pool, struct tine__backoff *backoff, ui
     /* All that follows is written with release, so whoever reads any of it sees this, too (in_use). */
     atomic_fetch_add_explicit(&pool->settlements, 1, memory_order_relaxed);
     settle_hands(&account, tine__worker_at(pool, pool->workers));
-    tine__sticky_disown(pool, dead);
+    if (death->is_thread)
+        tine__sticky_put_down(dead);
+    else
+        tine__sticky_disown(pool, dead);
     tine__limit_clear(dead);
     atomic_store_explicit(&dead->at, 0, memory_order_relaxed);
     atomic_store_explicit(&dead->job, 0, memory_order_release);

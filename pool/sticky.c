@@ -415,14 +415,19 @@ void tine__sticky_drop(struct tine__track_shm *track)
     move_on(track);
 }
 
+void tine__sticky_put_down(struct tine__worker_shm *dead)
+{
+    atomic_store_explicit(&dead->keyed, 0, memory_order_relaxed);
+    dead->turn = 0;
+}
+
 void tine__sticky_disown(const struct tine__pool_shm *pool, struct tine__worker_shm *dead)
 {
     for (uint32_t i = first_track(dead); i != 0; i = track_at(pool, i - 1)->next)
         /* seq_cst: before calls are looked for */
         atomic_store_explicit(&track_at(pool, i - 1)->owner, 0, memory_order_seq_cst);
     atomic_store_explicit(&dead->tracks, 0, memory_order_relaxed);
-    atomic_store_explicit(&dead->keyed, 0, memory_order_relaxed);
-    dead->turn = 0;
+    tine__sticky_put_down(dead);
 }
 
 static bool is_orphan(const struct tine__track_shm *track)

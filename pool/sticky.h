@@ -65,6 +65,8 @@ void tine__sticky_again(struct tine__track_shm *track, uint64_t attempts, int64_
 void tine__sticky_drop(struct tine__track_shm *track);
 /* All tracks of a dead worker, whose account is settled, belong to nobody. */
 void tine__sticky_disown(const struct tine__pool_shm *pool, struct tine__worker_shm *dead);
+/* They stay with the place, where another thread goes on, and none has a call in hand. */
+void tine__sticky_put_down(struct tine__worker_shm *dead);
 /* How many tracks have calls and no worker. */
 uint32_t tine__sticky_waiting(const struct tine__pool_shm *pool);
 /*

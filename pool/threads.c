@@ -3,12 +3,14 @@
  * Workers that are threads of the program (TINE_THREADS), or nobody at all (TINE_INLINE).
  *
  * A thread runs the same loop as a worker process, over the same words; nothing watches it, for it
- * dies with the program only. So it cannot be killed either: what cannot be waited for is abandoned
- * (pool/cancel.c), and the job's memory stays until the thread is through with it. Threads have all signals blocked that the
- * program may want for itself.
+ * dies with the program only, or by its own hand: where a task calls pthread_exit() the thread, on
+ * its way out, settles its own account (pool/settle.c) and starts another in its place, which joins
+ * it. So it cannot be killed either: what cannot be waited for is abandoned (pool/cancel.c), and
+ * the job's memory stays until the thread is through with it. Threads have all signals blocked that
+ * the program may want for itself.
  *
  * The descriptors that calls have for arguments are kept here, under a mutex, not in a nursery. The mutex
- * is the last to be taken: the pool's may be held. A fork of the program has none of the threads, and
+ * is the last to be taken: the pool's may be held. Of threads that end so, one at a time has it. A fork of the program has none of the threads, and
  * leaves all of this alone.
  */
 #include "pool/threads.h"
@@ -22,24 +24,31 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <tine/error.h>
 #include <tine/time.h>
 #include <tine/worker.h>
 
+#include "lib/log.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
 #include "pool/descriptor.h"
 #include "pool/exit.h"
+#include "pool/failure.h"
 #include "pool/initialize.h"
 #include "pool/place.h"
 #include "pool/resize.h"
+#include "pool/settle.h"
 #include "pool/stream.h"
 #include "pool/worker.h"
 
 /* One worker. */
 struct seat {
     struct tine__threads *threads;
-    pthread_t thread;
+    pthread_t thread; /* guarded by the mutex once all have been started */
+    pthread_t before; /* whose place it took, to be joined first */
     uint32_t index;
+    bool has_before;
+    bool ends; /* it has left the loop: no other takes its place */
 };
 
 struct tine__threads {
@@ -47,7 +56,7 @@ struct tine__threads {
     int ended;               /* eventfd: the nursery's pidfd, for who waits for the pool's end */
     _Atomic uint32_t living; /* threads that have not left; written down before they are started */
     uint32_t count;
-    pthread_mutex_t mutex; /* guards kept and left; held by who breaks the pool */
+    pthread_mutex_t mutex; /* guards kept, left and seats; held by who breaks the pool or settles */
     struct tine__kept kept;
     void *state; /* inline: what the initializer left */
     bool ready;  /* inline: it succeeded */
@@ -86,17 +95,21 @@ static int64_t clock_ns(clockid_t clock)
     return clock_gettime(clock, &used) < 0 ? 0 : TINE_SEC((int64_t)used.tv_sec) + used.tv_nsec;
 }
 
-uint64_t tine__threads_cpu_ns(const struct tine__threads *threads, uint32_t index)
+uint64_t tine__threads_cpu_ns(struct tine__threads *threads, uint32_t index)
 {
     clockid_t clock;
+    uint64_t used = 0;
 
-    return index >= threads->count ||
-                   pthread_getcpuclockid(threads->seats[index].thread, &clock) != 0
-               ? 0
-               : (uint64_t)clock_ns(clock);
+    if (index >= threads->count)
+        return 0;
+    pthread_mutex_lock(&threads->mutex);
+    if (pthread_getcpuclockid(threads->seats[index].thread, &clock) == 0)
+        used = (uint64_t)clock_ns(clock);
+    pthread_mutex_unlock(&threads->mutex);
+    return used;
 }
 
-static void tell_exit(const struct tine__threads *threads, uint32_t index, bool failed)
+static void tell_exit(const struct tine__threads *threads, uint32_t index, bool asked, int status)
 {
     int64_t used = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 
@@ -105,29 +118,124 @@ static void tell_exit(const struct tine__threads *threads, uint32_t index, bool 
     atomic_fetch_add_explicit(&threads->pool->cpu_ns, (uint64_t)used, memory_order_release);
     tine__exit_tell(threads->pool, &(tine_worker_exit){.worker = (int32_t)index,
                                                        .pid = getpid(),
-                                                       .exit_status = failed ? EXIT_FAILURE : 0,
-                                                       .asked = !failed,
+                                                       .exit_status = status,
+                                                       .asked = asked,
                                                        .cpu_ns = used});
+}
+
+/* The last thing that a thread does. */
+static void leave(struct tine__threads *threads, uint32_t count)
+{
+    /* acq_rel: all that they have done has happened when the end is told */
+    if (atomic_fetch_sub_explicit(&threads->living, count, memory_order_acq_rel) == count)
+        say_ended(threads);
+}
+
+/* ---- threads that end themselves ------------------------------------------------------------- */
+
+static void *work(void *argument);
+
+static int start_seat(struct seat *seat)
+{
+    struct tine__pool_shm *pool = seat->threads->pool;
+    pthread_t thread;
+    sigset_t saved;
+    int rc = tine__exit_prepare(pool, seat->index);
+
+    if (rc < 0)
+        return rc;
+    tine__resize_birth(pool, seat->index);
+    tine__sig_block(&saved); /* inherited by the thread */
+    rc = pthread_create(&thread, NULL, work, seat);
+    tine__sig_restore(&saved);
+    if (rc != 0)
+        return -rc;
+    seat->thread = thread;
+    atomic_fetch_add_explicit(&pool->started, 1, memory_order_relaxed);
+    return 0;
+}
+
+/* Under the mutex. False: there is no other, and a pool that has none left is broken. */
+static bool replace(struct seat *seat)
+{
+    struct tine__threads *threads = seat->threads;
+    tine_failure failure = {.worker = (int32_t)seat->index, .exit_status = -1};
+
+    seat->before = pthread_self();
+    seat->has_before = true;
+    failure.error = start_seat(seat);
+    if (failure.error == 0)
+        return true;
+    tine__log_warning("pool: cannot start thread %u: error %d", seat->index, -failure.error);
+    if (atomic_load_explicit(&threads->living, memory_order_acquire) == 1) {
+        snprintf(failure.message, sizeof failure.message, "no thread can be started: %s",
+                 tine_strerror(failure.error));
+        tine__pool_break(threads->pool, &failure);
+    }
+    return false;
+}
+
+/* Under the mutex. What it had in hand fails or runs again. Has it been replaced? */
+static bool bury(struct seat *seat)
+{
+    struct tine__threads *threads = seat->threads;
+    struct tine__death death = {.pid = getpid(), .is_thread = true};
+
+    tell_exit(threads, seat->index, false, 0);
+    if (seat->ends || is_in(threads, TINE__POOL_ENDING))
+        return false;
+    /* release: who reads the count finds the dead no longer alive (tine_pool_stats) */
+    atomic_fetch_add_explicit(&threads->pool->died, 1, memory_order_release);
+    if (tine__initialize_failed(threads->pool, seat->index, &death)) {
+        tine__stream_wake_all(threads->pool);
+        return false;
+    }
+    tine__settle(threads->pool, NULL, seat->index, &death);
+    tine__kept_sweep(&threads->kept, threads->pool);
+    return replace(seat);
+}
+
+/* pthread_exit() in a task, an initializer or a finalizer: nothing of the thread's stack is used. */
+static void end_early(void *argument)
+{
+    struct seat *seat = argument;
+    struct tine__threads *threads = seat->threads;
+    bool replaced;
+
+    pthread_mutex_lock(&threads->mutex);
+    replaced = bury(seat);
+    pthread_mutex_unlock(&threads->mutex);
+    if (!replaced)
+        leave(threads, 1);
+}
+
+static void work_in(struct seat *seat)
+{
+    struct tine__threads *threads = seat->threads;
+    bool ready = get_ready(threads, seat->index);
+
+    if (ready)
+        tine__worker_thread(threads->pool, seat->index, threads);
+    seat->ends = true;
+    if (ready && is_in(threads, TINE__POOL_LEAVING))
+        tine__worker_end(threads->pool);
+    tell_exit(threads, seat->index, ready, ready ? 0 : EXIT_FAILURE);
 }
 
 static void *work(void *argument)
 {
-    const struct seat *seat = argument;
+    struct seat *seat = argument;
     struct tine__threads *threads = seat->threads;
     char name[32]; /* the kernel keeps 15 characters */
-    bool ready;
 
+    if (seat->has_before)
+        pthread_join(seat->before, NULL);
     snprintf(name, sizeof name, "tine-worker-%u", seat->index);
     prctl(PR_SET_NAME, name);
-    ready = get_ready(threads, seat->index);
-    if (ready)
-        tine__worker_thread(threads->pool, seat->index, threads);
-    if (ready && is_in(threads, TINE__POOL_LEAVING))
-        tine__worker_end(threads->pool);
-    tell_exit(threads, seat->index, !ready);
-    /* acq_rel: all that they have done has happened when the end is told */
-    if (atomic_fetch_sub_explicit(&threads->living, 1, memory_order_acq_rel) == 1)
-        say_ended(threads);
+    pthread_cleanup_push(end_early, seat);
+    work_in(seat);
+    pthread_cleanup_pop(0);
+    leave(threads, 1);
     return NULL;
 }
 
@@ -135,20 +243,16 @@ static void *work(void *argument)
 static uint32_t start_all(struct tine__threads *threads)
 {
     uint32_t started = 0;
-    sigset_t saved;
 
-    tine__sig_block(&saved); /* inherited by the threads */
+    pthread_mutex_lock(&threads->mutex); /* whoever ends already waits */
     for (; started < threads->count; started++) {
         struct seat *seat = &threads->seats[started];
 
         *seat = (struct seat){.threads = threads, .index = started};
-        tine__resize_birth(threads->pool, started);
-        if (tine__exit_prepare(threads->pool, started) < 0 ||
-            pthread_create(&seat->thread, NULL, work, seat) != 0)
+        if (start_seat(seat) < 0)
             break;
-        atomic_fetch_add_explicit(&threads->pool->started, 1, memory_order_relaxed);
     }
-    tine__sig_restore(&saved);
+    pthread_mutex_unlock(&threads->mutex);
     return started;
 }
 
@@ -180,6 +284,7 @@ int tine__threads_start(struct tine__threads **threads, struct tine__pool_shm *p
     started = start_all(made);
     if (started < count) {
         made->count = started;
+        leave(made, count - started);
         atomic_store_explicit(&pool->state, TINE__POOL_LEAVING, memory_order_seq_cst);
         tine__stream_wake_all(pool);
         tine__threads_join(made);
@@ -262,8 +367,16 @@ int tine__threads_fetch(struct tine__threads *threads, uint64_t number, int *fd)
 
 void tine__threads_join(struct tine__threads *threads)
 {
-    for (uint32_t i = 0; i < threads->count; i++)
-        pthread_join(threads->seats[i].thread, NULL);
+    pthread_t last;
+
+    if (threads->count > 0) /* before that, others may still take the places of some */
+        (void)tine__sys_poll_in(threads->ended, -1);
+    for (uint32_t i = 0; i < threads->count; i++) {
+        pthread_mutex_lock(&threads->mutex);
+        last = threads->seats[i].thread;
+        pthread_mutex_unlock(&threads->mutex);
+        pthread_join(last, NULL);
+    }
     tine__kept_close(&threads->kept);
     pthread_mutex_destroy(&threads->mutex);
     free(threads);

@@ -34,7 +34,7 @@ int tine__threads_fetch(struct tine__threads *threads, uint64_t number, int *fd)
 /* Waits for the threads, which leave because the state of the pool says so, and frees all but
    `ended`. */
 /* What the thread has used so far; 0 once it has ended. */
-uint64_t tine__threads_cpu_ns(const struct tine__threads *threads, uint32_t index);
+uint64_t tine__threads_cpu_ns(struct tine__threads *threads, uint32_t index);
 void tine__threads_join(struct tine__threads *threads);
 
 #endif

@@ -12,6 +12,7 @@
 #include "pool/worker.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -411,6 +412,16 @@ void tine__worker_loop(struct tine__pool_shm *pool, uint32_t index, int control)
     tine__token_fini(&self.token);
 }
 
+/* pthread_exit() in a task: what of it is not in shared memory. */
+static void drop(void *context)
+{
+    struct self *self = context;
+
+    tine__token_fini(&self->token);
+    tine__fetched_close(&self->runner.call.fetched);
+    tine__call_fini(&self->runner.call);
+}
+
 void tine__worker_thread(struct tine__pool_shm *pool, uint32_t index, struct tine__threads *threads)
 {
     struct self self;
@@ -420,7 +431,9 @@ void tine__worker_thread(struct tine__pool_shm *pool, uint32_t index, struct tin
     (void)tine__place_of_thread((struct tine__place){.index = (int)index, .pool = pool});
     (void)tine__limit_thread(self.runner.shared);
     tine__token_init(&self.token, pool, self.runner.shared, pool->unbudgeted == 0);
+    pthread_cleanup_push(drop, &self);
     work(&self);
+    pthread_cleanup_pop(0);
     tine__token_fini(&self.token);
 }
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -438,6 +439,151 @@ TEST(who_cannot_begin_breaks_the_pool, .loop_end = KINDS)
     ck_assert_rc(tine_pool_failure(pool, &failure), 1);
     ck_assert_int_eq(failure.error, -ENOENT);
     ck_assert_str_eq(failure.message, "there is no table");
+    tine_pool_close(pool);
+}
+
+/* ---- threads that end themselves ------------------------------------------------------------- */
+
+/* The first `times` of them end their threads. */
+static int end_thread(tine_call *call)
+{
+    _Atomic int *times = *(_Atomic int **)tine_call_context(call);
+
+    if (atomic_fetch_sub(times, 1) > 0)
+        pthread_exit(NULL);
+    return tell_place(call);
+}
+
+static int apply_end(tine_pool *pool, int times, int32_t retries, tine_failure *failure)
+{
+    _Atomic int left = times, *where = &left;
+    tine_job_options options = {
+        .context = &where, .context_size = sizeof where, .retries = retries, .failure = failure};
+    tine_results *results;
+    int rc = tine_pool_apply(&results, pool, end_thread, &options, "");
+
+    if (rc == 0)
+        tine_results_close(results);
+    return rc;
+}
+
+static void count_ends(tine_pool *pool, const tine_worker_exit *worker, void *user)
+{
+    (void)pool;
+    ck_assert_int_eq(worker->exit_status, 0);
+    *(int *)user += !worker->asked;
+}
+
+TEST(a_task_that_ends_its_thread_fails_alone)
+{
+    int ends = 0;
+    tine_pool *pool = pool_with((tine_pool_options){.workers = 1,
+                                                    .kind = TINE_THREADS,
+                                                    .on_worker_exit = count_ends,
+                                                    .on_worker_exit_user = &ends});
+    int32_t before = ask_place(pool).tid;
+    tine_failure failure;
+    char message[64];
+
+    for (int i = 0; i < 3; i++)
+        ck_assert_rc(apply_end(pool, 1, 0, &failure), TINE_EWORKER);
+    snprintf(message, sizeof message, "worker 0 (pid %d) has ended its thread", getpid());
+    ck_assert_str_eq(failure.message, message);
+    ck_assert_int_ne(ask_place(pool).tid, before);
+    ck_assert_uint_eq(pool_counts(pool).deaths, 3);
+    ck_assert_int_eq(pool_counts(pool).alive, 1);
+    ck_assert_rc(tine_pool_join(pool, TINE_FOREVER), 0);
+    ck_assert_int_eq(ends, 3);
+    tine_pool_close(pool);
+}
+
+TEST(a_task_that_ended_its_thread_runs_again)
+{
+    tine_pool *pool = threads(2);
+
+    ck_assert_rc(apply_end(pool, 2, 2, NULL), 0);
+    ck_assert_rc(apply_end(pool, 3, 2, NULL), TINE_EWORKER);
+    tine_pool_close(pool);
+}
+
+static int end_at_seven(const void *in, void *out, void *context)
+{
+    (void)context;
+    if (*(const int *)in == 7)
+        pthread_exit(NULL);
+    *(int *)out = *(const int *)in + 1;
+    return 0;
+}
+
+TEST(of_a_loop_one_item_fails_with_its_thread)
+{
+    tine_pool *pool = threads(3);
+    int in[100], out[100] = {0};
+    tine_failure failure;
+    tine_map map = {.item = end_at_seven,
+                    .in = in,
+                    .in_size = sizeof in[0],
+                    .out = out,
+                    .out_size = sizeof out[0],
+                    .n = 100};
+
+    for (int i = 0; i < 100; i++)
+        in[i] = i;
+    ck_assert_rc(tine_pool_map(pool, &map, &(tine_job_options){.failure = &failure}), TINE_EWORKER);
+    ck_assert_uint_eq(failure.index, 7);
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_eq(out[i], i == 7 ? 0 : i + 1);
+    tine_pool_close(pool);
+}
+
+TEST(of_calls_with_a_key_one_fails_with_its_thread)
+{
+    tine_pool *pool = threads(2);
+    _Atomic int left = 1, *where = &left;
+    tine_job_options options = {.context = &where, .context_size = sizeof where, .key = 1};
+    tine_future *futures[10];
+
+    for (int i = 0; i < 10; i++)
+        ck_assert_rc(tine_pool_submit(&futures[i], pool, end_thread, &options, ""), 0);
+    for (int i = 0; i < 10; i++) {
+        ck_assert_rc(tine_future_result(futures[i], TINE_FOREVER, NULL), i == 0 ? TINE_EWORKER : 0);
+        tine_future_close(futures[i]);
+    }
+    tine_pool_close(pool);
+}
+
+static int end_at_begin(void *context, void **state)
+{
+    (void)context, (void)state;
+    pthread_exit(NULL);
+}
+
+TEST(an_initializer_that_ends_its_thread_breaks_the_pool)
+{
+    tine_pool *pool = pool_with(
+        (tine_pool_options){.workers = 2, .kind = TINE_THREADS, .initializer = end_at_begin});
+    tine_results *results = NULL;
+    tine_failure failure;
+
+    ck_assert_rc(tine_pool_apply(&results, pool, tell_place, NULL, ""), TINE_EBROKEN);
+    ck_assert_rc(tine_pool_failure(pool, &failure), 1);
+    ck_assert_ptr_nonnull(strstr(failure.message, "has ended its thread in its initializer"));
+    tine_pool_close(pool);
+}
+
+static void end_at_end(void *context, void *state)
+{
+    (void)context, (void)state;
+    pthread_exit(NULL);
+}
+
+TEST(a_finalizer_may_end_its_thread)
+{
+    tine_pool *pool =
+        pool_with((tine_pool_options){.workers = 2, .kind = TINE_THREADS, .finalizer = end_at_end});
+
+    (void)ask_place(pool);
+    ck_assert_rc(tine_pool_join(pool, TINE_FOREVER), 0);
     tine_pool_close(pool);
 }
 

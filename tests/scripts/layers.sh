@@ -48,8 +48,9 @@ owned() # REGEX OWNER…
 owned 'sodium.*' lib/checksum.c lib/random.c lib/sodium.c ipc/auth.c ipc/encrypt.c
 owned 'msgpack.*' lib/pack.c
 # (pool_impl.h: the mutex between the threads of one program, private to a handle.)
+# (pool/worker.c: what runs where a task ends its thread.)
 # pool/daemon.c pool/threads.c: the one thread that a process may get from tine.
-owned 'pthread.h' lib/fork.c 'shm/[a-z_]*.[ch]' pool/pool_impl.h pool/daemon.c pool/threads.c
+owned 'pthread.h' lib/fork.c 'shm/[a-z_]*.[ch]' pool/pool_impl.h pool/daemon.c pool/threads.c pool/worker.c
 
 fault "public headers include C's basic headers and each other only" \
     "$(angled lib/include | grep -vE ':(std(int|def|bool|arg)\.h|sys/types\.h|tine/[a-z_]+\.h)$')"

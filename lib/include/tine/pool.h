@@ -42,9 +42,11 @@
  *                      takes too long, or has its pool terminated, goes on to its end and keeps its thread so
  *                      long. It is over for who waits (-ECANCELED, -ETIMEDOUT), and what it was given by
  *                      pointer, the arrays of a map in the heap as well, must stay until tine_pool_join() or
- *                      tine_pool_close() have returned, which wait for it
+ *                      tine_pool_close() have returned, which wait for it. pthread_exit() in a task ends as
+ *                      much as exit() in a process does: TINE_EWORKER, or another try at once (.retries),
+ *                      and a new thread
  *     TINE_INLINE      a job runs in the call that submits it, and is done when that returns: for debugging. Its
- *                      timeout is not kept. A task may submit to its own pool
+ *                      timeout is not kept. A task may submit to its own pool, and not end its thread
  *
  * Both refuse what takes a kill, or a nursery: .task_kill_ns, .stop_signal, .idle_timeout_ns, .max_…_per_worker, .sandbox
  * and tine_pool_resize() are -ENOTSUP; a soft limit is kept. A task of a pool of threads that waits for another one of the same
