@@ -87,6 +87,12 @@ void tine__log_write(int level, const char *format, ...)
     errno = saved_errno;
 }
 
+tine_log_sink *tine__log_sink(void **context)
+{
+    *context = sink_context;
+    return current_sink == to_stderr ? NULL : current_sink;
+}
+
 void tine_log_set_sink(tine_log_sink *sink, void *context)
 {
     current_sink = sink == NULL ? to_stderr : sink;

@@ -30,6 +30,9 @@ static inline bool tine__log_wanted(int level)
 #define tine__log_info(...)    tine__log(TINE_LOG_INFO, __VA_ARGS__)
 #define tine__log_debug(...)   tine__log(TINE_LOG_DEBUG, __VA_ARGS__)
 
+/* The program's, and its context; NULL: standard error. */
+tine_log_sink *tine__log_sink(void **context);
+
 void tine__log_write(int level, const char *format, ...) TINE_PRINTF(2, 3);
 
 #endif

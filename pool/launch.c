@@ -128,6 +128,20 @@ bool tine__launch_cancel(struct tine__process_shm *shared)
                                                    memory_order_acq_rel, memory_order_acquire);
 }
 
+/* A sink travels where it is of any use there: as a function, with a context that is the same. */
+void tine__launch_tell_log(struct tine__process_shm *shared)
+{
+    void *context;
+    tine_log_sink *sink = tine__log_sink(&context);
+
+    shared->log_level = atomic_load_explicit(&tine__log_limit, memory_order_relaxed);
+    if (sink == NULL || (context != NULL && !tine__heap_contains(context, 1)) ||
+        tine__function_describe((tine_any_function *)sink, &shared->sink) < 0)
+        return;
+    shared->sink_context = (uint64_t)(uintptr_t)context;
+    shared->has_sink = 1;
+}
+
 /* ---- the process's side ---------------------------------------------------------------------- */
 
 struct arrival {
@@ -256,6 +270,17 @@ TINE__EARLY static int resolve(const struct tine__process_shm *shared, tine_func
     return rc;
 }
 
+/* A sink that is not loaded here is none: lines go to standard error. */
+static void take_log(const struct tine__process_shm *shared)
+{
+    tine_any_function *sink;
+
+    if (shared->log_level <= TINE_LOG_DEBUG) /* else nobody has looked yet */
+        tine_log_set_level(shared->log_level);
+    if (shared->has_sink && tine__function_resolve(&shared->sink, sizeof shared->sink, &sink) == 0)
+        tine_log_set_sink((tine_log_sink *)sink, (void *)(uintptr_t)shared->sink_context);
+}
+
 /* The gate decides; a starter that has given up will not take the answer. */
 TINE__EARLY static int say_ready(const struct arrival *arrival)
 {
@@ -300,8 +325,7 @@ TINE__EARLY static _Noreturn void live(struct arrival *arrival)
         rc = tine__surroundings_limit(arrival->shared);
     if (rc < 0)
         refuse(arrival, rc);
-    if (arrival->shared->log_level <= TINE_LOG_DEBUG) /* else nobody has looked yet */
-        tine_log_set_level(arrival->shared->log_level);
+    take_log(arrival->shared);
     tine__start_method_take(arrival->shared->start_method);
     tine__carried_init(&carried);
     for (uint32_t i = 0; i < arrival->shared->carried_count; i++)

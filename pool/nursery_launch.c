@@ -86,7 +86,7 @@ static int make_shared(struct tine_process *process, const tine_buffer *packed,
     process->shared->args_size = packed->size;
     process->shared->environment_size = environment->size;
     process->shared->carried_count = carried->count;
-    process->shared->log_level = atomic_load_explicit(&tine__log_limit, memory_order_relaxed);
+    tine__launch_tell_log(process->shared);
     process->shared->start_method = tine__start_method_chosen();
     memcpy(process->shared->args, packed->data, packed->size);
     if (environment->size > 0)

@@ -238,7 +238,8 @@ static int fill_shared(struct tine__process_shm *shared, const struct wish *wish
 
     memcpy(shared->args, wish->args.data, wish->args.size);
     shared->carried_count = wish->carried.count;
-    shared->log_level = atomic_load_explicit(&tine__log_limit, memory_order_relaxed);
+    if (wish->start != TINE_FORK)
+        tine__launch_tell_log(shared);
     shared->start_method = tine__start_method_chosen();
     if (rc == 0)
         rc = list_descriptors(shared, wish->options);

@@ -83,9 +83,11 @@ struct tine__process_shm {
     uint32_t carried_count, listed_count;
     struct tine__surroundings_shm surroundings;
     int32_t log_level;
-    int32_t start_method; /* as the program has chosen it; 0: it has not */
+    int32_t start_method;          /* as the program has chosen it; 0: it has not */
     _Atomic uint32_t handled_told; /* 1: handled is known */
-    uint32_t unused;
+    uint32_t has_sink;             /* 1: the log's, of one that is no fork */
+    uint64_t sink_context;         /* an address in the heap, or 0 */
+    struct tine__function_wire sink;
     uint64_t handled; /* tine__sig_handled, of a fork whose starter has one thread */
     struct tine__function_wire function;
     char name[TINE_PROCESS_NAME_MAX + 1];

@@ -79,6 +79,70 @@ TEST(the_state_is_a_fresh_programs, .loop_end = CLEAN)
     files_end(&files);
 }
 
+/* ---- the log --------------------------------------------------------------------------------- */
+
+static int sunk;
+
+static void sink_line(int level, const char *text, void *context)
+{
+    (void)text;
+    sunk += level == TINE_LOG_WARNING && (context == NULL || *(int *)context == 42);
+}
+
+/* Logs a line, here; how many came to the sink. */
+static int log_a_line(tine_call *call)
+{
+    (void)call;
+    tine_free(&sunk);
+    return sunk == 1 ? 0 : -EIO;
+}
+
+static int logs_to_sink(const tine_process_options *options, void *context)
+{
+    tine_process *process;
+
+    tine_log_set_sink(sink_line, context);
+    ck_assert_int_eq(tine_log_set_level(TINE_LOG_WARNING), TINE_LOG_OFF);
+    ck_assert_rc(tine_process_start(&process, log_a_line, options, ""), 0);
+    tine_log_set_level(TINE_LOG_OFF);
+    tine_log_set_sink(NULL, NULL);
+    return process_end(process) == 0;
+}
+
+TEST(the_log_goes_to_the_programs_sink, .loop_end = CLEAN)
+{
+    tine_process_options options = clean[loop_index];
+    int *shared = tine_alloc(sizeof *shared), own = 42;
+
+    *shared = 42;
+    ck_assert(logs_to_sink(&options, NULL));
+    ck_assert(logs_to_sink(&options, shared));
+    ck_assert(!logs_to_sink(&options, &own)); /* which is not there */
+    ck_assert_int_eq(sunk, 0);
+    tine_free(shared);
+}
+
+static int worker_logs(tine_call *call)
+{
+    return log_a_line(call);
+}
+
+TEST(the_log_of_workers_goes_to_the_programs_sink, .loop_end = CLEAN)
+{
+    tine_pool_options options = {.workers = 1, .start = clean[loop_index].start};
+    tine_results *results;
+    tine_pool *pool;
+
+    tine_log_set_sink(sink_line, NULL);
+    tine_log_set_level(TINE_LOG_WARNING);
+    ck_assert_rc(tine_pool_open(&pool, &options), 0);
+    tine_log_set_level(TINE_LOG_OFF);
+    tine_log_set_sink(NULL, NULL);
+    ck_assert_rc(tine_pool_apply(&results, pool, worker_logs, NULL, ""), 0);
+    tine_results_close(results);
+    tine_pool_close(pool);
+}
+
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
 struct open_files {
