@@ -66,8 +66,7 @@ static void say_failure(int code, const char *message)
     tine_failure *failure = &shared->failure;
 
     *failure = (tine_failure){.code = TINE_EREMOTE, .error = code, .exit_status = -1};
-    snprintf(failure->message, sizeof failure->message, "%s",
-             message[0] != '\0' ? message : tine_strerror(code));
+    tine__call_tell(failure->message, sizeof failure->message, code, message);
     /* pairs with the acquire in tine_process_failure */
     atomic_store_explicit(&shared->failed, 1, memory_order_release);
     tine__log_info("%s failed: %s (%s)", shared->name, failure->message, tine_errname(code));

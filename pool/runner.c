@@ -105,8 +105,7 @@ static void fail(struct tine__runner *runner, struct tine__job_shm *job, int rc,
     failure.error = failure.code == TINE_EREMOTE ? rc : 0;
     failure.pid = getpid();
     failure.worker = (int32_t)runner->index;
-    snprintf(failure.message, sizeof failure.message, "%s",
-             message[0] != '\0' ? message : tine_strerror(rc));
+    tine__call_tell(failure.message, sizeof failure.message, rc, message);
     tine__job_fail(runner->pool, job, &failure);
 }
 

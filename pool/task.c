@@ -161,6 +161,21 @@ void tine__call_fini(struct tine_call *call)
     tine_buffer_free(&call->result);
 }
 
+/* The library's own sentence for an errno is about the library's calls, not about the task. */
+void tine__call_tell(char *text, size_t room, int code, const char *said)
+{
+    const char *name = tine_errname(code);
+
+    if (said[0] != '\0')
+        snprintf(text, room, "%s", said);
+    else if (strncmp(name, "TINE_", 5) == 0)
+        snprintf(text, room, "the task returned %s (%s)", name, tine_strerror(code));
+    else if (name[0] == 'E')
+        snprintf(text, room, "the task returned %d (%s)", code, name);
+    else
+        snprintf(text, room, "the task returned %d", code);
+}
+
 /* ---- which function -------------------------------------------------------------------------- */
 
 static void name_function(struct tine__task_shm *task)

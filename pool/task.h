@@ -32,6 +32,8 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
                    const void *args, uint64_t args_size);
 void tine__call_init(struct tine_call *call, int control);
 void tine__call_fini(struct tine_call *call);
+/* Why a task that has returned this code failed: what it has said, or only that it did. */
+void tine__call_tell(char *text, size_t room, int code, const char *said);
 
 /* ---- which function is it? ------------------------------------------------------------------- */
 

@@ -111,7 +111,7 @@ TEST(a_failure_says_what_the_function_said, .loop_end = START_METHODS)
     ck_assert_str_eq(failure.message, "no root of -2");
     failure = failure_of(fail_in_silence, start);
     ck_assert_int_eq(failure.error, -ENOSPC);
-    ck_assert_str_eq(failure.message, "no space left");
+    ck_assert_str_eq(failure.message, "the task returned -28 (ENOSPC)");
     failure = failure_of(exit_three, start);
     ck_assert_int_eq(failure.code, TINE_EWORKER);
     ck_assert_int_eq(failure.exit_status, 3);

@@ -309,7 +309,32 @@ TEST(a_task_may_fail_with_a_code_of_its_own)
 
     ck_assert_rc(run(pool, fail_with_own_code, "", &failure), TINE_EREMOTE);
     ck_assert_int_eq(failure.error, -123456);
-    ck_assert_str_eq(failure.message, tine_strerror(-123456));
+    ck_assert_str_eq(failure.message, "the task returned -123456");
+    tine_pool_close(pool);
+}
+
+static int fail_with_library_code(tine_call *call)
+{
+    (void)call;
+    return TINE_EBROKEN;
+}
+
+static int fail_with_seven(tine_call *call)
+{
+    (void)call;
+    return -7;
+}
+
+/* "option struct is newer than this library" is not what such a task means. */
+TEST(what_a_task_has_not_said_is_not_said_for_it)
+{
+    tine_pool *pool = pool_of(1);
+    tine_failure failure;
+
+    ck_assert_rc(run(pool, fail_with_seven, "", &failure), TINE_EREMOTE);
+    ck_assert_str_eq(failure.message, "the task returned -7 (E2BIG)");
+    ck_assert_rc(run(pool, fail_with_library_code, "", &failure), TINE_EREMOTE);
+    ck_assert_str_eq(failure.message, "the task returned TINE_EBROKEN (broken)");
     tine_pool_close(pool);
 }
 

@@ -46,7 +46,7 @@ typedef struct tine_failure {
     uint64_t index;      /* the item, or the first index of the chunk */
     uint64_t count;      /* 1 for an item, the length of the chunk for tine_pool_for and reduce */
     char task[64];       /* symbol of the function where the object file names it, else object+offset */
-    char message[160];   /* a sentence, NUL-terminated */
+    char message[160];   /* a sentence, NUL-terminated: of tine_fail(), or what is known */
 } tine_failure;
 
 /**
