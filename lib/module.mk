@@ -72,6 +72,7 @@ libtinecore_la_SOURCES += \
 	%D%/cpu.c %D%/cpu.h \
 	%D%/credentials.c %D%/credentials.h \
 	%D%/error.c \
+	%D%/explain.c %D%/explain.h \
 	%D%/fork.c %D%/fork.h \
 	%D%/function.c %D%/function.h \
 	%D%/futex_lock.h \

@@ -86,6 +86,7 @@ TINE__EARLY static int run(const struct tine__birth *birth)
     rc = birth->function(&call);
     if (generation != tine__fork_generation())
         _exit(0); /* a fork that the function made, and that came back from it */
+    tine__call_returned(&call, rc);
     if (rc < 0)
         say_failure(rc, call.message);
     return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

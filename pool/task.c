@@ -18,11 +18,28 @@
 #include <tine/error.h>
 #include <tine/heap.h>
 
+#include "lib/explain.h"
 #include "lib/fork.h"
 #include "lib/function.h"
 #include "pool/guest.h"
 
 /* ---- calls ----------------------------------------------------------------------------------- */
+
+/* Which argument it was, should the task return this very code; unless it has said more itself. */
+static void explain(tine_call *call, const char *format, int code)
+{
+    if (call->failed != 0 || code == -ENOMEM)
+        return;
+    tine__explain_arguments(call->args, call->args_size, format, call->message,
+                            sizeof call->message);
+    call->explained = code;
+}
+
+void tine__call_returned(struct tine_call *call, int rc)
+{
+    if (call->explained != 0 && call->explained != rc)
+        call->message[0] = '\0';
+}
 
 int tine_args(tine_call *call, const char *format, ...)
 {
@@ -34,6 +51,8 @@ int tine_args(tine_call *call, const char *format, ...)
     va_start(args, format);
     rc = tine__vunpack(call->args, call->args_size, format, true, args, &call->texts);
     va_end(args);
+    if (rc < 0)
+        explain(call, format, rc);
     return rc;
 }
 
@@ -110,6 +129,7 @@ int tine_fail(tine_call *call, int code, const char *format, ...)
     if (call == NULL || format == NULL || code >= 0)
         return -EINVAL;
     call->failed = code;
+    call->explained = 0;
     va_start(args, format);
     vsnprintf(call->message, sizeof call->message, format, args);
     va_end(args);
@@ -136,6 +156,7 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
     call->args = args;
     call->args_size = args_size;
     call->failed = 0;
+    call->explained = 0;
     call->message[0] = '\0';
     call->result.size = 0;
     rc = call->by_guest ? tine__guest_call(call) : TINE__AT(tine_function, call->function)(call);
@@ -144,6 +165,7 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
     tine__fetched_close(&call->fetched);
     if (rc >= 0 && call->failed != 0 && call->result.size == 0)
         rc = call->failed; /* a refused result whose code the task ignored */
+    tine__call_returned(call, rc);
     if (rc < 0)
         return rc;
     return call->result.size > 0 ? 0 : tine_return(call, "n");

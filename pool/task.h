@@ -22,6 +22,7 @@ struct tine_call {
     struct tine__texts texts;     /* strings that tine_args handed out, */
     struct tine__fetched fetched; /* and descriptors */
     int32_t failed;               /* code of tine_fail, or 0 */
+    int32_t explained;            /* code of tine_args that `message` explains, or 0 */
     bool by_guest;                /* tasks run in the worker's guest (pool/guest.h) */
     char message[sizeof((tine_failure *)0)->message];
 };
@@ -32,6 +33,8 @@ int tine__call_run(struct tine_call *call, struct tine__job_shm *job, uint64_t i
                    const void *args, uint64_t args_size);
 void tine__call_init(struct tine_call *call, int control);
 void tine__call_fini(struct tine_call *call);
+/* The task has returned rc: drops an explanation that is of something else. */
+void tine__call_returned(struct tine_call *call, int rc);
 /* Why a task that has returned this code failed: what it has said, or only that it did. */
 void tine__call_tell(char *text, size_t room, int code, const char *said);
 

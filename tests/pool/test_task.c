@@ -34,6 +34,78 @@ static int run(tine_pool *pool, tine_function *task, const char *text, tine_fail
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
+static const char *wanted[] = {
+    "qq", "sb", "si", "sQ", "sf", "sq?", "sqd", "sqn", "s[qq]", "s", "sz", "sF", "vad", "sqad",
+};
+
+/* Returns what tine_args says of the format that its context names. */
+static int take_wrong(tine_call *call)
+{
+    void *room[4];
+    int rc = tine_args(call, wanted[*(int *)tine_call_context(call)], &room[0], &room[1], &room[2],
+                       &room[3]);
+
+    return rc < 0 ? rc : tine_fail(call, -EPROTO, "this format fits");
+}
+
+static void assert_told(tine_pool *pool, int which, const char *expected)
+{
+    tine_failure failure;
+    tine_job_options options = {
+        .failure = &failure, .context = &which, .context_size = sizeof which};
+    tine_results *results;
+
+    ck_assert_rc(
+        tine_pool_apply(&results, pool, take_wrong, &options, "sq", "text", INT64_C(-4000000000)),
+        failure.code);
+    ck_assert_int_lt(failure.code, 0);
+    ck_assert_str_eq(failure.message, expected);
+}
+
+TEST(arguments_of_another_shape_are_told_in_words)
+{
+    static const char *const expected[] = {
+        "argument 1: 'q' wanted, found a string",
+        "argument 2: 'b' wanted, found -4000000000, which is out of its range",
+        "argument 2: 'i' wanted, found -4000000000, which is out of its range",
+        "argument 2: 'Q' wanted, found -4000000000, which is out of its range",
+        "argument 2: 'f' wanted, found -4000000000, which is out of its range",
+        "argument 3: '?' wanted, there are only 2",
+        "argument 3: 'd' wanted, there are only 2",
+        "argument 3: 'n' wanted, there are only 2",
+        "argument 2: '[' wanted, found an integer",
+        "1 arguments wanted, there are 2",
+        "argument 2: 'z' wanted, which is no letter of a format",
+        "argument 2: 'F' wanted, found an integer",
+        "argument 2: 'ad' wanted, found an integer",
+        "argument 3: 'ad' wanted, there are only 2",
+    };
+    tine_pool *pool = pool_of(1);
+
+    for (int i = 0; i < (int)(sizeof expected / sizeof expected[0]); i++)
+        assert_told(pool, i, expected[i]);
+    tine_pool_close(pool);
+}
+
+/* Tries, and fails for another reason. */
+static int try_then_fail(tine_call *call)
+{
+    int32_t number;
+
+    ck_assert_rc(tine_args(call, "i", &number), TINE_EFORMAT);
+    return -EDOM;
+}
+
+TEST(only_what_a_task_fails_of_is_told)
+{
+    tine_pool *pool = pool_of(1);
+    tine_failure failure;
+
+    ck_assert_rc(run(pool, try_then_fail, "text", &failure), TINE_EREMOTE);
+    ck_assert_str_eq(failure.message, "the task returned -33 (EDOM)");
+    tine_pool_close(pool);
+}
+
 static int take_arguments(tine_call *call)
 {
     int64_t number, wrong = 5;
