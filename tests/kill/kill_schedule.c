@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Everything at once, in random order: several threads submit, wait, cancel, add callbacks, let go,
- * kill workers, resize, and shut down or terminate the pool in the end. Some pools recycle their
- * workers. No call hangs, no future is lost, what each says fits, every callback runs once, and all
- * memory comes back.
+ * kill and stop workers, resize, and shut down or terminate the pool in the end. Some pools recycle
+ * their workers. No call hangs (a step that takes 5 seconds does), no future is lost, what each
+ * says fits, every callback runs once, and all memory comes back.
  */
 #include <tine.h>
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -24,7 +25,8 @@
 #define WORKERS 3
 #define HELD    16 /* futures of a thread */
 #define LONG    TINE_SEC(1000)
-#define LIFE    120 /* steps of a thread with one pool */
+#define LIFE    120          /* steps of a thread with one pool */
+#define PROMPT  TINE_MS(250) /* a twentieth of what is a hang */
 
 struct world {
     tine_pool *pool;
@@ -37,7 +39,7 @@ struct world {
 
 struct actor {
     struct world *world;
-    uint64_t number;
+    uint64_t number, slowest_ns;
     struct held {
         tine_future *future;
         int64_t value;
@@ -207,6 +209,24 @@ static void kill_worker(struct actor *actor, struct held *held)
     pthread_mutex_unlock(&world->hunting);
 }
 
+/* The others meet it so; they may have to wait for what it holds, so this one has to go on. */
+static void stop_worker(struct actor *actor, struct held *held)
+{
+    struct world *world = actor->world;
+    pid_t nursery = world->hunt.nursery, worker;
+
+    (void)held;
+    if (world->ended != 0 || random_below(4) != 0)
+        return;
+    pthread_mutex_lock(&world->hunting);
+    worker = hunt_worker(&world->hunt);
+    if (worker != 0 && hunt_signal(nursery, worker, SIGSTOP)) {
+        pause_randomly(TINE_US(500));
+        hunt_signal(nursery, worker, SIGCONT);
+    }
+    pthread_mutex_unlock(&world->hunting);
+}
+
 static void resize(struct actor *actor, struct held *held)
 {
     struct world *world = actor->world;
@@ -235,13 +255,23 @@ static void end_pool(struct actor *actor, struct held *held)
 }
 
 static void (*const acts[])(struct actor *actor, struct held *held) = {
-    submit, submit,       submit,        submit,        read_result, finish, cancel,
-    let_go, add_callback, wait_for_some, run_callbacks, kill_worker, resize, end_pool,
+    submit,       submit,        submit,        submit,      read_result, finish, cancel,   let_go,
+    add_callback, wait_for_some, run_callbacks, kill_worker, stop_worker, resize, end_pool,
 };
 
 #define ACTS (sizeof acts / sizeof acts[0])
 
 /* ---- one pool's life ------------------------------------------------------------------------- */
+
+static void take_step(struct actor *actor)
+{
+    uint64_t begin = (uint64_t)now_ns(), took;
+
+    acts[random_below(ACTS)](actor, &actor->held[random_below(HELD)]);
+    took = (uint64_t)now_ns() - begin;
+    if (took > actor->slowest_ns)
+        actor->slowest_ns = took;
+}
 
 static void *act(void *context)
 {
@@ -249,7 +279,7 @@ static void *act(void *context)
 
     random_fork(actor->world->seed + actor->number);
     for (int step = 0; step < LIFE; step++)
-        acts[random_below(ACTS)](actor, &actor->held[random_below(HELD)]);
+        take_step(actor);
     for (int i = 0; i < HELD; i++)
         if (random_below(4) == 0)
             let_go(actor, &actor->held[i]);
@@ -271,7 +301,7 @@ static tine_pool *open_pool(void)
 }
 
 /* Returns how many blocks the dead may have lost. */
-static uint64_t live(uint64_t seed)
+static uint64_t live(uint64_t seed, struct samples *slowest)
 {
     tine_pool_counts counts;
 
@@ -287,6 +317,8 @@ static uint64_t live(uint64_t seed)
     }
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
+    for (int i = 0; i < THREADS; i++)
+        samples_add(slowest, actors[i].slowest_ns);
     if (random_below(2) == 0)
         ck_assert_rc(tine_pool_join(world.pool, TINE_FOREVER), 0);
     ck_assert_ok(tine_pool_stats(world.pool, &counts));
@@ -300,11 +332,13 @@ TEST(everything_in_random_order, .kills = 50, .timeout_s = 60)
 {
     struct load_heap heap = load_heap_begin();
     size_t lives = kills_wanted(50) * STEPS / 50 / LIFE / THREADS + 1;
+    struct samples slowest = {.name = "schedule.slowest_step", .bound_ns = PROMPT};
     uint64_t lost = 0;
 
     for (size_t i = 0; i < lives; i++)
-        lost += live(i * THREADS);
+        lost += live(i * THREADS, &slowest);
     printf("%zu pools, %zu steps\n", lives, lives * LIFE * THREADS);
+    samples_end(&slowest);
     load_heap_end(&heap, lost);
 }
 
