@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/kill/load.h"
@@ -25,6 +26,7 @@
 
 #define POINTS  5 /* a tenth of TINE_KILLS */
 #define ITEMS   4
+#define STRIDE  16
 #define TASKS   2 /* of a worker that is worn then */
 #define IDLE_NS TINE_MS(50)
 #define LOOPS   LOAD_SUBMIT /* the kinds before it */
@@ -103,12 +105,17 @@ static void await_nursery(const struct scene *scene)
     ck_assert_eventually(proc_asleep(scene->hunt.nursery));
 }
 
-/* Ends a traced worker, unless it has left by itself. */
-static void strike(struct scene *scene, pid_t worker)
+static bool is_gone(pid_t pid)
 {
     struct proc proc;
 
-    if (!proc_read(worker, &proc) || proc.state == 'Z' || proc.state == 'X') {
+    return !proc_read(pid, &proc) || proc.state == 'Z' || proc.state == 'X';
+}
+
+/* Ends a traced worker, unless it has left by itself. */
+static void strike(struct scene *scene, pid_t worker)
+{
+    if (is_gone(worker)) {
         scene->left++;
         return;
     }
@@ -127,10 +134,19 @@ static void start(struct scene *scene, struct load *load, enum load_kind kind, i
         &(struct plan){.n = ITEMS, .light = true});
 }
 
-static void step_until_begun(pid_t worker, const struct load *load)
+/* Until so many items are done; it may sleep for a moment on the way. */
+static size_t step_until_done(pid_t worker, const struct load *load, uint64_t items)
 {
-    while (atomic_load(&load->book->calls) == 0)
-        ck_assert_uint_eq(trace_step(worker, 16), 16);
+    size_t taken = 0;
+
+    while (atomic_load(&load->book->calls) < items) {
+        size_t steps = trace_step(worker, STRIDE);
+
+        if (steps < STRIDE)
+            ck_assert(trace_await_stop(worker));
+        taken += steps;
+    }
+    return taken;
 }
 
 /* Whether it failed. */
@@ -204,20 +220,32 @@ static void busy_both(struct scene *scene)
 
 /* ---- giving way ------------------------------------------------------------------------------ */
 
+/* What a worker does once is not stepped through. */
+static void warm_up(struct scene *scene, enum load_kind kind, int32_t priority)
+{
+    struct load load;
+
+    start(scene, &load, kind, priority);
+    ck_assert(!check(scene, &load));
+}
+
 static size_t give_way(struct scene *scene, size_t steps)
 {
+    enum load_kind kind = (enum load_kind)random_below(LOAD_KINDS);
     pid_t worker = hunt_worker(&scene->hunt);
     struct load loop, urgent;
     size_t taken = 0;
     bool failed;
 
     hunt_forget(&scene->hunt);
+    warm_up(scene, scene->kind, 3);
+    warm_up(scene, kind, -1);
     ck_assert(trace_grip(worker));
     start(scene, &loop, scene->kind, 3);
-    step_until_begun(worker, &loop);
-    start(scene, &urgent, (enum load_kind)random_below(LOAD_KINDS), -1);
-    while (steps == TRACE_FOR_EVER && atomic_load(&urgent.book->calls) < ITEMS)
-        taken += trace_step(worker, 16);
+    step_until_done(worker, &loop, 1);
+    start(scene, &urgent, kind, -1);
+    if (steps == TRACE_FOR_EVER)
+        taken = step_until_done(worker, &urgent, ITEMS);
     ck_assert(taken == 0 || atomic_load(&loop.book->calls) < ITEMS);
     taken += trace_step(worker, steps);
     strike(scene, worker);
@@ -239,6 +267,26 @@ TEST(a_worker_may_die_at_any_instruction_of_giving_way, .kills = POINTS * 10, .t
 
 /* ---- leaving --------------------------------------------------------------------------------- */
 
+/* As trace_step(), through its sleeps, until it has left. */
+static size_t step_through(pid_t pid, size_t steps)
+{
+    size_t taken = 0;
+    bool stopped = true;
+
+    trace_looks(true);
+    while (stopped && taken < steps && ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0) {
+        do
+            stopped = trace_await_stop(pid);
+        while (!stopped && !is_gone(pid));
+        taken += stopped;
+        ck_assert_uint_lt(taken, TRACE_STEPS_MAX);
+    }
+    trace_looks(false);
+    if (!stopped) /* its death may not have been seen */
+        (void)waitpid(pid, NULL, __WALL);
+    return taken;
+}
+
 static size_t leave_asleep(struct scene *scene, size_t steps)
 {
     size_t taken;
@@ -249,7 +297,7 @@ static size_t leave_asleep(struct scene *scene, size_t steps)
     ck_assert(trace_grip(worker));
     ck_assert_ok(tine_pool_resize(scene->pool, 1));
     await_nursery(scene);
-    taken = trace_step(worker, steps);
+    taken = step_through(worker, steps);
     strike(scene, worker);
     ck_assert(steps != TRACE_FOR_EVER || scene->left == 1);
     ck_assert_ok(tine_pool_resize(scene->pool, 2));
@@ -267,6 +315,12 @@ TEST(a_worker_may_die_at_any_instruction_when_it_leaves, .kills = POINTS * 10, .
     kill_everywhere(&scene, leave_asleep);
 }
 
+static void end(void *context, void *state)
+{
+    (void)context;
+    (void)state;
+}
+
 /* It is dismissed in the middle, as its sibling stands still. */
 static size_t leave_amid(struct scene *scene, size_t steps)
 {
@@ -281,10 +335,10 @@ static size_t leave_amid(struct scene *scene, size_t steps)
     ck_assert(trace_grip(sibling));
     ck_assert(trace_grip(worker));
     start(scene, &load, scene->kind, 0);
-    step_until_begun(worker, &load);
+    step_until_done(worker, &load, 1);
     ck_assert_ok(tine_pool_resize(scene->pool, 1));
     await_nursery(scene);
-    taken = trace_step(worker, steps);
+    taken = step_through(worker, steps);
     strike(scene, worker);
     ck_assert(steps != TRACE_FOR_EVER || scene->left == 1);
     ck_assert(steps != TRACE_FOR_EVER || atomic_load(&load.book->calls) < ITEMS);
@@ -298,9 +352,11 @@ static size_t leave_amid(struct scene *scene, size_t steps)
 TEST(a_worker_may_die_at_any_instruction_when_it_leaves_amid_work, .kills = POINTS * 10,
      .timeout_s = 60, .loop_end = LOAD_KINDS, .own_signals = true)
 {
+    tine_pool_options options = {
+        .workers = 2, .finalizer = loop_index % 2 == 0 ? end : NULL, .flags = TINE_POOL_NO_SPIN};
     struct scene scene = {.kind = (enum load_kind)loop_index};
 
-    if (!scene_open(&scene, &(tine_pool_options){.workers = 2, .flags = TINE_POOL_NO_SPIN}))
+    if (!scene_open(&scene, &options))
         SKIP("a worker cannot be traced: %s", strerror(errno));
     kill_everywhere(&scene, leave_amid);
 }
@@ -322,7 +378,7 @@ static size_t wear_out(struct scene *scene, size_t steps)
     if (!grip_sleeper(scene, &worker))
         return 0;
     start(scene, &load, scene->kind, 0);
-    taken = trace_step(worker, steps);
+    taken = step_through(worker, steps);
     strike(scene, worker);
     check(scene, &load);
     load_await_size(scene->pool, scene->hunt.total);
@@ -332,34 +388,15 @@ static size_t wear_out(struct scene *scene, size_t steps)
 TEST(a_worker_may_die_at_any_instruction_when_it_is_worn, .kills = POINTS * 10, .timeout_s = 60,
      .loop_end = LOAD_KINDS, .own_signals = true)
 {
-    tine_pool_options options = {
-        .workers = 1, .max_tasks_per_worker = TASKS, .flags = TINE_POOL_NO_SPIN};
+    tine_pool_options options = {.workers = 1,
+                                 .max_tasks_per_worker = TASKS,
+                                 .finalizer = loop_index % 2 == 0 ? end : NULL,
+                                 .flags = TINE_POOL_NO_SPIN};
     struct scene scene = {.kind = (enum load_kind)loop_index};
 
     if (!scene_open(&scene, &options))
         SKIP("a worker cannot be traced: %s", strerror(errno));
     kill_everywhere(&scene, wear_out);
-}
-
-/* As trace_step(), through its sleeps, until it has left. */
-static size_t step_through(pid_t pid, size_t steps)
-{
-    size_t taken = 0;
-    struct proc proc;
-
-    trace_looks(true);
-    while (taken < steps && ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0) {
-        bool stopped = false;
-
-        while (!stopped && proc_read(pid, &proc) && proc.state != 'Z' && proc.state != 'X')
-            stopped = trace_await_stop(pid);
-        taken += stopped;
-        if (!stopped)
-            break;
-        ck_assert_uint_lt(taken, TRACE_STEPS_MAX);
-    }
-    trace_looks(false);
-    return taken;
 }
 
 /* The other one is busy meanwhile. */
@@ -368,12 +405,11 @@ static size_t idle_out(struct scene *scene, size_t steps)
     tine_future *futures[2];
     struct meeting *meeting = convene(scene, futures);
     pid_t worker = atomic_load(&meeting->pids[0]);
-    struct proc proc;
     size_t taken = 0;
 
     gate_raise(&meeting->go[0]);
-    ck_assert_eventually(proc_asleep(worker) || !proc_read(worker, &proc));
-    if (proc_read(worker, &proc) && trace_grip(worker)) {
+    ck_assert_eventually(proc_asleep(worker) || is_gone(worker));
+    if (!is_gone(worker) && trace_grip(worker)) {
         taken = step_through(worker, steps);
         strike(scene, worker);
     }

@@ -460,6 +460,7 @@ static void run_program(void *context)
 
     ck_assert_ok(tine_pool_open(&pool, &options));
     load_await_size(pool, 0);
+    (void)run(pool, 0);
     if (!program->fresh)
         atomic_store(program->owner, run(pool, KEY));
     gate_raise(program->ready);
@@ -474,6 +475,8 @@ static void run_program(void *context)
 /* It has gone so many steps of submitting, 0: it cannot be traced. */
 static size_t step_program(struct program *program, struct child *child, size_t steps)
 {
+    size_t taken;
+
     program->ready = gate_new();
     program->go = gate_new();
     program->submitted = gate_new();
@@ -486,7 +489,8 @@ static size_t step_program(struct program *program, struct child *child, size_t 
         return 0;
     }
     gate_raise(program->go);
-    return trace_step(child->pid, steps);
+    taken = trace_step(child->pid, steps);
+    return taken > 0 ? taken : 1;
 }
 
 /* All that it had goes with it, but for its memory in the heap that it shares with the test. */
