@@ -8,6 +8,7 @@
 #include "ipc/transport_ring.h"
 #include "ipc/transport_socket.h"
 #include "lib/reserved.h"
+#include "shm/heap.h"
 
 #define MESSAGE_MAX ((uint64_t)1 << 32)
 
@@ -40,6 +41,8 @@ int tine_pipe(tine_connection **a, tine_connection **b, const tine_pipe_options 
     bool duplex = !o->simplex;
     int rc = a == NULL || b == NULL ? -EINVAL : check_options(o);
 
+    if (rc == 0)
+        rc = tine__heap_open(); /* first, for it says more than that there is no memory */
     if (rc < 0)
         return rc;
     rc = make_ends(ends, o);

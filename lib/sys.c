@@ -239,6 +239,11 @@ void tine__sys_unlock(int fd)
     flock(fd, LOCK_UN); /* not left to close: a forked child may have the descriptor, too */
 }
 
+int tine__sys_proc_code(int code)
+{
+    return code == -ENOENT && access("/proc/self", F_OK) < 0 ? -ENOTSUP : code;
+}
+
 int tine__sys_reopen(int fd)
 {
     char path[32];
@@ -248,7 +253,7 @@ int tine__sys_reopen(int fd)
     do
         copy = open(path, O_RDONLY | O_CLOEXEC);
     while (copy < 0 && errno == EINTR);
-    return above_standard(copy);
+    return tine__sys_proc_code(above_standard(copy));
 }
 
 static int ofd_lock(int fd, int command, struct flock *lock)

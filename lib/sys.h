@@ -97,6 +97,8 @@ int tine__sys_close_range(unsigned from, unsigned to); /* both included; -ENOSYS
    own any more. -ENOSYS before Linux 5.9, and under valgrind. */
 int tine__sys_keep_only(int fd);
 int tine__sys_gettid(void);
+/* The code of a call on a path in /proc: -ENOTSUP for -ENOENT where there is no /proc at all. */
+int tine__sys_proc_code(int code);
 /* Copies from memory of this process that may not be there: -EFAULT. */
 int tine__sys_read_own(uint64_t address, void *into, size_t size);
 

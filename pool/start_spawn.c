@@ -35,7 +35,7 @@ static int execute(const char *mark, int socket, pid_t *pid)
     if (rc == 0)
         rc = posix_spawn(pid, "/proc/self/exe", &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
-    return -rc;
+    return tine__sys_proc_code(-rc);
 }
 
 static void end(int pidfd)

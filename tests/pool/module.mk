@@ -24,6 +24,7 @@ tests_pool = \
 	%D%/test_instants \
 	%D%/test_job \
 	%D%/test_kinds \
+	%D%/test_lacking \
 	%D%/test_limit \
 	%D%/test_limits \
 	%D%/test_loop \
@@ -126,6 +127,7 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_job_LDADD = libtinetest.la
 %C%_test_kinds_SOURCES = %D%/test_kinds.c $(tests_pool_shared)
 %C%_test_kinds_LDADD = libtinetest.la
+%C%_test_lacking_LDADD = libtinetest.la
 %C%_test_limit_SOURCES = %D%/test_limit.c $(tests_pool_shared)
 %C%_test_limit_LDADD = libtinetest.la
 %C%_test_limits_SOURCES = %D%/test_limits.c $(tests_pool_shared)

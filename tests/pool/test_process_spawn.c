@@ -23,6 +23,7 @@
 #include <tine/pool.h>
 
 #include "tests/pool/processes.h"
+#include "tests/support/children.h"
 #include "tests/support/files.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
@@ -76,6 +77,33 @@ TEST(the_state_is_a_fresh_programs, .loop_end = CLEAN)
     ck_assert_int_eq(fchdir(before), 0);
     close(before);
     ck_assert_int_eq(process_end(process), 0);
+    files_end(&files);
+}
+
+/* ---- where there is no /proc ------------------------------------------------------------------ */
+
+static void spawn_without_proc(void *directory)
+{
+    tine_process *process = NULL;
+    tine_pool *pool = NULL;
+
+    /* a fork reads from /proc which objects are loaded */
+    ck_assert_int_eq(process_end(process_of(do_nothing, TINE_SPAWN)), 0);
+    if (chroot(directory) < 0)
+        return; /* not here */
+    ck_assert_rc(tine_process_start(&process, do_nothing, &spawned, ""), -ENOTSUP);
+    ck_assert_rc(tine_pool_open(&pool, &(tine_pool_options){.start = TINE_SPAWN}), -ENOTSUP);
+    ck_assert(process == NULL && pool == NULL);
+}
+
+TEST(without_proc_nothing_is_executed_anew)
+{
+    struct files files;
+    struct child child;
+
+    files_begin(&files);
+    child = child_start(spawn_without_proc, files.directory);
+    child_join(&child);
     files_end(&files);
 }
 

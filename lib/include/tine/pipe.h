@@ -103,8 +103,8 @@ typedef struct tine_message {
  * Returns: 0, or a negative code
  * Handle:  -EMFILE, -ENFILE (two descriptors an end)
  * Give up: -EINVAL (NULL, bad option), -E2BIG (options newer than this library), -ENOMEM,
- *          -EADDRINUSE (no family heap), -EBADF, -ENOENT (the program has closed the heap's file,
- *          or has no /proc)
+ *          -EADDRINUSE (no family heap), -EPERM, -EACCES … (memfd_create() is forbidden),
+ *          -ENOTSUP (there is no /proc), -EBADF, -ENOENT (the program has closed the heap's file)
  * Blocks:  only for the heap's own short lock
  * Safety:  thread any | process shared | fork child may call | signal no
  * Death:   what belongs to the pipe goes with the last process that has an end of it

@@ -233,13 +233,14 @@ typedef struct tine_pool_counts {
  * Returns: 0, or a negative code; *pool is set only for 0
  * Handle:  -EAGAIN (process limit, or no thread for callbacks), -EMFILE, -ENFILE, what a hook
  *          of tine_register_at_fork() refuses with, -ENOTSUP (TINE_SPAWN or TINE_FORKSERVER without
- *          tine_init(); TINE_SPAWN of a program that its file gives rights;
+ *          tine_init(), or without /proc; TINE_SPAWN of a program that its file gives rights;
  *          options.sandbox: this kernel has no such box; memory is to be limited, and /proc does not tell how
  *          much a process has; an option that this .kind cannot have), -ENOENT, -EACCES … (a path in the sandbox)
  * Give up: -EINVAL (workers < 0 or > TINE_WORKERS_MAX, or not between workers_min and _max, unknown flags, kind or start, negative limits, a
  *          stop_signal that is none or cannot be handled, max_memory_per_worker below what a forked worker
  *          begins with), -E2BIG (reserved not zero), -ENOMEM,
  *          -EADDRINUSE (the family heap's address is taken, here or three times in a process executed anew),
+ *          -EPERM, -EACCES … (memfd_create() is forbidden),
  *          -ETIMEDOUT (the nursery is not up after 30 s), TINE_EBROKEN (it ended before it was ready)
  * Blocks:  for one fork, or until the nursery is launched: 0.3 ms by the forkserver, a few where the program is
  *          executed; workers come up behind the call: one at once, the others after as long again

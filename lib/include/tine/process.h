@@ -204,8 +204,8 @@ TINE_API int32_t tine_get_start_method(void);
  * Units:   none
  * Returns: 0, or a negative code; *process is set only for 0
  * Handle:  -EAGAIN (process limit), -EMFILE (also for more than 16 `F`; an `oc` counts as two), -ENFILE.
- *          Not TINE_FORK: -ENOTSUP (tine_init() has not been called; TINE_SPAWN: the program's file gives
- *          it rights), -ENOENT (the function's object file
+ *          Not TINE_FORK: -ENOTSUP (tine_init() has not been called; there is no /proc;
+ *          TINE_SPAWN: the program's file gives it rights), -ENOENT (the function's object file
  *          cannot be loaded there, or is another build by now), -ETIMEDOUT, TINE_EBROKEN (it ended before
  *          it was ready: main does not call tine_init(), or something killed it). What a hook refuses
  *          the fork with (tine_register_at_fork())

@@ -102,7 +102,9 @@ typedef struct tine_queue_message {
  * Returns: 0, or a negative code
  * Handle:  none
  * Give up: -EINVAL (NULL, an option out of its range, .lose, .lease_ns or .deliveries_max without
- *          .joinable), -E2BIG, -ENOMEM, -EMFILE, -ENFILE, -EADDRINUSE (no heap)
+ *          .joinable), -E2BIG, -ENOMEM, -EMFILE, -ENFILE, -EADDRINUSE (no heap), -EPERM,
+ *          -EACCES … (memfd_create() is forbidden), -ENOTSUP (there is no /proc), -EBADF, -ENOENT
+ *          (the program has closed the heap's file)
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
  * Death:   in the call: what it has made is given back by whoever opens the next one
