@@ -15,13 +15,15 @@ die()
     exit 1
 }
 
-# Values are positive numbers; ratio and peer_value are both a number or both "-".
+# Values are positive numbers, or all "-" where the machine lacks what the case needs; ratio and peer_value
+# are both a number or both "-".
 check_lines()
 {
     awk -F'\t' '
         function number(text) { return text ~ /^[0-9]+\.[0-9]+$/ }
         /^#/ { next }
-        NF != 6 || !number($2) || $3 == "" || $4 == "" { bad = 1; print "bad line: " $0 }
+        { missing = $2 == "-" && $5 == "-" }
+        NF != 6 || !(number($2) || missing) || $3 == "" || $4 == "" { bad = 1; print "bad line: " $0 }
         !(number($5) && number($6)) && !($5 == "-" && $6 == "-") { bad = 1; print "bad peer: " $0 }
         { print $1 > names }
         END { exit bad }' names="$output.names" "$output"
