@@ -39,7 +39,8 @@
  * A guest that never answers is a task that never ends: hard limits of time and cancelling help, as
  * always. One whose worker is to leave (tine_pool_join(), tine_pool_resize(), .max_tasks_per_worker
  * and the like) has as long for its finalizer as a task of its pool may take (.task_kill_ns), or
- * five seconds; then it is killed, and that counts as a death.
+ * five seconds; then it is killed, and that counts as a death. An initializer has no limit of time,
+ * here as in other pools.
  *
  * A kernel or machine that cannot have the box as asked for gives -ENOTSUP at once: there is no
  * weaker box. If a worker cannot step in (a limit above the program's own, say), the pool is

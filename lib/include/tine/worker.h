@@ -46,7 +46,8 @@ typedef struct tine_pool tine_pool;
  * then on. 0 or positive = ready, negative = failed with this code.
  */
 typedef int tine_initializer(void *context, void **state);
-/* Runs in a worker that leaves when it is asked to, after its last task. */
+/* Runs in a worker that leaves when it is asked to, after its last task; in an untrusted one its
+   time has a limit (tine/sandbox.h). */
 typedef void tine_finalizer(void *context, void *state);
 
 /* How a worker ended. */
