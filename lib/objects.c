@@ -297,7 +297,7 @@ static int look_at_object(struct dl_phdr_info *info, size_t size, void *data)
     return rc;
 }
 
-/* Between enter and leave. 0 or -ENOMEM; without /proc the table stays as it is. */
+/* Between enter and leave. 0, -ENOMEM, or -ENOSYS: without /proc the table stays as it is. */
 static int renew(bool ask_loader)
 {
     struct table *known = atomic_load_explicit(&current, memory_order_acquire);
@@ -309,7 +309,7 @@ static int renew(bool ask_loader)
         publish(making.table);
     else
         free(making.table);
-    return rc == -ENOMEM ? rc : 0;
+    return rc < 0 ? rc : 0;
 }
 
 /* ---- questions ------------------------------------------------------------------------------- */
@@ -381,9 +381,11 @@ static int answer(const struct question *question, struct tine__object *found)
     if (!ask_loader && search(question, found) && is_still_there(found))
         return 0;
     rc = renew(ask_loader);
-    if (rc < 0)
+    if (rc == -ENOMEM)
         return rc;
-    return search(question, found) && (ask_loader || is_still_there(found)) ? 0 : -ENOENT;
+    if (search(question, found) && (ask_loader || is_still_there(found)))
+        return 0;
+    return rc == -ENOSYS ? tine__sys_proc_code(-ENOENT) : -ENOENT;
 }
 
 static int ask(const struct question *question, struct tine__object *object)

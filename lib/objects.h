@@ -35,7 +35,8 @@ struct tine__object {
 
 /*
  * Finds the segment that an address lies in, or that has this offset in the object with this id; of
- * several such objects that at `base` is preferred. 0, -ENOENT (there is none), -ENOMEM.
+ * several such objects that at `base` is preferred. 0, -ENOENT (there is none), -ENOMEM,
+ * -ENOTSUP (none is known, and in a fork without /proc none can be looked for).
  */
 int tine__object_at(uint64_t address, struct tine__object *object);
 int tine__object_with(const struct tine__object_id *id, uint64_t base, uint64_t offset,
