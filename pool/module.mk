@@ -34,6 +34,7 @@ libtinecore_la_SOURCES += \
 	%D%/orphans.c %D%/orphans.h \
 	%D%/outcome.c %D%/outcome.h \
 	%D%/place.c %D%/place.h \
+	%D%/polled.c %D%/polled.h \
 	%D%/pool.c %D%/pool_impl.h \
 	%D%/priority.c \
 	%D%/process.c %D%/process_impl.h \

@@ -51,6 +51,7 @@
 #include "pool/initialize.h"
 #include "pool/limit.h"
 #include "pool/orphans.h"
+#include "pool/polled.h"
 #include "pool/recycle.h"
 #include "pool/remains.h"
 #include "pool/resize.h"
@@ -61,7 +62,6 @@
 #include "pool/worker.h"
 #include "shm/heap.h"
 
-#define FIRST_WARD   2 /* entries that are polled before those of workers */
 #define MUTE_LOOK_NS TINE_MS(50)
 #define BURIAL_NS    TINE_SEC(10) /* for what has been killed; usually milliseconds */
 #define ORPHANS_NS   TINE_MS(100) /* nurseries of nested pools take a millisecond */
@@ -89,8 +89,7 @@ struct keeper {
     struct tine__backoff backoff;
     struct rlimit files; /* the program's, for workers */
     struct tine__kept *kept;
-    struct pollfd *polled; /* program, socket, and what there is of each worker */
-    size_t polled_count;
+    struct tine__polled polled; /* program, socket, and what there is of each worker */
     struct ward *wards;
 };
 
@@ -386,32 +385,23 @@ static void settle_leavers(struct keeper *keeper)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-static size_t room_for_polled(uint32_t workers)
-{
-    return FIRST_WARD + 2 * (size_t)workers;
-}
-
-static void poll_for(struct keeper *keeper, int fd, short events)
-{
-    keeper->polled[keeper->polled_count++] = (struct pollfd){.fd = fd, .events = events};
-}
-
-/* Only what is open: more entries than RLIMIT_NOFILE are refused, and there are more places than
-   workers. */
+/* Only what is open, for there are more places than workers: see pool/polled.c. */
 static void fill_polled(struct keeper *keeper)
 {
-    keeper->polled_count = 0;
-    poll_for(keeper, keeper->program, POLLIN);
-    poll_for(keeper, keeper->socket, keeper->untold > 0 ? POLLIN | POLLOUT : POLLIN);
+    struct tine__polled *polled = &keeper->polled;
+
+    polled->count = 0;
+    tine__polled_add(polled, keeper->program, POLLIN);
+    tine__polled_add(polled, keeper->socket, keeper->untold > 0 ? POLLIN | POLLOUT : POLLIN);
     for (uint32_t i = 0; i < keeper->pool->workers; i++) {
         struct ward *ward = &keeper->wards[i];
 
         if (ward->pid == 0)
             continue;
-        ward->polled = keeper->polled_count;
-        poll_for(keeper, ward->pidfd, POLLIN);
+        ward->polled = polled->count;
+        tine__polled_add(polled, ward->pidfd, POLLIN);
         if (ward->control >= 0)
-            poll_for(keeper, ward->control, POLLIN);
+            tine__polled_add(polled, ward->control, POLLIN);
     }
 }
 
@@ -451,36 +441,13 @@ static tine__deadline next_due(struct keeper *keeper)
     return earlier(due, tine__backoff_look(&keeper->backoff, keeper->pool));
 }
 
-/* How many of the first entries have something to tell; or -1, and none has. */
-static int poll_first(struct keeper *keeper, size_t count, tine__deadline due)
-{
-    struct timespec left = tine__timespec(tine__deadline_left(due));
-    int rc = ppoll(keeper->polled, count, due == TINE__NEVER ? NULL : &left, &keeper->waiting);
-
-    for (size_t i = 0; rc < 0 && i < keeper->polled_count; i++)
-        keeper->polled[i].revents = 0;
-    return rc;
-}
-
-/* The system has no memory to poll them all, or somebody has lowered the limit meanwhile. Every
-   worker is looked at as though it had told something: that never waits. */
-static void look_at_wards(struct keeper *keeper, tine__deadline due)
-{
-    due = earlier(due, tine__deadline_after(MUTE_LOOK_NS));
-    if (poll_first(keeper, FIRST_WARD, due) < 0 && errno != EINTR)
-        poll_first(keeper, 0, due); /* not even two: at least it does not spin */
-    for (size_t i = FIRST_WARD; i < keeper->polled_count; i++)
-        keeper->polled[i].revents = POLLIN;
-}
-
 static void wait_for_events(struct keeper *keeper)
 {
     tine__deadline due = next_due(keeper);
 
     tine__kept_sweep(keeper->kept, keeper->pool);
     fill_polled(keeper);
-    if (poll_first(keeper, keeper->polled_count, due) < 0 && errno != EINTR)
-        look_at_wards(keeper, due);
+    tine__polled_wait(&keeper->polled, due, &keeper->waiting);
 }
 
 /* Nudges, and descriptors to keep, each with its number. */
@@ -508,7 +475,8 @@ static void answer_workers(struct keeper *keeper)
     for (uint32_t i = 0; i < keeper->pool->workers; i++) {
         struct ward *ward = &keeper->wards[i];
 
-        if (ward->pid == 0 || ward->control < 0 || keeper->polled[ward->polled + 1].revents == 0)
+        if (ward->pid == 0 || ward->control < 0 ||
+            keeper->polled.entries[ward->polled + 1].revents == 0)
             continue;
         if (!listened) /* what a worker asks for was sent before, but seen perhaps only now */
             listen_to_program(keeper);
@@ -524,15 +492,16 @@ static void answer_workers(struct keeper *keeper)
 static void reap_all(struct keeper *keeper)
 {
     for (uint32_t i = 0; i < keeper->pool->workers; i++)
-        if (keeper->wards[i].pid != 0 && keeper->polled[keeper->wards[i].polled].revents != 0)
+        if (keeper->wards[i].pid != 0 &&
+            keeper->polled.entries[keeper->wards[i].polled].revents != 0)
             reap(keeper, i);
 }
 
 static void handle_socket(struct keeper *keeper)
 {
-    if ((keeper->polled[1].revents & POLLIN) != 0)
+    if ((keeper->polled.entries[1].revents & POLLIN) != 0)
         listen_to_program(keeper);
-    if ((keeper->polled[1].revents & POLLOUT) != 0)
+    if ((keeper->polled.entries[1].revents & POLLOUT) != 0)
         for (uint32_t i = 0; i < keeper->pool->workers; i++)
             if (keeper->wards[i].pid != 0 && keeper->wards[i].untold)
                 tell(keeper, i);
@@ -592,7 +561,8 @@ static _Noreturn void keep(struct keeper *keeper)
         }
         wait_for_events(keeper);
         /* The program has ended, or executes another, or has closed what it needs for the pool. */
-        if (keeper->polled[0].revents != 0 || (keeper->polled[1].revents & POLLHUP) != 0) {
+        if (keeper->polled.entries[0].revents != 0 ||
+            (keeper->polled.entries[1].revents & POLLHUP) != 0) {
             kill_all(keeper);
             if (tine__remains_begin(keeper->pool, keeper->program) && bury_workers(keeper))
                 tine__remains_free(keeper->pool);
@@ -617,9 +587,10 @@ static int make_keeper(struct keeper *keeper, struct tine__pool_shm *pool, int p
         (struct keeper){.pool = pool,
                         .program = program,
                         .kept = calloc(1, sizeof *keeper->kept),
-                        .polled = calloc(room_for_polled(pool->workers), sizeof *keeper->polled),
+                        .polled.entries = calloc(TINE__POLLED_FIRST + 2 * (size_t)pool->workers,
+                                                 sizeof *keeper->polled.entries),
                         .wards = calloc(pool->workers, sizeof *keeper->wards)};
-    if (keeper->kept == NULL || keeper->polled == NULL || keeper->wards == NULL)
+    if (keeper->kept == NULL || keeper->polled.entries == NULL || keeper->wards == NULL)
         return -ENOMEM;
     return keeper->program < 0 ? keeper->program : 0;
 }
@@ -630,7 +601,7 @@ static void drop_keeper(struct keeper *keeper)
     if (keeper->program >= 0)
         close(keeper->program);
     free(keeper->kept);
-    free(keeper->polled);
+    free(keeper->polled.entries);
     free(keeper->wards);
 }
 

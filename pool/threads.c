@@ -9,8 +9,9 @@
  * the job's memory stays until the thread is through with it. Threads have all signals blocked that
  * the program may want for itself.
  *
- * The descriptors that calls have for arguments are kept here, under a mutex, not in a nursery. The mutex
- * is the last to be taken: the pool's may be held. Of threads that end so, one at a time has it. A fork of the program has none of the threads, and
+ * The descriptors that calls have for arguments are kept here, under a mutex, not in a nursery. The
+ * mutex is the last to be taken: the pool's may be held. Threads that end so have it one at a time.
+ * A fork of the program has none of the threads, and
  * leaves all of this alone.
  */
 #include "pool/threads.h"
@@ -195,7 +196,7 @@ static bool bury(struct seat *seat)
     return replace(seat);
 }
 
-/* pthread_exit() in a task, an initializer or a finalizer: nothing of the thread's stack is used. */
+/* pthread_exit() in a task, an initializer or a finalizer: its stack is gone. */
 static void end_early(void *argument)
 {
     struct seat *seat = argument;
