@@ -40,7 +40,7 @@ static uint64_t both(uint32_t low, uint32_t high)
 int tine__capabilities_read(struct tine__capabilities *capabilities)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2];
+    struct __user_cap_data_struct data[2] = {{0}}; /* valgrind 3.19 takes one to be written */
     int rc = tine__sys_capget(&header, data);
 
     if (rc < 0)
