@@ -107,6 +107,15 @@ void hunt_begin(struct hunt *hunt, pid_t program)
     ck_assert_eventually(find_nursery(hunt, program));
 }
 
+/* Or does its number belong to another process, when the pool has ended? */
+static bool is_nursery(const struct hunt *hunt)
+{
+    struct proc proc;
+
+    return proc_read(hunt->nursery, &proc) && proc.parent == hunt->keeper &&
+           strcmp(proc.name, "tine-nursery") == 0;
+}
+
 pid_t hunt_worker(const struct hunt *hunt)
 {
     pid_t workers[HUNT_WORKERS_MAX];
@@ -126,6 +135,17 @@ static int grasp(pid_t parent, pid_t pid)
     if (pidfd < 0)
         return -1;
     if (proc_read(pid, &proc) && proc.parent == parent && tine__sys_poll_in(pidfd, 0) == 0)
+        return pidfd;
+    close(pidfd);
+    return -1;
+}
+
+/* The same of a worker: as its nursery is still there, so was it when the parent was compared. */
+static int grasp_worker(const struct hunt *hunt, pid_t pid)
+{
+    int pidfd = grasp(hunt->nursery, pid);
+
+    if (pidfd < 0 || is_nursery(hunt))
         return pidfd;
     close(pidfd);
     return -1;
@@ -164,7 +184,7 @@ static pid_t choose(const struct hunt *hunt)
 bool hunt_aim(struct hunt *hunt)
 {
     hunt->prey = choose(hunt);
-    hunt->pidfd = hunt->prey == 0 ? -1 : grasp(hunt->nursery, hunt->prey);
+    hunt->pidfd = hunt->prey == 0 ? -1 : grasp_worker(hunt, hunt->prey);
     return hunt->pidfd >= 0;
 }
 
@@ -191,7 +211,7 @@ unsigned hunt_kill_all(struct hunt *hunt)
     unsigned killed = 0;
 
     for (int i = 0; i < count; i++) {
-        pidfds[i] = grasp(hunt->nursery, workers[i]);
+        pidfds[i] = grasp_worker(hunt, workers[i]);
         if (pidfds[i] >= 0)
             tine__sys_pidfd_kill(pidfds[i], SIGKILL);
     }
