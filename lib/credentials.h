@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Bit n: capability n. */
 struct tine__capabilities {
@@ -36,6 +37,19 @@ struct tine__credentials {
 /* Of the calling thread. 0, or -errno: groups or capabilities are not known. */
 int tine__credentials_read(struct tine__credentials *credentials);
 bool tine__credentials_same(const struct tine__credentials *a, const struct tine__credentials *b);
+
+/*
+ * Of another thread, as /proc shows it: groups and namespaces as hashes to be compared with what this gives for others,
+ * seccomp as the number of filters; no securebits. 0; -errno, -EPROTO: it cannot be seen.
+ */
+int tine__credentials_of(pid_t pid, pid_t tid, struct tine__credentials *credentials);
+/* Can its root directory and namespaces be seen? Not of whom one may not trace. */
+bool tine__credentials_has_place(const struct tine__credentials *credentials);
+void tine__credentials_take_place(struct tine__credentials *credentials,
+                                  const struct tine__credentials *from);
+/* Of two of those: may the first do nothing that the second may not? */
+bool tine__credentials_within(const struct tine__credentials *less,
+                              const struct tine__credentials *more);
 
 /* Of the calling thread: 0 or -errno. */
 int tine__capabilities_read(struct tine__capabilities *capabilities);

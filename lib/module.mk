@@ -90,6 +90,7 @@ libtinecore_la_SOURCES += \
 	%D%/record.c %D%/record.h \
 	%D%/reserved.h \
 	%D%/rights.c %D%/rights.h \
+	%D%/sender.c %D%/sender.h \
 	%D%/shape.c %D%/shape.h \
 	%D%/shared.c %D%/shared.h \
 	%D%/sig.c %D%/sig.h \

@@ -8,7 +8,8 @@
  *
  * It is nobody's child, so the program's own wait() never meets it. It knows of each process a pidfd and the
  * shared block, in which it leaves the status when it has reaped it. It ends with the program that started it, or, when
- * nobody holds the other end of its socket, with the last of its processes. When it is killed, its processes go on; how they end is not known then.
+ * nobody holds the other end of its socket, with the last of its processes. It refuses who has not all of
+ * its rights (pool/asker.h). When it is killed, its processes go on; how they end is not known then.
  *
  * It is a fork of the program as that was in tine_init(), or of a program that was executed anew, and
  * maps the family heap. All descriptors but its own are closed.
@@ -32,9 +33,11 @@
 #include "lib/fork.h"
 #include "lib/log.h"
 #include "lib/objects.h"
+#include "lib/sender.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
 #include "lib/sys_poll.h"
+#include "pool/asker.h"
 #include "pool/init.h"
 #include "pool/launch.h"
 #include "shm/heap.h"
@@ -56,6 +59,7 @@ struct keeper {
     uint32_t count, running;
     bool retired; /* nobody can ask any more */
     struct ward *wards;
+    struct tine__asker_rule rule;
     struct sigaction interrupt; /* what SIGINT does in processes */
 };
 
@@ -125,7 +129,8 @@ static void reap(struct keeper *keeper, struct ward *ward, int flags)
     keeper->running--;
 }
 
-TINE__EARLY static int start_process(struct keeper *keeper, int control, struct tine__process_shm *shared)
+TINE__EARLY static int start_process(struct keeper *keeper, int control,
+                                     struct tine__process_shm *shared)
 {
     struct ward *ward = make_room(keeper);
     int pidfd, rc;
@@ -159,13 +164,13 @@ TINE__EARLY static void answer_request(struct keeper *keeper)
 {
     struct tine__request_wire request;
     struct tine__process_shm *shared;
-    int control = -1, count = 1, rc;
-    ssize_t size = tine__sys_recv_fds(keeper->socket, &request, sizeof request, &control, &count,
-                                      MSG_DONTWAIT);
+    struct ucred sender;
+    int control, rc;
+    ssize_t size = tine__sender_recv(keeper->socket, &request, sizeof request, &control, &sender);
 
     if (size == 0)
         retire(keeper);
-    if (size <= 0 || count != 1)
+    if (size <= 0)
         return;
     shared = (struct tine__process_shm *)(uintptr_t)request.shared;
     if (size != (ssize_t)sizeof request || request.magic != TINE__SERVER_MAGIC ||
@@ -173,7 +178,11 @@ TINE__EARLY static void answer_request(struct keeper *keeper)
         close(control);
         return;
     }
-    rc = start_process(keeper, control, shared);
+    rc = tine__asker_check(&keeper->rule, &sender, request.tid);
+    if (rc == 0)
+        rc = start_process(keeper, control, shared);
+    else if (rc == -EPERM)
+        rc = TINE__SERVER_REFUSES;
     if (rc < 0)
         tine__launch_refuse(control, rc);
     close(control);
@@ -249,6 +258,17 @@ static void arm_alarm(struct keeper *keeper)
     keeper->alarm = ends[0];
 }
 
+/* The program waits for the hello, so what is seen of it is what it is. */
+static void begin_rule(struct keeper *keeper)
+{
+    struct ucred program;
+    socklen_t size = sizeof program;
+
+    if (getsockopt(keeper->socket, SOL_SOCKET, SO_PEERCRED, &program, &size) < 0)
+        _exit(1);
+    tine__asker_begin(&keeper->rule, program.pid);
+}
+
 static void listen_from_now_on(struct keeper *keeper)
 {
     struct tine__hello_wire hello = {.magic = TINE__SERVER_MAGIC, .word = tine__owner_word()};
@@ -260,11 +280,13 @@ static void listen_from_now_on(struct keeper *keeper)
     signal(SIGCHLD, SIG_DFL);                       /* ignored, it would let statuses be lost */
     allow_many_files();
     keeper->poll = tine__sys_epoll();
-    if (keeper->poll < 0 || watch(keeper, keeper->socket, EVENT_SOCKET) < 0 ||
+    if (keeper->poll < 0 || tine__sender_ask(keeper->socket) < 0 ||
+        watch(keeper, keeper->socket, EVENT_SOCKET) < 0 ||
         watch(keeper, keeper->program, EVENT_PROGRAM) < 0)
         _exit(1);
     tine__at_fork_in_child(TINE_FORKED_SERVER);
     tine__preload();
+    begin_rule(keeper);
     if (tine__sys_send_fds(keeper->socket, &hello, sizeof hello, NULL, 0, 0) < 0)
         _exit(1);
     arm_alarm(keeper);

@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-#define TINE__SERVER_MAGIC UINT64_C(0x65767265736b726f)
+#define TINE__SERVER_MAGIC   UINT64_C(0x65767265736b726f)
+#define TINE__SERVER_REFUSES INT32_MIN /* who asks has not all the rights of this server */
 
 /* What the server says first: who it is. */
 struct tine__hello_wire {
@@ -16,6 +17,8 @@ struct tine__hello_wire {
 struct tine__request_wire {
     uint64_t magic;
     uint64_t shared; /* address of its tine__process_shm */
+    int32_t tid;     /* of who asks */
+    uint32_t unused;
 };
 
 /*

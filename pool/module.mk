@@ -1,6 +1,7 @@
 # Processes and work.
 libtinecore_la_SOURCES += \
 	%D%/account.c %D%/account.h \
+	%D%/asker.c %D%/asker.h \
 	%D%/backoff.c %D%/backoff.h \
 	%D%/begin.c %D%/begin.h \
 	%D%/budget.c %D%/budget.h \

@@ -28,6 +28,7 @@
 #include "lib/credentials.h"
 #include "lib/fork.h"
 #include "lib/log.h"
+#include "lib/sender.h"
 #include "lib/sig.h"
 #include "lib/sys.h"
 #include "pool/forkserver.h"
@@ -220,11 +221,12 @@ static ssize_t send_request(const struct server *own, const struct tine__process
                             int control, tine__deadline deadline)
 {
     struct tine__request_wire request = {.magic = TINE__SERVER_MAGIC,
-                                         .shared = (uint64_t)(uintptr_t)shared};
+                                         .shared = (uint64_t)(uintptr_t)shared,
+                                         .tid = tine__sys_gettid()};
     ssize_t rc;
 
     do
-        rc = tine__sys_send_fds(own->socket, &request, sizeof request, &control, 1, MSG_DONTWAIT);
+        rc = tine__sender_send(own->socket, &request, sizeof request, control);
     while (rc == -EAGAIN && tine__sys_poll_out(own->socket, tine__deadline_left(deadline)) > 0);
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
@@ -305,6 +307,15 @@ static int await_process(struct tine_process *process, struct tine__birth *birth
     return rc;
 }
 
+/* It has rights that are not there any more: another thread has given them up a moment ago. */
+static void leave_server(struct server *own, uint64_t word)
+{
+    tine__futex_lock(&own->lock);
+    if (own->word == word)
+        drop(own);
+    tine__futex_unlock(&own->lock);
+}
+
 static int attempt(struct tine_process *process, struct tine__birth *birth,
                    const struct tine__luggage *luggage, tine__deadline deadline)
 {
@@ -323,6 +334,8 @@ static int attempt(struct tine_process *process, struct tine__birth *birth,
     close(pair[1]);
     if (rc == 0) {
         rc = await_process(process, birth, pair[0], luggage, deadline);
+        if (rc == TINE__SERVER_REFUSES && process->pid == 0)
+            leave_server(own, process->server);
         /* pid 0: the server has not forked at all */
         if (rc < 0 && process->pid != 0 && !is_settled(birth->shared, process->server))
             birth->shared = NULL; /* lost: a process that is late may still look at it */
@@ -344,23 +357,35 @@ static struct tine__process_shm *copy_of(const struct tine__process_shm *shared,
     return copy;
 }
 
+/* The next try has a block that nobody else may look at, and that is not cancelled. */
+static int renew(struct tine__birth *birth, const struct tine__process_shm *before, int rc)
+{
+    if (rc == TINE__SERVER_REFUSES)
+        atomic_store_explicit(&birth->shared->gate, TINE__GATE_SHUT, memory_order_relaxed);
+    else if (birth->shared == NULL)
+        birth->shared = copy_of(before, tine__process_bytes(before));
+    else
+        return rc; /* the process itself was killed: as with spawn */
+    return birth->shared == NULL ? -ENOMEM : 0;
+}
+
 static int attempt_often(struct tine_process *process, struct tine__birth *birth,
                          const struct tine__luggage *luggage, tine__deadline deadline)
 {
     int rc = TINE_EBROKEN;
 
-    for (int i = 0; i < ATTEMPTS && rc == TINE_EBROKEN; i++) {
-        struct tine__process_shm *before = birth->shared;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        const struct tine__process_shm *before = birth->shared;
+        int renewed;
 
         rc = attempt(process, birth, luggage, deadline);
-        if (rc == TINE_EBROKEN && birth->shared == NULL)
-            birth->shared = copy_of(before, tine__process_bytes(before));
-        else if (rc == TINE_EBROKEN)
-            return rc; /* the process itself was killed: as with spawn */
-        if (birth->shared == NULL)
-            return rc == TINE_EBROKEN ? -ENOMEM : rc;
+        if (rc != TINE_EBROKEN && rc != TINE__SERVER_REFUSES)
+            return rc;
+        renewed = renew(birth, before, rc);
+        if (renewed < 0)
+            return renewed;
     }
-    return rc;
+    return rc == TINE__SERVER_REFUSES ? -EPERM : rc;
 }
 
 int tine__start_forkserver(struct tine_process *process, struct tine__birth *birth,

@@ -97,6 +97,7 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_compute_DEPENDENCIES = libtinetest.la %D%/plugin.la
 %C%_test_credentials_SOURCES = %D%/test_credentials.c $(tests_processes)
 %C%_test_credentials_LDADD = libtinetest.la
+%C%_test_credentials_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__credentials_same
 %C%_test_credentials_faults_SOURCES = %D%/test_credentials_faults.c $(tests_processes)
 %C%_test_credentials_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tine__sys_capget \
 	-Wl,--wrap=tine__sys_capset,--wrap=getgroups,--wrap=malloc

@@ -28,10 +28,15 @@
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
+#include "tests/support/wrap.h"
 
 #define NOBODY 65534
 
 static int method; /* of the test that runs, for its child */
+static bool blind; /* credentials are never different */
+
+WRAP(blind, bool, tine__credentials_same, true,
+     (const struct tine__credentials *a, const struct tine__credentials *b), (a, b))
 
 static bool is_root(void)
 {
@@ -43,6 +48,13 @@ static void become_nobody(void)
     ck_assert_int_eq(setgroups(0, NULL), 0);
     ck_assert_int_eq(setresgid(NOBODY, NOBODY, NOBODY), 0);
     ck_assert_int_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
+}
+
+static int check_root(tine_call *call)
+{
+    (void)call;
+    ck_assert(is_root());
+    return 0;
 }
 
 /* Its files may lie where nobody can read them. */
@@ -286,6 +298,64 @@ TEST(another_root_directory_is_seen)
     files_end(&files);
 }
 
+/* ---- who does not look ------------------------------------------------------------------------ */
+
+/* The lowest of all that there are. */
+static void start_with_less(void *unused)
+{
+    struct tine__capabilities *less = tine_calloc(1, sizeof *less);
+
+    (void)unused;
+    ck_assert_rc(tine__capabilities_read(less), 0);
+    less->effective &= less->effective - 1;
+    less->permitted = less->effective;
+    ck_assert_rc(tine__capabilities_lower(less), 0);
+    ck_assert_int_eq(process_end(process_with(check_capabilities, method, less)), 0);
+    tine_free(less);
+}
+
+/* A program that somebody has taken over asks its server of before. */
+TEST(the_server_itself_refuses_who_has_fewer_rights)
+{
+    static void (*const bodies[])(void *) = {start_as_nobody, open_as_nobody,
+                                             start_with_less, start_without_new_privs,
+                                             start_in_groups, start_apart};
+
+    if (!can_be_nobody())
+        SKIP("not root, or others cannot execute this program");
+    blind = true;
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
+        run(bodies[i], 2);
+    ck_assert_int_eq(process_end(process_of(check_root, TINE_FORKSERVER)), 0);
+}
+
+static void wait_as_nobody(void *gate)
+{
+    become_nobody();
+    gate_raise(gate);
+    gate_await(gate, 2);
+}
+
+TEST(rights_are_those_of_a_thread_that_has_them_all)
+{
+    struct tine__credentials own, other;
+    struct gate *gate = gate_new();
+    struct child child;
+
+    ck_assert_rc(tine__credentials_of(getpid(), getpid(), &own), 0);
+    ck_assert(tine__credentials_has_place(&own));
+    ck_assert(tine__credentials_within(&own, &own));
+    ck_assert_rc(tine__credentials_of(getpid(), 1, &other), getpid() == 1 ? 0 : -ENOENT);
+    if (!is_root())
+        return;
+    child = child_start(wait_as_nobody, gate);
+    gate_await(gate, 1);
+    ck_assert_rc(tine__credentials_of(child.pid, child.pid, &other), 0);
+    ck_assert(!tine__credentials_within(&own, &other));
+    gate_raise(gate);
+    child_join(&child);
+}
+
 /* ---- the server of before -------------------------------------------------------------------- */
 
 static int await_gate(tine_call *call)
@@ -407,13 +477,6 @@ TEST(a_stranger_does_not_tell_it_what_to_run)
     close(sockets[0]);
     close(sockets[1]);
     files_end(&files);
-}
-
-static int check_root(tine_call *call)
-{
-    (void)call;
-    ck_assert(is_root());
-    return 0;
 }
 
 static void start_privileged(void *unused)

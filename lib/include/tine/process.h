@@ -41,8 +41,9 @@
  * tine_alloc() in common with it, but globals of their own. They are of the user and the groups of the thread that
  * starts them, in its namespaces and below its root directory; one of TINE_FORKSERVER has no capability that the thread has not,
  * while executing gives root, as always, all that its bounding set allows. Who has given up rights since
- * the forkserver began gets another, at the next start; the one of before answers until then, so a program
- * that goes on to run what it does not trust gives them up before tine_init(). A program that its file gives
+ * the forkserver began gets another, at the next start; the one of before refuses it. Processes and pools that run
+ * keep their rights, and who shares the heap with them can harm them: a program that goes on to run what it does not
+ * trust ends them before. A program that its file gives
  * rights (set-user-ID, set-group-ID, capabilities) is not executed again: anybody could tell it what to run, and it
  * would have again what it has given up. There TINE_SPAWN is -ENOTSUP. They need a main that begins with
  *
@@ -207,7 +208,8 @@ TINE_API int32_t tine_get_start_method(void);
  *          Not TINE_FORK: -ENOTSUP (tine_init() has not been called; there is no /proc;
  *          TINE_SPAWN: the program's file gives it rights), -ENOENT (the function's object file
  *          cannot be loaded there, or is another build by now), -ETIMEDOUT, TINE_EBROKEN (it ended before
- *          it was ready: main does not call tine_init(), or something killed it). What a hook refuses
+ *          it was ready: main does not call tine_init(), or something killed it), -EPERM (TINE_FORKSERVER:
+ *          rights are given up all the time). What a hook refuses
  *          the fork with (tine_register_at_fork())
  * Give up: -EINVAL (bad format or options, name too long, no function of a loaded object file), -E2BIG
  *          (reserved not zero), -EBADF (`F`, .fds), -ENOMEM, -ERANGE, TINE_EFORMAT, TINE_EFORKED (`o`),
