@@ -5,6 +5,8 @@
  */
 #include "lib/sys.h"
 
+#include <tine/error.h>
+
 #include "lib/fork.h"
 
 #include <errno.h>
@@ -122,6 +124,8 @@ TINE__EARLY static pid_t fork_and_open(int *pidfd, int place)
     if (pid < 0)
         return pid;
     opened = tine__sys_pidfd_open(pid);
+    if (opened == -ESRCH) /* reaped by somebody else: the pid may be a stranger's any moment */
+        return TINE_EBROKEN;
     if (opened < 0) {
         kill(pid, SIGKILL); /* not reaped, so still that process */
         reap_at_once(pid);

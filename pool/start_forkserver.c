@@ -132,6 +132,8 @@ static int fork_step(int sockets[2], int program, tine__deadline deadline)
         _exit(tine__forkserver_detach(sockets[1], program) < 0);
     }
     tine__sig_restore(&saved);
+    if (pid == TINE_EBROKEN)
+        return 0; /* the step has left, and was reaped, by the program; the server will speak */
     if (pid < 0)
         return pid;
     return reap_step(pidfd, deadline);

@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <tine/error.h>
+
 #include "lib/sys.h"
 #include "pool/init.h"
 #include "pool/launch.h"
@@ -48,6 +50,18 @@ static void end(int pidfd)
     close(pidfd);
 }
 
+/* No pidfd of it is to be had. */
+static int give_up(pid_t pid, int socket, int rc)
+{
+    if (rc != -ESRCH) { /* else it was killed, and somebody else has reaped it */
+        kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
+    close(socket);
+    return rc == -ESRCH ? TINE_EBROKEN : rc;
+}
+
 int tine__spawn_program(const char *mark, int *socket, int *pidfd)
 {
     int sockets[2], probe = tine__sys_pidfd_open(getpid()), rc;
@@ -67,13 +81,8 @@ int tine__spawn_program(const char *mark, int *socket, int *pidfd)
         return rc;
     /* It waits for what it is told, so it has not ended, unless somebody kills it. */
     *pidfd = tine__sys_pidfd_open(pid);
-    if (*pidfd < 0) {
-        kill(pid, SIGKILL);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
-        close(sockets[0]);
-        return *pidfd;
-    }
+    if (*pidfd < 0)
+        return give_up(pid, sockets[0], *pidfd);
     *socket = sockets[0];
     return pid;
 }

@@ -156,7 +156,7 @@ tests_processes = %D%/processes.c %D%/processes.h
 %C%_test_process_faults_SOURCES = %D%/test_process_faults.c $(tests_processes)
 %C%_test_process_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc,--wrap=realloc \
 	-Wl,--wrap=tine_calloc,--wrap=fork,--wrap=tine__sys_pidfd_open,--wrap=tine__sys_dup \
-	-Wl,--wrap=pthread_create,--wrap=on_exit,--wrap=dup2,--wrap=epoll_ctl \
+	-Wl,--wrap=pthread_create,--wrap=on_exit,--wrap=dup2,--wrap=epoll_ctl,--wrap=kill \
 	-Wl,--wrap=tine__sys_map_shared
 %C%_test_process_faults_LDADD = libtinetest.la
 %C%_test_process_fork_SOURCES = %D%/test_process_fork.c $(tests_processes)

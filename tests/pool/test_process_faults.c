@@ -9,16 +9,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <tine/heap.h>
 
 #include "lib/sys.h"
+#include "pool/forkserver.h"
 #include "tests/pool/processes.h"
+#include "tests/support/children.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
@@ -43,7 +47,6 @@ __attribute__((constructor)) static void share_with_forkserver(void)
 WRAP(must_fail(), void *, calloc, NULL, (size_t count, size_t size), (count, size))
 WRAP(must_fail(), void *, realloc, NULL, (void *block, size_t size), (block, size))
 WRAP(must_fail(), void *, tine_calloc, NULL, (size_t count, size_t size), (count, size))
-WRAP(must_fail(), pid_t, fork, (errno = EAGAIN, -1), (void), ())
 WRAP(must_fail(), int, tine__sys_pidfd_open, -EMFILE, (pid_t pid), (pid))
 WRAP(mapping_fails, void *, tine__sys_map_shared, NULL, (size_t size), (size))
 WRAP(must_fail(), int, tine__sys_dup, -EMFILE, (int fd), (fd))
@@ -56,6 +59,33 @@ WRAP(dup_fails, int, dup2, (errno = EMFILE, -1), (int from, int to), (from, to))
 WRAP(what == EPOLL_CTL_ADD && atomic_exchange(watching_fails, false), int, epoll_ctl,
      (errno = ENOSPC, -1), (int epoll, int what, int fd, struct epoll_event *event),
      (epoll, what, fd, event))
+
+/* What a thread of the program's that reaps everything can do to whoever forks. */
+static enum { REAPED_LATER, REAPED_FIRST, REAPED_AT_ONCE } reaped;
+static int kills;
+
+pid_t __real_fork(void);
+pid_t __wrap_fork(void);
+
+pid_t __wrap_fork(void)
+{
+    bool here = getpid() == program;
+    pid_t pid;
+
+    if (must_fail()) {
+        errno = EAGAIN;
+        return -1;
+    }
+    pid = __real_fork();
+    if (pid == 0 && here && reaped == REAPED_AT_ONCE)
+        _exit(0);
+    if (pid > 0 && here && reaped != REAPED_LATER)
+        waitpid(pid, NULL, 0);
+    return pid;
+}
+
+WRAP(reaped != REAPED_LATER && getpid() == program && ++kills > 0, int, kill, 0,
+     (pid_t pid, int number), (pid, number))
 
 static int raise_gate(tine_call *call)
 {
@@ -244,6 +274,38 @@ TEST(a_forkserver_keeps_no_process_that_it_cannot_watch)
     ck_assert_rc(tine_process_start(&process, say_parent, &options, "p", server), 0);
     ck_assert_int_eq(process_end(process), 0);
     tine_free(server);
+}
+
+static int do_nothing(tine_call *call)
+{
+    (void)call;
+    return 0;
+}
+
+static void start_reaped(void *unused)
+{
+    tine_process_options forked = {.start = TINE_FORK};
+    tine_process *process = NULL;
+
+    (void)unused;
+    program = getpid();
+    reaped = REAPED_AT_ONCE;
+    ck_assert_rc(tine_process_start(&process, do_nothing, &forked, ""), TINE_EBROKEN);
+    ck_assert_ptr_null(process);
+    reaped = REAPED_FIRST; /* the step between this process and its server */
+    tine__forkserver_forget();
+    ck_assert_rc(tine__forkserver_begin(), 0);
+    reaped = REAPED_LATER;
+    ck_assert_int_eq(process_end(process_of(do_nothing, TINE_FORKSERVER)), 0);
+    ck_assert_int_eq(kills, 0); /* the pid is a stranger's by now */
+    program = 0;
+}
+
+TEST(a_child_that_somebody_else_reaps_at_once_is_none_of_ours)
+{
+    struct child child = child_start(start_reaped, NULL);
+
+    child_join(&child);
 }
 
 SUITE_WITH_INIT("pool/process_faults")
