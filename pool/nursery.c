@@ -121,13 +121,18 @@ static void close_siblings(const struct keeper *keeper)
     tine__kept_close(keeper->kept);
 }
 
+static void end_with_nursery(const struct keeper *keeper)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != keeper->self) /* it died before the line above */
+        _exit(0);
+}
+
 static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index, int control)
 {
     char name[32]; /* the kernel keeps 15 characters */
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != keeper->self) /* it died before the line above */
-        _exit(0);
+    end_with_nursery(keeper);
     snprintf(name, sizeof name, "tine-worker-%u", index);
     prctl(PR_SET_NAME, name);
     close_siblings(keeper);
@@ -139,6 +144,7 @@ static _Noreturn void become_worker(const struct keeper *keeper, uint32_t index,
     tine__at_fork_in_child(TINE_FORKED_WORKER);
     tine__recycle_prepare(keeper->pool);
     tine__worker_begin(keeper->pool, index);
+    end_with_nursery(keeper); /* the kernel forgets it where the initializer changes the user */
     tine__worker_loop(keeper->pool, index, control);
     if (tine__worker_has_end(keeper->pool)) /* which may take long */
         tine__resize_hand_over(tine__worker_at(keeper->pool, index), control);

@@ -25,6 +25,7 @@
 #include "tests/pool/processes.h"
 #include "tests/support/children.h"
 #include "tests/support/files.h"
+#include "tests/support/hunt.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
 #include "tests/support/wait.h"
@@ -296,6 +297,75 @@ TEST(another_root_directory_is_seen)
     child = child_start(enter, files.directory);
     child_join(&child);
     files_end(&files);
+}
+
+/* ---- workers that give up rights -------------------------------------------------------------- */
+
+struct nest {
+    struct gate gate;
+    pid_t worker, nursery;
+};
+
+static int begin_as_nobody(void *context, void **state)
+{
+    (void)context;
+    (void)state;
+    become_nobody();
+    return 0;
+}
+
+static int say_pids(tine_call *call)
+{
+    struct nest *nest;
+
+    ck_assert_rc(tine_args(call, "p", &nest), 0);
+    nest->worker = getpid();
+    nest->nursery = getppid();
+    return 0;
+}
+
+static void open_nest(void *context)
+{
+    tine_pool_options options = {.workers = 1, .start = method, .initializer = begin_as_nobody};
+    struct nest *nest = context;
+    tine_results *results;
+    tine_pool *pool;
+
+    ck_assert_rc(tine_pool_open(&pool, &options), 0);
+    ck_assert_rc(tine_pool_apply(&results, pool, say_pids, NULL, "p", nest), 0);
+    tine_results_close(results);
+    gate_raise(&nest->gate);
+    for (;;)
+        pause();
+}
+
+static bool is_gone(pid_t pid)
+{
+    struct proc proc;
+
+    return !proc_read(pid, &proc) || proc.state == 'Z';
+}
+
+/* The kernel forgets the parent-death signal of who changes his user. */
+TEST(they_end_with_their_nursery_all_the_same, .loop_end = START_METHODS)
+{
+    struct nest *nest = tine_calloc(1, sizeof *nest);
+    struct child child;
+
+    if (!can_be_nobody()) {
+        tine_free(nest);
+        SKIP("not root, or others cannot execute this program");
+    }
+    method = start_method(loop_index);
+    orphans_adopt();
+    child = child_start(open_nest, nest);
+    gate_await(&nest->gate, 1);
+    child_stop(&child); /* it would end the pool by itself */
+    ck_assert_int_eq(kill(nest->nursery, SIGKILL), 0);
+    ck_assert_eventually(is_gone(nest->worker));
+    child_kill(&child);
+    orphans_reap();
+    tine_free(nest);
 }
 
 /* ---- who does not look ------------------------------------------------------------------------ */
