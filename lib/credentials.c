@@ -110,7 +110,11 @@ static void read_groups(struct tine__credentials *credentials)
         return;
     }
     many = malloc(MANY_GROUPS * sizeof *many);
-    hash_groups(credentials, many, many == NULL ? -1 : getgroups(MANY_GROUPS, many));
+    if (many == NULL) {
+        credentials->group_count = -ENOMEM; /* clang does not expect malloc to set errno */
+        return;
+    }
+    hash_groups(credentials, many, getgroups(MANY_GROUPS, many));
     free(many);
 }
 
