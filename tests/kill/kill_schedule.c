@@ -25,8 +25,9 @@
 #define WORKERS 3
 #define HELD    16 /* futures of a thread */
 #define LONG    TINE_SEC(1000)
-#define LIFE    120          /* steps of a thread with one pool */
-#define PROMPT  TINE_MS(250) /* a twentieth of what is a hang */
+#define LIFE    120 /* steps of a thread with one pool */
+#define PROMPT  TINE_MS(250)
+#define HANG    TINE_SEC(5)
 
 struct world {
     tine_pool *pool;
@@ -317,8 +318,10 @@ static uint64_t live(uint64_t seed, struct samples *slowest)
     }
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    for (int i = 0; i < THREADS; i++)
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert_double_lt((double)actors[i].slowest_ns, HANG * suite_slowness());
         samples_add(slowest, actors[i].slowest_ns);
+    }
     if (random_below(2) == 0)
         ck_assert_rc(tine_pool_join(world.pool, TINE_FOREVER), 0);
     ck_assert_ok(tine_pool_stats(world.pool, &counts));
