@@ -116,8 +116,8 @@ void tine__frame_encode(void *header, const struct tine__frame *frame,
                         const struct tine__frame_rules *rules, const struct iovec *payload,
                         int parts)
 {
-    /* struct tine__frame_wire by words, which the hash reads at once: of what was written in smaller
-       pieces it would have to wait until that is in the cache */
+    /* struct tine__frame_wire by words, which the hash reads at once: of what was written in
+       smaller pieces it would have to wait until that is in the cache */
     uint64_t what = TINE__FRAME_MAGIC | (uint64_t)TINE__FRAME_VERSION << 32 |
                     (uint64_t)frame->type << 40 | (uint64_t)frame->descriptors << 48;
     uint64_t words[] = {0, LE64(what), LE64(frame->length), LE64(frame->sequence),

@@ -47,7 +47,8 @@ size_t tine__letter_width(char letter);
  */
 int tine__value_size(const void *bytes, size_t size, const tine_limits *limits, size_t *value_size);
 
-/* Is this one value, the whole of it, with nothing in it that only the family can mean (TINE__EXT_…)? */
+/* Is this one value, the whole of it, with nothing in it that only the family can mean
+   (TINE__EXT_…)? */
 bool tine__value_is_plain(const void *bytes, size_t size);
 
 /* All of bytes is values, one behind the other: how many. Limits hold for them together. */

@@ -12,7 +12,8 @@ int tine__cpu_quota(const char *membership, const char *root);
 
 /* What TINE_CPU_COUNT says; 0: nothing. */
 int tine__cpu_count_given(void);
-/* What that process can use, whatever it says: 1 or more; -errno, or -EIO where it cannot be told. */
+/* What that process can use, whatever it says: 1 or more; -errno, or -EIO where it cannot be
+   told. */
 int tine__cpu_count_of(pid_t pid);
 
 #endif

@@ -2,9 +2,10 @@
 /*
  * Credentials of the calling thread, and of others; see lib/credentials.h. No state.
  *
- * By system calls, and by /proc for the namespaces alone, which take most of the time: some microseconds. A namespace of pids or of
- * time is none of the thread's own, only of its children to come, and is left out. Seccomp shows
- * whether there is a filter, not which one; Landlock shows nothing, but mostly comes with no_new_privs.
+ * By system calls, and by /proc for the namespaces alone, which take most of the time: some
+ * microseconds. A namespace of pids or of time is none of the thread's own, only of its children to
+ * come, and is left out. Seccomp shows whether there is a filter, not which one; Landlock shows
+ * nothing, but mostly comes with no_new_privs.
  */
 #include "lib/credentials.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the kernel lets a thread do: its user, groups and capabilities, what it has given up for ever, its root
- * directory and namespaces. To tell whether two moments differ in it.
+ * What the kernel lets a thread do: its user, groups and capabilities, what it has given up for
+ * ever, its root directory and namespaces. To tell whether two moments differ in it.
  *
  *     tine__credentials_read(&then);
  *     …
@@ -39,8 +39,9 @@ int tine__credentials_read(struct tine__credentials *credentials);
 bool tine__credentials_same(const struct tine__credentials *a, const struct tine__credentials *b);
 
 /*
- * Of another thread, as /proc shows it: groups and namespaces as hashes to be compared with what this gives for others,
- * seccomp as the number of filters; no securebits. 0; -errno, -EPROTO: it cannot be seen.
+ * Of another thread, as /proc shows it: groups and namespaces as hashes to be compared with what
+ * this gives for others, seccomp as the number of filters; no securebits. 0; -errno, -EPROTO: it
+ * cannot be seen.
  */
 int tine__credentials_of(pid_t pid, pid_t tid, struct tine__credentials *credentials);
 /* Can its root directory and namespaces be seen? Not of whom one may not trace. */

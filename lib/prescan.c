@@ -58,7 +58,8 @@ static bool is_family(const struct tine__head *head)
            head->ext_type <= TINE__EXT_HANDLE;
 }
 
-/* Moves behind one value with everything in it. `plain`, a constant: nothing of the family's is in it. */
+/* Moves behind one value with everything in it. `plain`, a constant: nothing of the family's is in
+   it. */
 static inline bool skip_value(struct scan *scan, bool plain)
 {
     uint64_t outer[TINE_DEPTH_MAX]; /* values still due in the containers around this one */

@@ -93,8 +93,8 @@ int tine__sys_eventfd(void);
 int tine__sys_poll_in(int fd, int64_t timeout_ns);     /* 1 readable or hung up, 0 timed out */
 int tine__sys_poll_out(int fd, int64_t timeout_ns);    /* 1 writable or hung up, 0 timed out */
 int tine__sys_close_range(unsigned from, unsigned to); /* both included; -ENOSYS under valgrind */
-/* The calling thread has this descriptor from now on, and no other: those of the process are not its
-   own any more. -ENOSYS before Linux 5.9, and under valgrind. */
+/* The calling thread has this descriptor from now on, and no other: those of the process are not
+   its own any more. -ENOSYS before Linux 5.9, and under valgrind. */
 int tine__sys_keep_only(int fd);
 int tine__sys_gettid(void);
 /* The code of a call on a path in /proc: -ENOTSUP for -ENOENT where there is no /proc at all. */

@@ -33,8 +33,8 @@ int tine__sys_epoll_add(int epoll, int fd, uint64_t cookie);
 int tine__sys_epoll_look(int epoll, uint64_t *cookies, int room);
 
 /*
- * A pipe. When nobody has its end for writing, ends[1], any more, the kernel sends the signal to this process, which
- * may be stopped then.
+ * A pipe. When nobody has its end for writing, ends[1], any more, the kernel sends the signal to
+ * this process, which may be stopped then.
  */
 int tine__sys_signalling_pipe(int ends[2], int signal);
 

@@ -5,8 +5,9 @@
  * The socket stays with a program that has given up rights since, and with its forks: who asks may
  * be hostile. That it had the server's user and group when it asked is the kernel's word. All else
  * is read from /proc a moment later, and may be that of a program which the sender has executed
- * meanwhile. Such a program may have gained capabilities, but not without another effective user (set-user-ID)
- * or a file that gives them to everybody; no_new_privs, filters and the bounding set never come back.
+ * meanwhile. Such a program may have gained capabilities, but not without another effective user
+ * (set-user-ID) or a file that gives them to everybody; no_new_privs, filters and the bounding set
+ * never come back.
  *
  * A thread that asks may name another thread of its process: who runs code in one runs it in all.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who may ask the forkserver for a process: who has all the rights that the server has, for the process has them.
+ * Who may ask the forkserver for a process: who has all the rights that the server has, for the
+ * process has them.
  */
 #ifndef TINE_POOL_ASKER_H
 #define TINE_POOL_ASKER_H

@@ -50,7 +50,8 @@ struct tine__fetched {
 void tine__fetched_init(struct tine__fetched *fetched, int control);
 /* Closes what the task was given. */
 void tine__fetched_close(struct tine__fetched *fetched);
-/* By its worker: completes a call, whose descriptors are let go of after the end, for until then it may
+/* By its worker: completes a call, whose descriptors are let go of after the end, for until then it
+   may
  * have to run again. */
 void tine__job_end_call(struct tine__pool_shm *pool, struct tine__job_shm *job,
                         const struct tine__fetched *fetched);

@@ -11,7 +11,8 @@
  * threads of their own, unless the environment says already how many. Single-threaded.
  */
 void tine__environment_limit(uint32_t threads);
-/* A worker limits them to its share of the CPUs. One that is a thread has its environment with others. */
+/* A worker limits them to its share of the CPUs. One that is a thread has its environment with
+   others. */
 void tine__environment_share(const struct tine__pool_shm *pool);
 
 #endif

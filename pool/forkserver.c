@@ -6,13 +6,14 @@
  *             ──request + control socket──────────────────────►
  *             ──launch (pool/launch.h)───────────────────────────────────────────────►
  *
- * It is nobody's child, so the program's own wait() never meets it. It knows of each process a pidfd and the
- * shared block, in which it leaves the status when it has reaped it. It ends with the program that started it, or, when
- * nobody holds the other end of its socket, with the last of its processes. It refuses who has not all of
- * its rights (pool/asker.h). When it is killed, its processes go on; how they end is not known then.
+ * It is nobody's child, so the program's own wait() never meets it. It knows of each process a
+ * pidfd and the shared block, in which it leaves the status when it has reaped it. It ends with the
+ * program that started it, or, when nobody holds the other end of its socket, with the last of its
+ * processes. It refuses who has not all of its rights (pool/asker.h). When it is killed, its
+ * processes go on; how they end is not known then.
  *
- * It is a fork of the program as that was in tine_init(), or of a program that was executed anew, and
- * maps the family heap. All descriptors but its own are closed.
+ * It is a fork of the program as that was in tine_init(), or of a program that was executed anew,
+ * and maps the family heap. All descriptors but its own are closed.
  */
 #include "pool/forkserver.h"
 

@@ -22,11 +22,13 @@ struct tine__request_wire {
 };
 
 /*
- * In a process with one thread: forks another, which serves what comes over the socket until the program (a
- * pidfd) has ended, or nobody can ask any more; the caller is to leave. 0, -EAGAIN, -ENOMEM.
+ * In a process with one thread: forks another, which serves what comes over the socket until the
+ * program (a pidfd) has ended, or nobody can ask any more; the caller is to leave. 0, -EAGAIN,
+ * -ENOMEM.
  */
 int tine__forkserver_detach(int socket, int program);
-/* In tine_init(), while the program has one thread. 0, or why there is none: the next start tries again. */
+/* In tine_init(), while the program has one thread. 0, or why there is none: the next start tries
+   again. */
 int tine__forkserver_begin(void);
 /* This process does not use its server any more; the next start makes another. For tests. */
 void tine__forkserver_forget(void);

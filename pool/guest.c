@@ -61,7 +61,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* ---- bytes, at both ends ---------------------------------------------------------------------- */
+/* ---- bytes, at both ends --------------------------------------------------------------------- */
 
 static int send_all(int socket, const void *bytes, size_t size)
 {
@@ -101,7 +101,7 @@ static int receive_all(int socket, void *bytes, size_t size)
     return 0;
 }
 
-/* ---- the guest -------------------------------------------------------------------------------- */
+/* ---- the guest ------------------------------------------------------------------------------- */
 
 /* What a guest keeps of the family heap, copied while it has it. */
 struct luggage {
@@ -236,7 +236,7 @@ static _Noreturn void live(const struct tine__pool_shm *pool, uint32_t index, in
     serve(&luggage);
 }
 
-/* ---- the worker ------------------------------------------------------------------------------- */
+/* ---- the worker ------------------------------------------------------------------------------ */
 
 /* The guest has ended: so does its worker, in the same way, and the nursery sees to the rest. */
 static _Noreturn void follow(void)

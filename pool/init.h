@@ -11,8 +11,8 @@
 
 /* argv[0] of the program; NULL: tine_init has not been called. */
 const char *tine__program_name(void);
-/* Its file gives it rights that who executes it has not, as set-user-ID and capabilities do: what it
-   is executed with is a stranger's, and executed again it has all that it may have given up. */
+/* Its file gives it rights that who executes it has not, as set-user-ID and capabilities do: what
+   it is executed with is a stranger's, and executed again it has all that it may have given up. */
 bool tine__program_is_privileged(void);
 /* This process is called as the program is. */
 void tine__program_take_name(void);

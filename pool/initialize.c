@@ -2,10 +2,11 @@
 /*
  * The first and the last that a worker does: its sandbox, the initializer, the finalizer.
  *
- * A worker says how far it is with its beginning (`stage`), and why it failed (`said`), in places of its own;
- * then it exits. The nursery reaps it, and judges: dead while BEGINNING means that the pool is broken
- * (pool/failure.c). One that was killed before or after that is replaced like any other. So it is one
- * process, the nursery, that breaks the pool, once, whichever and however many workers fail at a time.
+ * A worker says how far it is with its beginning (`stage`), and why it failed (`said`), in places
+ * of its own; then it exits. The nursery reaps it, and judges: dead while BEGINNING means that the
+ * pool is broken (pool/failure.c). One that was killed before or after that is replaced like any
+ * other. So it is one process, the nursery, that breaks the pool, once, whichever and however many
+ * workers fail at a time.
  *
  * The state is the worker's own and never seen by another process.
  */
@@ -35,7 +36,7 @@
 static _Thread_local void *state;
 static _Thread_local struct tine__said_shm *said;
 
-/* ---- the program's side ----------------------------------------------------------------------- */
+/* ---- the program's side ---------------------------------------------------------------------- */
 
 static int add_function(struct tine__tasks *tasks, const void *function, uint64_t *task)
 {
@@ -119,7 +120,7 @@ void tine__initialize_free(struct tine__pool_shm *pool)
     tine_free(made);
 }
 
-/* ---- in a worker ------------------------------------------------------------------------------ */
+/* ---- in a worker ----------------------------------------------------------------------------- */
 
 void *tine_worker_state(void)
 {
@@ -283,7 +284,7 @@ void tine__worker_end(struct tine__pool_shm *pool)
                             TINE__AT(void, made->context));
 }
 
-/* ---- in the nursery --------------------------------------------------------------------------- */
+/* ---- in the nursery -------------------------------------------------------------------------- */
 
 static void describe_death(tine_failure *failure, const struct tine__death *death)
 {

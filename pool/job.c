@@ -52,8 +52,8 @@ void tine__job_wake(struct tine__pool_shm *pool, _Atomic uint32_t *state, uint32
 
 void tine__job_complete(struct tine__pool_shm *pool, struct tine__job_shm *job)
 {
-    /* All parts of the job happen before the program reads its results; seq_cst for the watchers and for
-       tine__waiters_wake. */
+    /* All parts of the job happen before the program reads its results; seq_cst for the watchers
+       and for tine__waiters_wake. */
     uint32_t before = atomic_fetch_or_explicit(&job->state, TINE__JOB_DONE, memory_order_seq_cst);
 
     if ((before & TINE__JOB_DONE) == 0)
@@ -70,7 +70,7 @@ void tine__job_check(struct tine__pool_shm *pool, struct tine__job_shm *job)
     tine__job_complete(pool, job);
 }
 
-/* ---- cancelling ------------------------------------------------------------------------------- */
+/* ---- cancelling ------------------------------------------------------------------------------ */
 
 bool tine__job_begin(struct tine__job_shm *job)
 {
@@ -106,7 +106,8 @@ bool tine__job_begun(const struct tine__job_shm *job)
     return (atomic_load_explicit(&job->state, memory_order_seq_cst) & TINE__JOB_RUNNING) != 0;
 }
 
-/* Of a loop the cursor decides, closed before its first unit: then the mark may still be missing. */
+/* Of a loop the cursor decides, closed before its first unit: then the mark may still be
+   missing. */
 bool tine__job_cancelled(const struct tine__job_shm *job)
 {
     if ((atomic_load_explicit(&job->state, memory_order_acquire) & TINE__JOB_CANCELLED) != 0)
@@ -126,7 +127,8 @@ bool tine__job_cancel(struct tine__pool_shm *pool, struct tine__job_shm *job, bo
                       bool *begun)
 {
     uint32_t state = atomic_load_explicit(&job->state, memory_order_acquire);
-    /* From here on a loop is cancelled, although those who find it closed may call it done first. */
+    /* From here on a loop is cancelled, although those who find it closed may call it done
+       first. */
     bool closed =
         job->kind != TINE__JOB_CALL && tine__claims_close_unclaimed(tine__job_claims(job));
 

@@ -28,11 +28,12 @@ void tine__job_wake(struct tine__pool_shm *pool, _Atomic uint32_t *state, uint32
 void tine__job_check(struct tine__pool_shm *pool, struct tine__job_shm *job);
 /* Nothing more of the job is started: units, rests, items. */
 void tine__job_stop(struct tine__pool_shm *pool, struct tine__job_shm *job);
-/* What of it runs in threads goes on, but nobody waits for that any more. After tine__job_stop(). */
+/* What of it runs in threads goes on, but nobody waits for that any more. After
+   tine__job_stop(). */
 void tine__job_abandon(struct tine__pool_shm *pool, struct tine__job_shm *job);
 /*
- * A worker begins with a call; false: it was cancelled or stopped, and is not to be run. Who stops it
- * just then sees that it has begun.
+ * A worker begins with a call; false: it was cancelled or stopped, and is not to be run. Who stops
+ * it just then sees that it has begun.
  */
 bool tine__job_begin(struct tine__job_shm *job);
 /* A call whose worker has died waits again; false: it was cancelled meanwhile. By the nursery. */

@@ -2,9 +2,9 @@
 /*
  * Launching a process that is no fork of the program, at both ends; see pool/launch.h.
  *
- * Whether the function runs is decided once, by a CAS of the gate in the shared block: the process opens it
- * when it is ready, or its starter cancels because it has waited long enough. So a start that
- * failed never runs late, and one that runs has never failed.
+ * Whether the function runs is decided once, by a CAS of the gate in the shared block: the process
+ * opens it when it is ready, or its starter cancels because it has waited long enough. So a start
+ * that failed never runs late, and one that runs has never failed.
  *
  * The bytes on the socket are the family's own, but checked: a program may be executed by hand with
  * anything as descriptor 3.

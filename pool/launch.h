@@ -38,7 +38,8 @@ struct tine__luggage {
 int tine__launch_send(int socket, uint32_t kind, struct tine__process_shm *shared,
                       const struct tine__luggage *luggage);
 /*
- * Its answer, with its pid and pidfd: 0; the code that it gave, with its pid, or 0 from the forkserver; -ETIMEDOUT, TINE_EBROKEN (it has ended).
+ * Its answer, with its pid and pidfd: 0; the code that it gave, with its pid, or 0 from the
+ * forkserver; -ETIMEDOUT, TINE_EBROKEN (it has ended).
  */
 int tine__launch_await(int socket, tine__deadline deadline, pid_t *pid, int *pidfd);
 /* Level and sink of the log, for a process that is no fork. */

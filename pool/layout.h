@@ -184,9 +184,9 @@ struct tine__exit_shm {
 };
 
 /*
- * worker.leave: is the worker to leave its place? Only the nursery dismisses and takes that back, only
- * the worker idles and leaves, dismissed or of itself (pool/recycle.c); a new one starts as one that
- * stays. What leaves is as good as gone: nothing calls it back.
+ * worker.leave: is the worker to leave its place? Only the nursery dismisses and takes that back,
+ * only the worker idles and leaves, dismissed or of itself (pool/recycle.c); a new one starts as
+ * one that stays. What leaves is as good as gone: nothing calls it back.
  */
 enum {
     TINE__STAYS,
@@ -216,9 +216,9 @@ enum tine__job_kind {
 };
 
 /*
- * Bits of job.state, none of which is ever taken back but RUNNING. Whoever sets CANCELLED before a worker has
- * set RUNNING keeps a call from ever being begun; it is over for the program then, although its ticket
- * still leads to it.
+ * Bits of job.state, none of which is ever taken back but RUNNING. Whoever sets CANCELLED before a
+ * worker has set RUNNING keeps a call from ever being begun; it is over for the program then,
+ * although its ticket still leads to it.
  */
 enum {
     TINE__JOB_WAITED = 1,     /* somebody may sleep on the state */
@@ -345,12 +345,14 @@ struct tine__pool_shm {
     _Atomic uint32_t redo_sequence;             /* bumped when an entry becomes READY */
     uint32_t workers; /* places: there can never be more workers */
     _Atomic uint32_t spin_ns;
-    _Atomic uint32_t lane_mask; /* of the lanes that have been made, but the usual one; never less */
+    _Atomic uint32_t lane_mask; /* of the lanes that have been made, but the usual one; never
+                                   less */
     _Atomic uint32_t redo_used; /* entries of `redos` that have ever been used: those below this */
     uint64_t redos;  /* tine__redo_shm[redo_count] */
     uint64_t redo_count;
     uint64_t slots; /* tine__worker_shm[workers + 1]; the last one is the nursery's */
-    /* How many workers there may be at present; there are to be: as many, or fewer where idle ones leave. */
+    /* How many workers there may be at present; there are to be: as many, or fewer where idle ones
+       leave. */
     _Atomic uint32_t size, wanted;
     _Atomic uint32_t born;   /* places that have ever had a worker: those below this */
     _Atomic uint32_t demand; /* 1: the nursery has been asked for more workers */
@@ -399,8 +401,9 @@ enum tine__pool_state {
 #define TINE__ADDRESS(pointer)  ((uint64_t)(uintptr_t)(pointer))
 
 /*
- * Places from here on have never had a worker. Who has seen what a worker did (acquire) sees its birth here; and who
- * publishes something before reading this (both seq_cst) is seen by a worker that is not counted yet.
+ * Places from here on have never had a worker. Who has seen what a worker did (acquire) sees its
+ * birth here; and who publishes something before reading this (both seq_cst) is seen by a worker
+ * that is not counted yet.
  */
 static inline uint32_t tine__born(const struct tine__pool_shm *pool)
 {

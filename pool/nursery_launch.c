@@ -2,11 +2,12 @@
 /*
  * Nurseries that are no forks of the program: .start of a pool is TINE_SPAWN or TINE_FORKSERVER.
  *
- * Such a nursery is a process like those of tine_process_start(), but for the list of children, in which
- * it does not stand: it is launched with the pool's address, its end of the socket and a signal mask for arguments,
- * and forks the workers from itself, clean and small as it is. What it shares with the program is
- * freed with the pool. Of a forkserver's nursery that only goes when the server has said how it ended;
- * where the server is stopped, so that it may say so later, the block is left alone.
+ * Such a nursery is a process like those of tine_process_start(), but for the list of children, in
+ * which it does not stand: it is launched with the pool's address, its end of the socket and a
+ * signal mask for arguments, and forks the workers from itself, clean and small as it is. What it
+ * shares with the program is freed with the pool. Of a forkserver's nursery that only goes when the
+ * server has said how it ended; where the server is stopped, so that it may say so later, the block
+ * is left alone.
  */
 #include "pool/nursery.h"
 

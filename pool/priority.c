@@ -2,14 +2,14 @@
 /*
  * Priorities: a stream of tickets for each that was ever asked for, made when it first is.
  *
- * Workers take tickets from the most urgent lane that has one; a worker in a loop looks at the more urgent ones
- * between two units, and comes back by the ticket that it keeps meanwhile (pool/worker.c). Each lane has its
- * own claims, so they are as exact as with one. A pool without priorities has the usual lane alone, and
- * one word that says so.
+ * Workers take tickets from the most urgent lane that has one; a worker in a loop looks at the more
+ * urgent ones between two units, and comes back by the ticket that it keeps meanwhile
+ * (pool/worker.c). Each lane has its own claims, so they are as exact as with one. A pool without
+ * priorities has the usual lane alone, and one word that says so.
  *
- * Lanes are entered in the shared pool before their bit is set, and the bit before the first ticket is published, so
- * who sees a ticket sees the lane. They are freed with the pool. Private sides likewise; a forked child has
- * copies that it never looks at.
+ * Lanes are entered in the shared pool before their bit is set, and the bit before the first ticket
+ * is published, so who sees a ticket sees the lane. They are freed with the pool. Private sides
+ * likewise; a forked child has copies that it never looks at.
  */
 #include "pool/pool_impl.h"
 

@@ -2,13 +2,14 @@
 /*
  * Recycling: a worker that has done enough, or has grown too much, leaves its place to a new one.
  *
- * It looks at itself after each item, and leaves between two: out of the middle of a loop, even of a
- * unit. What it still has in hand then is settled as a death's would be, but nothing fails and nothing counts
- * as a try, for `at` says that user code has no item. worker.leave tells the nursery that it is no death.
+ * It looks at itself after each item, and leaves between two: out of the middle of a loop, even of
+ * a unit. What it still has in hand then is settled as a death's would be, but nothing fails and
+ * nothing counts as a try, for `at` says that user code has no item. worker.leave tells the nursery
+ * that it is no death.
  *
- * Its memory is what it shares with nobody: not the family heap, nor files; pages that it has from its
- * parent by fork count. Reading that takes microseconds, so it is looked at once a tick of the clock.
- * While an item runs the nursery looks (pool/limit.c), and kills where it is far too much.
+ * Its memory is what it shares with nobody: not the family heap, nor files; pages that it has from
+ * its parent by fork count. Reading that takes microseconds, so it is looked at once a tick of the
+ * clock. While an item runs the nursery looks (pool/limit.c), and kills where it is far too much.
  */
 #include "pool/recycle.h"
 

@@ -21,7 +21,8 @@ struct tine__wear {
 /* Memory of a process that it shares with nobody but by fork; 0: it is not known. */
 uint64_t tine__private_bytes(pid_t pid);
 
-/* By the program: 0, -EINVAL (a worker begins with more memory than it may have), -ENOTSUP (that cannot be known). */
+/* By the program: 0, -EINVAL (a worker begins with more memory than it may have), -ENOTSUP (that
+   cannot be known). */
 int tine__recycle_set_pool(struct tine__pool_shm *pool, const tine_pool_options *options,
                            bool forked);
 

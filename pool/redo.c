@@ -7,12 +7,12 @@
  * ready again with what is left. The word carries a generation: an entry freed and filled again
  * between a worker's look and its swap is another word.
  *
- * Bound: an entry comes from a worker that died, or left, with a unit in hand, or with tickets of loops that it had
- * interrupted for what is more urgent: at most one for each lane. A worker takes new tickets only when it saw no
- * ready entry, and interrupts nothing that it has by an entry. So what is in hand or waiting here is at most
- * one ticket a worker and lane, plus one entry that it took in the instant before another became ready. The
- * table has twice the room: half of it is for rests that have waited (pool/backoff.c). Only the part that has ever
- * been used is looked at.
+ * Bound: an entry comes from a worker that died, or left, with a unit in hand, or with tickets of
+ * loops that it had interrupted for what is more urgent: at most one for each lane. A worker takes
+ * new tickets only when it saw no ready entry, and interrupts nothing that it has by an entry. So
+ * what is in hand or waiting here is at most one ticket a worker and lane, plus one entry that it
+ * took in the instant before another became ready. The table has twice the room: half of it is for
+ * rests that have waited (pool/backoff.c). Only the part that has ever been used is looked at.
  */
 #include "pool/redo.h"
 
@@ -31,7 +31,8 @@ static struct tine__redo_shm *entry_at(const struct tine__pool_shm *pool, uint64
     return &TINE__AT(struct tine__redo_shm, pool->redos)[index];
 }
 
-/* Entries from here on have never been filled. Whoever has reason to look for one sees that it has been. */
+/* Entries from here on have never been filled. Whoever has reason to look for one sees that it has
+   been. */
 static uint64_t ever_used(const struct tine__pool_shm *pool)
 {
     return atomic_load_explicit(&pool->redo_used, memory_order_acquire);

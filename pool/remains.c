@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a pool leaves whose program was killed: in a family that lives on, of which the program was a
- * worker, say, its nursery frees it.
+ * What a pool leaves whose program was killed: in a family that lives on, of which the program was
+ * a worker, say, its nursery frees it.
  *
  * Nobody else can reach it then: the program and the workers are dead, a fork of theirs may not use
- * the pool, and results that a fork may have been given are in the list of jobs no more. Nor has the
- * program begun to free the pool, for it does so when the nursery has ended.
+ * the pool, and results that a fork may have been given are in the list of jobs no more. Nor has
+ * the program begun to free the pool, for it does so when the nursery has ended.
  *
  * What is found is what the program had linked: a job from its publishing on, until it is taken out
  * of the list of jobs, which is before any of it is freed. So nothing is freed twice, at whatever
- * instant the program was killed; a block that it had in hand then is lost. So is all of it when the
- * nursery is killed as well.
+ * instant the program was killed; a block that it had in hand then is lost. So is all of it when
+ * the nursery is killed as well.
  */
 #include "pool/remains.h"
 
@@ -45,7 +45,7 @@ bool tine__remains_begin(const struct tine__pool_shm *pool, int program)
     return true;
 }
 
-/* ---- what is found ---------------------------------------------------------------------------- */
+/* ---- what is found --------------------------------------------------------------------------- */
 
 void tine__found_add(struct tine__found *found, uint64_t block)
 {
@@ -110,7 +110,7 @@ static void find_jobs(const struct tine__pool_shm *pool, const struct tine__foun
     settle(jobs);
 }
 
-/* ---- freeing it ------------------------------------------------------------------------------- */
+/* ---- freeing it ------------------------------------------------------------------------------ */
 
 static void free_lanes(const struct tine__pool_shm *pool)
 {

@@ -17,8 +17,8 @@ struct tine__found {
 void tine__found_add(struct tine__found *found, uint64_t block);
 
 /*
- * Is the program dead, of which this is a pidfd? It may have closed its descriptors, and be about to
- * die: then this waits for it. The pool no longer counts in the CPU budget then.
+ * Is the program dead, of which this is a pidfd? It may have closed its descriptors, and be about
+ * to die: then this waits for it. The pool no longer counts in the CPU budget then.
  */
 bool tine__remains_begin(const struct tine__pool_shm *pool, int program);
 /*

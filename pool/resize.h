@@ -23,8 +23,8 @@ static inline bool tine__resize_leaves(struct tine__worker_shm *self)
            tine__resize_quit(self);
 }
 /*
- * What a worker that leaves has in hand is the nursery's from here on, before the worker has exited:
- * it touches nothing shared with its pool any more. If it does not leave, nothing happens.
+ * What a worker that leaves has in hand is the nursery's from here on, before the worker has
+ * exited: it touches nothing shared with its pool any more. If it does not leave, nothing happens.
  */
 void tine__resize_hand_over(struct tine__worker_shm *self, int control);
 
@@ -33,8 +33,8 @@ void tine__resize_hand_over(struct tine__worker_shm *self, int control);
 /* Finds how many workers there are to be, and dismisses those too many, or takes that back. */
 void tine__resize_settle(struct tine__pool_shm *pool);
 /*
- * Workers are started in places below this, so that the index of each is below the pool's size. One that leaves has its
- * place until it has exited.
+ * Workers are started in places below this, so that the index of each is below the pool's size. One
+ * that leaves has its place until it has exited.
  */
 uint32_t tine__resize_places(const struct tine__pool_shm *pool);
 /* How many are to be started, where there are places. */
@@ -55,7 +55,8 @@ bool tine__resize_has_left(const struct tine__pool_shm *pool, uint32_t index);
 
 /* ---- the program's side ---------------------------------------------------------------------- */
 
-/* Asks for more workers if jobs wait that none is free for. To be called before sleepers are woken. */
+/* Asks for more workers if jobs wait that none is free for. To be called before sleepers are
+   woken. */
 void tine__resize_demand(struct tine_pool *pool);
 static inline bool tine__resize_has_room(const struct tine__pool_shm *pool)
 {

@@ -46,7 +46,8 @@ struct account {
     struct tine__track_shm *track; /* whose first call was in hand, or NULL */
 };
 
-/* Has the item at `at` been begun? At a limit what ends the worker is that item's time, begun or not. */
+/* Has the item at `at` been begun? At a limit what ends the worker is that item's time, begun or
+   not. */
 static bool was_running(const struct account *account)
 {
     return (account->at & 1) != 0 || account->limit != TINE__LIMIT_NONE;
@@ -314,8 +315,9 @@ static void settle_job(const struct account *account, struct tine__job_shm *job)
 }
 
 /*
- * The tickets that were in hand: of more than one, by whatever order, only that of the most urgent lane has led to a unit
- * or a call; the loops of the others had been interrupted for it. False: there was none.
+ * The tickets that were in hand: of more than one, by whatever order, only that of the most urgent
+ * lane has led to a unit or a call; the loops of the others had been interrupted for it. False:
+ * there was none.
  */
 static bool settle_tickets(const struct account *account, struct tine__worker_shm *nursery)
 {
@@ -390,7 +392,8 @@ void tine__settle(struct tine__pool_shm *pool, struct tine__backoff *backoff, ui
                               .track = tine__sticky_held(pool, dead)};
     uint64_t bit = UINT64_C(1) << worker % 64;
 
-    /* All that follows is written with release, so whoever reads any of it sees this, too (in_use). */
+    /* All that follows is written with release, so whoever reads any of it sees this, too
+       (in_use). */
     atomic_fetch_add_explicit(&pool->settlements, 1, memory_order_relaxed);
     settle_hands(&account, tine__worker_at(pool, pool->workers));
     if (death->is_thread)

@@ -6,8 +6,8 @@
  * reaped by the program's own waitpid(-1) before, and would be another process's pid by then. A
  * parent that dies meanwhile will not open the gate, and the process goes on without.
  *
- * Which signals have handlers, the child has to know, and takes 62 system calls to find out. A parent
- * with one thread does it for both, while the child comes to its feet.
+ * Which signals have handlers, the child has to know, and takes 62 system calls to find out. A
+ * parent with one thread does it for both, while the child comes to its feet.
  */
 #include "pool/start.h"
 

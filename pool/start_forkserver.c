@@ -7,8 +7,8 @@
  * that is executed anew; one that dies after it has been asked may have forked or not, so what it
  * shares with the process is left alone for ever, and the next try has a copy.
  *
- * A program that has given up rights since its server began must not get processes that have them: that
- * server is left to its processes, and replaced as a dead one is.
+ * A program that has given up rights since its server began must not get processes that have them:
+ * that server is left to its processes, and replaced as a dead one is.
  */
 #include "pool/start.h"
 
@@ -103,7 +103,8 @@ static int await_hello(struct server *own, int socket, tine__deadline deadline)
     return 0;
 }
 
-/* The step between: leaves at once, and is reaped here. 0, or -ETIMEDOUT: it has not, and was killed. */
+/* The step between: leaves at once, and is reaped here. 0, or -ETIMEDOUT: it has not, and was
+   killed. */
 static int reap_step(int pidfd, tine__deadline deadline)
 {
     bool late = tine__sys_poll_in(pidfd, tine__deadline_left(deadline)) <= 0;
@@ -233,8 +234,8 @@ static ssize_t send_request(const struct server *own, const struct tine__process
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
-/* Under the lock. Has it rights that this thread has not, or the other way round, or is that not known? It ends
-   with its processes. */
+/* Under the lock. Has it rights that this thread has not, or the other way round, or is that not
+   known? It ends with its processes. */
 static void drop_if_other(struct server *own)
 {
     struct tine__credentials now;
@@ -278,7 +279,8 @@ static int ask(struct server *own, const struct tine__process_shm *shared, int c
     return is_gone(rc) ? TINE_EBROKEN : rc < 0 ? (int)rc : 0;
 }
 
-/* Has the server seen the end of a process that did not come to be? Then the block is the caller's. */
+/* Has the server seen the end of a process that did not come to be? Then the block is the
+   caller's. */
 static bool is_settled(const struct tine__process_shm *shared, uint64_t word)
 {
     tine__deadline deadline = tine__deadline_after(TOLD_NS);

@@ -104,8 +104,8 @@ static void give(const struct tine__pool_shm *pool, uint32_t index, uint32_t pla
     struct tine__worker_shm *worker = tine__worker_at(pool, place);
 
     track->next = atomic_load_explicit(&worker->tracks, memory_order_relaxed);
-    /* seq_cst: pairs with first_track; and a thread, which nobody rings for this, sees it in its last
-       look before it sleeps (tine__sticky_is_used) or is seen asleep by who enters a call */
+    /* seq_cst: pairs with first_track; and a thread, which nobody rings for this, sees it in its
+       last look before it sleeps (tine__sticky_is_used) or is seen asleep by who enters a call */
     atomic_store_explicit(&worker->tracks, index + 1, memory_order_seq_cst);
     atomic_store_explicit(&track->owner, place + 1, memory_order_seq_cst);
 }

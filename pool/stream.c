@@ -4,8 +4,9 @@
  * (pool/claim.h; the units of its claims table are the tickets). A ticket is an invitation to work
  * on a job: a call has one, a loop as many as workers can be of use. Tickets lie in segments of
  * 1024, found through a directory; a segment whose tickets are all retired is used again in the
- * same pool. Where the directory comes round to one that has a ticket left, its numbers are skipped.
- * What of it is shared is a lane; a pool has one for each priority that was asked for (pool/priority.c).
+ * same pool. Where the directory comes round to one that has a ticket left, its numbers are
+ * skipped. What of it is shared is a lane; a pool has one for each priority that was asked for
+ * (pool/priority.c).
  *
  * An entry is {round of the segment: 22 bits, job address / 64: 41, single: 1}, or 0 once retired.
  *
@@ -182,7 +183,8 @@ void tine__stream_fini(struct tine__stream *stream)
 
 void tine__stream_announce(struct tine__worker_shm *self, struct tine__job_shm *job)
 {
-    /* release: whatever it has noted before, of where the job comes from, stands when it dies here */
+    /* release: whatever it has noted before, of where the job comes from, stands when it dies
+       here */
     atomic_store_explicit(&self->job, TINE__ADDRESS(job), memory_order_release);
     /* Announced before anything of it is looked at again; pairs with the fence in
        tine__stream_retire. (A seq_cst exchange alone does not order a later acquire load.) */

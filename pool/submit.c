@@ -78,7 +78,8 @@ static void set_limits(struct tine__job_shm *job, uint64_t place,
     *TINE__AT(struct tine__limits_shm, place) = *limits;
 }
 
-/* The job, then `extra` bytes, its limits and its account where it has any, the context, in one block. */
+/* The job, then `extra` bytes, its limits and its account where it has any, the context, in one
+   block. */
 static int make_job(struct tine_future *future, const struct tine__plan *plan)
 {
     const tine_job_options *options = plan->options;
@@ -173,7 +174,8 @@ int tine__future_open_empty(struct tine_future **future, tine_pool *pool,
     return 0;
 }
 
-/* What a process that is not trusted has no part in: memory that is shared, and soft limits, which stand there. */
+/* What a process that is not trusted has no part in: memory that is shared, and soft limits, which
+   stand there. */
 static int check_untrusted(const struct tine__pool_shm *pool, const struct tine__plan *plan)
 {
     bool packed = plan->kind == TINE__JOB_CALL || plan->kind == TINE__JOB_STARMAP;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a process of the forkserver's has of its starter as that is at the start, as a fork of it would: working
- * directory, standard streams, umask, environment, resource limits, niceness, CPUs, signal mask. An executed
- * one has them by itself.
+ * What a process of the forkserver's has of its starter as that is at the start, as a fork of it
+ * would: working directory, standard streams, umask, environment, resource limits, niceness, CPUs,
+ * signal mask. An executed one has them by itself.
  */
 #ifndef TINE_POOL_SURROUNDINGS_H
 #define TINE_POOL_SURROUNDINGS_H
@@ -12,9 +12,11 @@
 
 /* ---- the starter's side ---------------------------------------------------------------------- */
 
-/* Appends the environment, each string with its end. Nobody may change it meanwhile, as for getenv(). */
+/* Appends the environment, each string with its end. Nobody may change it meanwhile, as for
+   getenv(). */
 int tine__environment_pack(tine_buffer *buffer);
-/* All else. The working directory's descriptor, to be closed when it has been sent; -EMFILE and the like. */
+/* All else. The working directory's descriptor, to be closed when it has been sent; -EMFILE and the
+   like. */
 int tine__surroundings_pack(struct tine__luggage *luggage, struct tine__process_shm *shared);
 
 /* ---- the process's side ---------------------------------------------------------------------- */

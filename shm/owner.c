@@ -193,8 +193,8 @@ uint64_t tine__owner_word_thread(void)
     uint64_t process = tine__owner_word();
     pid_t tid = tine__sys_gettid();
 
-    /* What is known of the process may not be read any more: in a sandbox there is no /proc. A word without
-       its namespace would be another namespace's, whose dead nobody can tell. */
+    /* What is known of the process may not be read any more: in a sandbox there is no /proc. A word
+       without its namespace would be another namespace's, whose dead nobody can tell. */
     return tid == getpid() ? process : make_word(tid, process >> NAMESPACE_SHIFT);
 }
 

@@ -110,7 +110,7 @@ TEST(a_stopped_nursery_holds_no_job_up, .kills = STOPS, .timeout_s = 60)
     tine_pool_close(pool);
 }
 
-/* ---- one that was woken, and takes something else first --------------------------------------- */
+/* ---- one that was woken, and takes something else first -------------------------------------- */
 
 #define ROUNDS 8 /* calls with keys and others take turns, so in half of them it is the other one */
 
@@ -151,8 +151,9 @@ static void await_state(pid_t pid, char state)
     ck_assert_eventually(proc_read(pid, &proc) && proc.state == state);
 }
 
-/* A worker that sleeps is woken for a call; before it is up its key has one, too, a long one. The other
-   worker could run the first, and nobody waits in a call of the library that would see to that. */
+/* A worker that sleeps is woken for a call; before it is up its key has one, too, a long one. The
+   other worker could run the first, and nobody waits in a call of the library that would see to
+   that. */
 static void wake_for_both(tine_pool *pool, pid_t nursery, pid_t owner)
 {
     struct gate *gates = tine_calloc(3, sizeof *gates);

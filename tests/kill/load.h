@@ -85,7 +85,8 @@ void load_check_lost(const struct load *load, const struct hunt *hunt);
 bool load_check_broken(const struct load *load);
 /* Everything but the fatal index, or its chunk, is right; that ran `tries` times and failed. */
 void load_check_fatal(const struct load *load, uint32_t tries);
-/* A job of any kind, during which a worker is killed within that time: with retries all of it is done. */
+/* A job of any kind, during which a worker is killed within that time: with retries all of it is
+   done. */
 void load_under_kill(tine_pool *pool, struct hunt *hunt, int64_t within_ns);
 /* How often items were run again, summed over all. */
 uint64_t load_repeats(const struct load *load);

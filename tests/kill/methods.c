@@ -101,7 +101,8 @@ static int32_t wanted_method(void)
     return TINE_FORK;
 }
 
-/* Where the gates of the tests are, one after the other: forks of the runner, they all begin anew. */
+/* Where the gates of the tests are, one after the other: forks of the runner, they all begin
+   anew. */
 static int place_gates(void)
 {
     void *gates = tine_alloc(GATES_BYTES);

@@ -11,7 +11,8 @@
 
 #include <stdbool.h>
 
-/* The main function of a program whose pools start in any way; the heap is there before the tests. */
+/* The main function of a program whose pools start in any way; the heap is there before the
+   tests. */
 #define SUITE_BY_METHOD(title)                                                                     \
     int main(int argc, char **argv)                                                                \
     {                                                                                              \

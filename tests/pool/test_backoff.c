@@ -77,7 +77,7 @@ static tine_job_options options_for(struct diary **diary, int32_t retries, int64
                               .backoff_ns = backoff_ns};
 }
 
-/* ---- a nursery that takes its time ------------------------------------------------------------- */
+/* ---- a nursery that takes its time ----------------------------------------------------------- */
 
 static bool is_slow;
 

@@ -438,7 +438,8 @@ static int die(tine_call *call)
     return raise(SIGKILL);
 }
 
-/* In a family with two pools each worker has a token; the nursery knows by its word whose it was. */
+/* In a family with two pools each worker has a token; the nursery knows by its word whose it
+   was. */
 TEST(the_tokens_of_the_dead_are_given_back)
 {
     tine_pool *pool = open_boxed(1, &(tine_sandbox){.flags = TINE_SANDBOX_COMPUTE_ONLY});

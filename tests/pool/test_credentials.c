@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A program that has given up rights after tine_init() gets no process, and no worker, that has them. */
+/* A program that has given up rights after tine_init() gets no process, and no worker, that has
+   them. */
 #include <tine/process.h>
 
 #include <errno.h>
@@ -299,7 +300,7 @@ TEST(another_root_directory_is_seen)
     files_end(&files);
 }
 
-/* ---- workers that give up rights -------------------------------------------------------------- */
+/* ---- workers that give up rights ------------------------------------------------------------- */
 
 struct nest {
     struct gate gate;
@@ -368,7 +369,7 @@ TEST(they_end_with_their_nursery_all_the_same, .loop_end = START_METHODS)
     tine_free(nest);
 }
 
-/* ---- who does not look ------------------------------------------------------------------------ */
+/* ---- who does not look ----------------------------------------------------------------------- */
 
 /* The lowest of all that there are. */
 static void start_with_less(void *unused)
@@ -474,7 +475,7 @@ TEST(it_tells_how_its_processes_end)
     run(change_meanwhile, 2);
 }
 
-/* ---- a program whose file gives it rights ------------------------------------------------------ */
+/* ---- a program whose file gives it rights ---------------------------------------------------- */
 
 #define PROGRAM "privileged"
 

@@ -113,7 +113,7 @@ static int apply(tine_pool *pool, tine_function *function, tine_failure *failure
     return rc;
 }
 
-/* ---- state ------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static int return_state_pid(tine_call *call)
 {
@@ -239,7 +239,7 @@ TEST(nothing_is_left_in_the_heap)
     tine_free(traces);
 }
 
-/* ---- the finalizer ---------------------------------------------------------------------------- */
+/* ---- the finalizer --------------------------------------------------------------------------- */
 
 TEST(the_finalizer_runs_in_every_worker_that_leaves)
 {
@@ -306,7 +306,7 @@ TEST(what_it_prints_is_flushed)
     fclose(file);
 }
 
-/* ---- initializers that fail -------------------------------------------------------------------- */
+/* ---- initializers that fail ------------------------------------------------------------------ */
 
 static int fail_with_words(void *context, void **state)
 {
@@ -522,7 +522,7 @@ TEST(a_pool_whose_nursery_was_killed_says_so)
     tine_pool_close(pool);
 }
 
-/* ---- ends of workers --------------------------------------------------------------------------- */
+/* ---- ends of workers ------------------------------------------------------------------------- */
 
 struct ends {
     int count;

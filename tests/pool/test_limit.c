@@ -44,7 +44,7 @@ static int until_asked(void)
     return TINE_ELIMIT;
 }
 
-/* ---- the soft limit --------------------------------------------------------------------------- */
+/* ---- the soft limit -------------------------------------------------------------------------- */
 
 static int call_until_asked(tine_call *call)
 {
@@ -202,7 +202,7 @@ TEST(a_job_has_its_own_limits_or_none)
     tine_pool_close(pool);
 }
 
-/* ---- the hard limit --------------------------------------------------------------------------- */
+/* ---- the hard limit -------------------------------------------------------------------------- */
 
 /* Which item of a job does not end; the others are counted. */
 struct order {
@@ -408,7 +408,7 @@ TEST(limited_work_is_cancelled_and_terminated_as_any_other)
     tine_pool_close(pool);
 }
 
-/* ---- the signal ------------------------------------------------------------------------------- */
+/* ---- the signal ------------------------------------------------------------------------------ */
 
 static _Atomic uint32_t caught;
 
@@ -550,7 +550,7 @@ TEST(an_item_that_was_late_before_it_was_called_is_not_tried_for_ever)
     tine_pool_close(pool);
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 TEST(limits_that_make_no_sense_are_refused)
 {

@@ -80,7 +80,7 @@ TEST(the_state_is_a_fresh_programs, .loop_end = CLEAN)
     files_end(&files);
 }
 
-/* ---- where there is no /proc ------------------------------------------------------------------ */
+/* ---- where there is no /proc ----------------------------------------------------------------- */
 
 static void spawn_without_proc(void *directory)
 {

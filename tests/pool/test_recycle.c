@@ -56,7 +56,7 @@ static size_t count_pids(const int32_t *pids, size_t n, size_t times)
     return different;
 }
 
-/* ---- so many items ---------------------------------------------------------------------------- */
+/* ---- so many items --------------------------------------------------------------------------- */
 
 TEST(a_worker_runs_so_many_items_and_no_more)
 {
@@ -291,7 +291,7 @@ TEST(the_index_of_each_is_below_the_pools_size)
     tine_pool_close(pool);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void *touch(size_t size)
 {

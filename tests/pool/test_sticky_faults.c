@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Calls with keys where something cannot be had: memory for the tracks and their rings, or a
- * process for a worker that is to have them. --wrap puts the functions below in the way (module.mk).
+ * process for a worker that is to have them. --wrap puts the functions below in the way
+ * (module.mk).
  */
 #include <tine/pool.h>
 
@@ -90,8 +91,8 @@ static pid_t run(tine_pool *pool, uint64_t key, struct page page)
 /* ---- no memory ------------------------------------------------------------------------------- */
 
 /*
- * Whichever allocation fails, nothing is left of the call, but for the tracks, which the pool keeps;
- * and it can be tried again. How many could fail.
+ * Whichever allocation fails, nothing is left of the call, but for the tracks, which the pool
+ * keeps; and it can be tried again. How many could fail.
  */
 static int submit_at_last(tine_future **future, tine_pool *pool, struct page page)
 {

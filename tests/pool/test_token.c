@@ -3,8 +3,8 @@
  * Tokens of the family's CPU budget: who gets them, what sleepers and the dead do to them, how many
  * there are.
  *
- * "Workers" are participants with a place in a pool that has no processes. A holder that runs spins,
- * for one that slept would lose its token.
+ * "Workers" are participants with a place in a pool that has no processes. A holder that runs
+ * spins, for one that slept would lose its token.
  */
 #include "pool/budget.h"
 

@@ -77,6 +77,7 @@ function check_block(    f, text)
     for (f = 1; f <= fields; f++) {
         text = content[order[f]]
         gsub(/^ +| +$/, "", text)
+        gsub(/ +/, " ", text)
         if (text == "")
             wrong("no text for " order[f])
         else if (order[f] == "Safety" && text !~ safety)

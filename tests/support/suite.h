@@ -118,7 +118,8 @@ void suite_add(struct test *test);
 void suite_run(const struct test *test, int loop_index);
 /* Before suite_main(): the test is skipped, for this reason. There has to be one of that name. */
 void suite_exempt(const char *name, const char *reason);
-/* Before suite_main(): what each test's process does first and last, and is no leak of the test's. */
+/* Before suite_main(): what each test's process does first and last, and is no leak of the
+   test's. */
 void suite_around(void (*before)(void), void (*after)(void));
 int suite_main(const char *title, int argc, char **argv);
 void suite_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -14,11 +14,12 @@
  *     tine_log_set_sink(to_syslog, NULL);
  *     tine_log_set_level(TINE_LOG_INFO);
  *
- * Workers and processes inherit level and sink as they were when the pool was opened or the process started. What
- * is no fork of the program (TINE_SPAWN, TINE_FORKSERVER) has the sink if its function lies in the program or a library
- * that both have loaded, and its context is NULL or memory of tine_alloc(); otherwise its lines go to standard error,
- * as do those of the forkserver itself. While off, a log statement
- * costs one load. A process killed while it logs leaves at most half a line.
+ * Workers and processes inherit level and sink as they were when the pool was opened or the process
+ * started. What is no fork of the program (TINE_SPAWN, TINE_FORKSERVER) has the sink if its
+ * function lies in the program or a library that both have loaded, and its context is NULL or
+ * memory of tine_alloc(); otherwise its lines go to standard error, as do those of the forkserver
+ * itself. While off, a log statement costs one load. A process killed while it logs leaves at most
+ * half a line.
  */
 #ifndef TINE_LOG_H
 #define TINE_LOG_H

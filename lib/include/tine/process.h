@@ -21,45 +21,48 @@
  *         rc = tine_process_exitcode(process, &exitcode);
  *     tine_process_close(process);
  *
- * The exit code is 0 when the function has returned 0 or more, 1 when it has returned a negative code
- * (tine_process_failure() has the code and the sentence of tine_fail(); nothing is printed), n after
- * exit(n), and -n when signal n has ended the process. What tine_return() packs is dropped: queues and
- * pipes carry results.
+ * The exit code is 0 when the function has returned 0 or more, 1 when it has returned a negative
+ * code (tine_process_failure() has the code and the sentence of tine_fail(); nothing is printed), n
+ * after exit(n), and -n when signal n has ended the process. What tine_return() packs is dropped:
+ * queues and pipes carry results.
  *
  * There are three ways to start one:
  *
- *     TINE_FORK        a copy of the program as it is: it sees its functions, globals and descriptors of that
- *                      moment, with its handlers of signals back at their defaults. Costs 8 ms for each GB of
- *                      the program's; what its threads had locked in other libraries stays locked in the copy
- *     TINE_FORKSERVER  a copy of the program as it was in tine_init(), made by a small server process that
- *                      that call starts: clean, without threads, in the same short time whatever the
- *                      program's size
+ *     TINE_FORK        a copy of the program as it is: it sees its functions, globals and
+ *                      descriptors of that moment, with its handlers of signals back at their
+ *                      defaults. Costs 8 ms for each GB of the program's; what its threads had locked in other libraries stays locked in the copy
+ *     TINE_FORKSERVER  a copy of the program as it was in tine_init(), made by a small server
+ *                      process that that call starts: clean, without threads, in the same short
+ *                      time whatever the program's size
  *     TINE_SPAWN       the program executed anew
  *
- * The last two have standard streams, working directory, umask, environment, resource limits, niceness, CPUs and
- * signal mask as the program has them at the start, no other descriptors but those that are passed or listed, and memory of
- * tine_alloc() in common with it, but globals of their own. They are of the user and the groups of the thread that
- * starts them, in its namespaces and below its root directory; one of TINE_FORKSERVER has no capability that the thread has not,
- * while executing gives root, as always, all that its bounding set allows. Who has given up rights since
- * the forkserver began gets another, at the next start; the one of before refuses it. Processes and pools that run
- * keep their rights, and who shares the heap with them can harm them: a program that goes on to run what it does not
- * trust ends them before. A program that its file gives
- * rights (set-user-ID, set-group-ID, capabilities) is not executed again: anybody could tell it what to run, and it
- * would have again what it has given up. There TINE_SPAWN is -ENOTSUP. They need a main that begins with
+ * The last two have standard streams, working directory, umask, environment, resource limits,
+ * niceness, CPUs and signal mask as the program has them at the start, no other descriptors but
+ * those that are passed or listed, and memory of tine_alloc() in common with it, but globals of
+ * their own. They are of the user and the groups of the thread that starts them, in its namespaces
+ * and below its root directory; one of TINE_FORKSERVER has no capability that the thread has not,
+ * while executing gives root, as always, all that its bounding set allows. Who has given up rights
+ * since the forkserver began gets another, at the next start; the one of before refuses it.
+ * Processes and pools that run keep their rights, and who shares the heap with them can harm them:
+ * a program that goes on to run what it does not trust ends them before. A program that its file
+ * gives rights (set-user-ID, set-group-ID, capabilities) is not executed again: anybody could tell
+ * it what to run, and it would have again what it has given up. There TINE_SPAWN is -ENOTSUP. They
+ * need a main that begins with
  *
  *     int main(int argc, char **argv)
  *     {
  *         if (tine_init(&argc, &argv) < 0)
  *             return 1;
  *
- * In a process that is executed anew this call runs the function and never returns. Nothing may use tine before it, in
- * constructors neither. Where it has been called TINE_FORKSERVER is the default, else TINE_FORK.
+ * In a process that is executed anew this call runs the function and never returns. Nothing may use
+ * tine before it, in constructors neither. Where it has been called TINE_FORKSERVER is the default,
+ * else TINE_FORK.
  *
- * Handlers of atexit() that the program has registered do not run in a process, its own do; standard output and
- * error are flushed before and after.
+ * Handlers of atexit() that the program has registered do not run in a process, its own do;
+ * standard output and error are flushed before and after.
  *
- * Whatever becomes of a process, others see it by its pidfd: join returns, the exit code says how it
- * ended. A daemon is killed when its parent dies, however that dies; all others go on.
+ * Whatever becomes of a process, others see it by its pidfd: join returns, the exit code says how
+ * it ended. A daemon is killed when its parent dies, however that dies; all others go on.
  */
 #ifndef TINE_PROCESS_H
 #define TINE_PROCESS_H
@@ -118,14 +121,15 @@ typedef struct tine_process_options {
  * Out:     none
  * Shape:   both are left as they are
  * Units:   none
- * Returns: 0, or a negative code; in a process that tine_process_start() or tine_pool_open() has executed it
- *          does not return
+ * Returns: 0, or a negative code; in a process that tine_process_start() or tine_pool_open() has
+ *          executed it does not return
  * Handle:  none
  * Give up: -EINVAL (NULL, no argv[0])
  * Blocks:  until the forkserver runs, about a millisecond
  * Safety:  thread one | process owner | fork child may call | signal no
- * Death:   the forkserver ends with the program, however that ends, and is no child of it; where it dies first
- *          the next start makes another, and the processes that it had forked go on: their exit code is 255
+ * Death:   the forkserver ends with the program, however that ends, and is no child of it; where it
+ *          dies first the next start makes another, and the processes that it had forked go on:
+ *          their exit code is 255
  * Source:  pool/init.c; the role of Python's `if __name__ == "__main__"` and freeze_support();
  *          differs: main is entered, and left here; no environment variable is used
  * Since:   0.1
@@ -141,7 +145,8 @@ typedef void tine_preload(void *context);
  * In:      hook     loads tables, libraries and the like; NULL: nothing. It must leave one thread
  *          context  for the hook, as it is in main before tine_init()
  * Out:     none
- * Shape:   to be called before tine_init(), which starts the server; one that is executed anew does the same
+ * Shape:   to be called before tine_init(), which starts the server; one that is executed anew does
+ *          the same
  * Units:   none
  * Returns: nothing
  * Handle:  none
@@ -168,8 +173,8 @@ TINE_API void tine_set_forkserver_preload(tine_preload *hook, void *context);
  * Blocks:  no
  * Safety:  thread one | process owner | fork child may call | signal no
  * Death:   none
- * Source:  pool/init.c; follows multiprocessing.set_start_method: processes that are started later have it
- *          chosen as well
+ * Source:  pool/init.c; follows multiprocessing.set_start_method: processes that are started later
+ *          have it chosen as well
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_set_start_method(int32_t method, bool force);
@@ -197,24 +202,25 @@ TINE_API int32_t tine_get_start_method(void);
  *
  * In:      function  the task
  *          options   NULL for defaults
- *          format    one letter an argument, as tine_pool_submit() has them, `F`, `o`, `c` and `p` included
- *          ...       the arguments; a descriptor (int) or handle is the caller's again when the call
- *                    returns
+ *          format    one letter an argument, as tine_pool_submit() has them, `F`, `o`, `c` and `p`
+ *                    included
+ *          ...       the arguments; a descriptor (int) or handle is the caller's again when the
+ *                    call returns
  * Out:     process   to be freed with tine_process_close()
  * Shape:   none
  * Units:   none
  * Returns: 0, or a negative code; *process is set only for 0
- * Handle:  -EAGAIN (process limit), -EMFILE (also for more than 16 `F`; an `oc` counts as two), -ENFILE.
- *          Not TINE_FORK: -ENOTSUP (tine_init() has not been called; there is no /proc;
+ * Handle:  -EAGAIN (process limit), -EMFILE (also for more than 16 `F`; an `oc` counts as two),
+ *          -ENFILE. Not TINE_FORK: -ENOTSUP (tine_init() has not been called; there is no /proc;
  *          TINE_SPAWN: the program's file gives it rights), -ENOENT (the function's object file
- *          cannot be loaded there, or is another build by now), -ETIMEDOUT, TINE_EBROKEN (it ended before
- *          it was ready: main does not call tine_init(), or something killed it), -EPERM (TINE_FORKSERVER:
- *          rights are given up all the time). What a hook refuses
+ *          cannot be loaded there, or is another build by now), -ETIMEDOUT, TINE_EBROKEN (it ended
+ *          before it was ready: main does not call tine_init(), or something killed it), -EPERM
+ *          (TINE_FORKSERVER: rights are given up all the time). What a hook refuses
  *          the fork with (tine_register_at_fork())
- * Give up: -EINVAL (bad format or options, name too long, no function of a loaded object file), -E2BIG
- *          (reserved not zero), -EBADF (`F`, .fds), -ENOMEM, -ERANGE, TINE_EFORMAT, TINE_EFORKED (`o`),
- *          -EADDRINUSE (the family heap's address is taken; TINE_SPAWN: three times in the new process),
- *          -EPROTO (the new process has another version of the library)
+ * Give up: -EINVAL (bad format or options, name too long, no function of a loaded object file),
+ *          -E2BIG (reserved not zero), -EBADF (`F`, .fds), -ENOMEM, -ERANGE, TINE_EFORMAT,
+ *          TINE_EFORKED (`o`), -EADDRINUSE (the family heap's address is taken; TINE_SPAWN: three
+ *          times in the new process), -EPROTO (the new process has another version of the library)
  * Blocks:  for one fork: about 8 ms for each GB of private memory; else until the process is ready,
  *          at most .start_timeout_ns
  * Safety:  thread any | process owner | fork child may call | signal no
@@ -242,8 +248,8 @@ TINE_API TINE_CHECKED int tine_process_start(tine_process **process, tine_functi
  * Blocks:  yes, at most timeout_ns; not interrupted by signals
  * Safety:  thread any | process owner | fork child must not | signal no
  * Death:   this is how a death is seen; all who wait return
- * Source:  pool/reap.c; follows Process.join; differs: says whether it has ended; any number of threads
- *          may wait at once; the host's own waitpid(-1) does no harm
+ * Source:  pool/reap.c; follows Process.join; differs: says whether it has ended; any number of
+ *          threads may wait at once; the host's own waitpid(-1) does no harm
  * Since:   0.1
  */
 TINE_API TINE_CHECKED int tine_process_join(tine_process *process, int64_t timeout_ns);
@@ -278,8 +284,8 @@ TINE_API TINE_CHECKED int tine_process_is_alive(tine_process *process);
  * Give up: -EINVAL (NULL, the parent or the caller itself), -EBADF, TINE_EFORKED
  * Blocks:  no
  * Safety:  thread any | process owner | fork child must not | signal no
- * Death:   where the host has reaped it first: what the kernel still knows (Linux 6.15), else what it
- *          left when it exited by itself, else 255
+ * Death:   where the host has reaped it first: what the kernel still knows (Linux 6.15), else what
+ *          it left when it exited by itself, else 255
  * Source:  pool/reap.c; follows Process.exitcode
  * Since:   0.1
  */
@@ -289,8 +295,8 @@ TINE_API TINE_CHECKED int tine_process_exitcode(tine_process *process, int *exit
  * tine_process_failure - what the function of an ended process said when it failed
  *
  * In:      process  a process that the caller has started
- * Out:     failure  .code TINE_EREMOTE, .error the code that the function returned, .message; or .code
- *                   TINE_EWORKER, with .signal or .exit_status
+ * Out:     failure  .code TINE_EREMOTE, .error the code that the function returned, .message; or
+ *                   .code TINE_EWORKER, with .signal or .exit_status
  * Shape:   none
  * Units:   none
  * Returns: 1 and *failure when the exit code is not 0; 0 and nothing written when it is
@@ -313,10 +319,12 @@ TINE_API TINE_CHECKED int tine_process_failure(tine_process *process, tine_failu
  * Units:   none
  * Returns: 0, also when it has ended already; or a negative code
  * Handle:  none
- * Give up: -EINVAL (the parent or the caller itself), -EBADF, TINE_EFORKED, -EPERM (it runs as another user)
+ * Give up: -EINVAL (the parent or the caller itself), -EBADF, TINE_EFORKED, -EPERM (it runs as
+ *          another user)
  * Blocks:  no
  * Safety:  thread any | process owner | fork child must not | signal no
- * Death:   never hits another process that has the same pid by now; processes that it has started go on
+ * Death:   never hits another process that has the same pid by now; processes that it has started
+ *          go on
  * Source:  pool/process.c; follows Process.terminate
  * Since:   0.1
  */
@@ -461,8 +469,8 @@ TINE_API const char *tine_process_name(const tine_process *process);
  * Give up: -EINVAL, -EBADF
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal yes
- * Death:   a daemon is killed (SIGKILL) when its parent has ended, however that ended: it has a small
- *          thread of its own that waits for that
+ * Death:   a daemon is killed (SIGKILL) when its parent has ended, however that ended: it has a
+ *          small thread of its own that waits for that
  * Source:  pool/process.c; follows Process.daemon; differs: holds for a parent that is killed, too
  * Since:   0.1
  */
@@ -475,7 +483,8 @@ TINE_API TINE_CHECKED int tine_process_is_daemon(const tine_process *process);
  * Out:     none
  * Shape:   the process's own, never to be closed
  * Units:   none
- * Returns: a handle for pid, name and is_daemon; "MainProcess" where tine has not started the process
+ * Returns: a handle for pid, name and is_daemon; "MainProcess" where tine has not started the
+ *          process
  * Handle:  none
  * Give up: none
  * Blocks:  no
@@ -493,13 +502,14 @@ TINE_API tine_process *tine_process_current(void);
  * Out:     none
  * Shape:   the process's own, never to be closed
  * Units:   none
- * Returns: a handle for pid, name, is_daemon, is_alive, join, sentinel and waitable; NULL where tine has
- *          not started the process
+ * Returns: a handle for pid, name, is_daemon, is_alive, join, sentinel and waitable; NULL where
+ *          tine has not started the process
  * Handle:  none
  * Give up: none
  * Blocks:  no
  * Safety:  thread any | process owner | fork child may call | signal no
- * Death:   known by a pidfd from before the start, so another with the same pid is never taken for it
+ * Death:   known by a pidfd from before the start, so another with the same pid is never taken for
+ *          it
  * Source:  pool/current.c; follows multiprocessing.parent_process
  * Since:   0.1
  */
@@ -516,7 +526,8 @@ TINE_API tine_process *tine_process_parent(void);
  * Handle:  none
  * Give up: -EINVAL, -ENOMEM
  * Blocks:  no
- * Safety:  thread any (no other may close what it gives) | process owner | fork child may call | signal no
+ * Safety:  thread any (no other may close what it gives) | process owner | fork child may call |
+ *          signal no
  * Death:   reaps what has ended
  * Source:  pool/process.c; follows multiprocessing.active_children
  * Since:   0.1

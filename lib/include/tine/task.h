@@ -45,7 +45,8 @@ typedef struct tine_failure {
     int32_t exit_status; /* TINE_EWORKER: its exit status when it exited by itself, else -1 */
     uint64_t index;      /* the item, or the first index of the chunk */
     uint64_t count;      /* 1 for an item, the length of the chunk for tine_pool_for and reduce */
-    char task[64];       /* symbol of the function where the object file names it, else object+offset */
+    char task[64];       /* symbol of the function where the object file names it, else
+                            object+offset */
     char message[160];   /* a sentence, NUL-terminated: of tine_fail(), or what is known */
 } tine_failure;
 
@@ -53,8 +54,8 @@ typedef struct tine_failure {
  * tine_args - unpack the arguments of the running task
  *
  * In:      call    the call that the task was given
- *          format  one letter an argument, as tine_unpack() has them, without the outer brackets; and
- *                  `F` for a descriptor, `oc` for a connection, `oq` for a queue, `c`
+ *          format  one letter an argument, as tine_unpack() has them, without the outer brackets;
+ *                  and `F` for a descriptor, `oc` for a connection, `oq` for a queue, `c`
  *                  for a function
  * Out:     ...     one pointer (or pair) a letter, as for tine_unpack(), int * for `F`; strings,
  *                  arrays, descriptors, connections and queues are borrowed until the task
@@ -64,8 +65,9 @@ typedef struct tine_failure {
  * Returns: 0, or a negative code; nothing is written through the pointers on failure
  * Handle:  -EMFILE, -ETOOMANYREFS (`F`, `o`: no room for it here or on its way), -ENOENT (`c`: its
  *          object file is not loaded in this worker, or is another build of it)
- * Give up: TINE_EFORMAT (the arguments have another shape), -ERANGE (a number does not fit its letter),
- *          -EINVAL (bad format), -EBADF (`F`, `o` in bytes from elsewhere); return the code from the task
+ * Give up: TINE_EFORMAT (the arguments have another shape), -ERANGE (a number does not fit its
+ *          letter), -EINVAL (bad format), -EBADF (`F`, `o` in bytes from elsewhere); return the
+ *          code from the task
  * Blocks:  no; with `F` or `o` until the nursery has sent it, the first time
  * Safety:  thread one | process owner | fork child must not | signal no
  * Death:   TINE_EBROKEN for an `F` or `o` when the nursery dies; the worker is killed at the same
@@ -102,11 +104,13 @@ TINE_API TINE_CHECKED int tine_args_packed(tine_call *call, const void **bytes, 
  *          format  exactly one value, as tine_pack() has it: "q", "s", "[qd]", "ad" …
  *          ...     its parts
  * Out:     none
- * Shape:   one msgpack value; a second call replaces the first; a task that never calls it returns nil
+ * Shape:   one msgpack value; a second call replaces the first; a task that never calls it returns
+ *          nil
  * Units:   none
  * Returns: 0, or a negative code: return it from the task
  * Handle:  none
- * Give up: -ENOMEM, -EINVAL (bad format or not one value), TINE_ELIMIT (larger than .result_bytes_max)
+ * Give up: -ENOMEM, -EINVAL (bad format or not one value), TINE_ELIMIT (larger than
+ *          .result_bytes_max)
  * Blocks:  no
  * Safety:  thread one | process owner | fork child must not | signal no
  * Death:   a worker that dies before its task has returned leaves no result, whatever it packed
@@ -126,8 +130,8 @@ TINE_API int tine_return(tine_call *call, const char *format, ...);
  * Units:   size bytes
  * Returns: 0, or a negative code: return it from the task
  * Handle:  none
- * Give up: TINE_EFORMAT (not exactly one well-formed value), TINE_ELIMIT (larger than .result_bytes_max),
- *          -ENOMEM, -EINVAL (NULL)
+ * Give up: TINE_EFORMAT (not exactly one well-formed value), TINE_ELIMIT (larger than
+ *          .result_bytes_max), -ENOMEM, -EINVAL (NULL)
  * Blocks:  no
  * Safety:  thread one | process owner | fork child must not | signal no
  * Death:   as tine_return()
@@ -145,7 +149,8 @@ TINE_API int tine_return_packed(tine_call *call, const void *bytes, size_t size)
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: code, so that a task ends with `return tine_fail(call, -EDOM, "…")`; -EINVAL for a code >= 0
+ * Returns: code, so that a task ends with `return tine_fail(call, -EDOM, "…")`; -EINVAL for a code
+ *          >= 0
  * Handle:  none
  * Give up: none
  * Blocks:  no
@@ -199,15 +204,16 @@ TINE_API void *tine_call_context(const tine_call *call);
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: whether; once true, until the item (chunk, for tine_pool_for and reduce) has ended. False where
- *          there is no limit, and outside of a task
- * Handle:  none; what the task does about it is its affair: `return TINE_ELIMIT` fails the item with that
- *          code, a result counts as any other
+ * Returns: whether; once true, until the item (chunk, for tine_pool_for and reduce) has ended.
+ *          False where there is no limit, and outside of a task
+ * Handle:  none; what the task does about it is its affair: `return TINE_ELIMIT` fails the item
+ *          with that code, a result counts as any other
  * Give up: none
  * Blocks:  no: one load
  * Safety:  thread any | process shared | fork child may call | signal yes
  * Death:   none
- * Source:  pool/limit.c; the part of billiard's SoftTimeLimitExceeded; differs: asked for, not thrown
+ * Source:  pool/limit.c; the part of billiard's SoftTimeLimitExceeded; differs: asked for, not
+ *          thrown
  * Since:   0.1
  */
 TINE_API bool tine_should_stop(void);
@@ -219,8 +225,9 @@ TINE_API bool tine_should_stop(void);
  * Out:     none
  * Shape:   none
  * Units:   none
- * Returns: 0 … workers-1 inside a task, an initializer or a finalizer; -1 elsewhere. In a pool whose size
- *          changes: below the largest that it has had, for those who leave are those who have nothing to do
+ * Returns: 0 … workers-1 inside a task, an initializer or a finalizer; -1 elsewhere. In a pool
+ *          whose size changes: below the largest that it has had, for those who leave are those who
+ *          have nothing to do
  * Handle:  none
  * Give up: none
  * Blocks:  no
