@@ -379,6 +379,20 @@ static size_t hand_over(struct scene *scene, struct batch *batch, int32_t retrie
     return trace_step(nursery, steps);
 }
 
+/* lost: blocks of the heap, at most, at each point. */
+static void hand_over_everywhere(bool fresh, act_once *act, uint64_t lost)
+{
+    struct scene scene = {.fresh = fresh};
+    size_t points, way;
+
+    if (!scene_begin(&scene))
+        SKIP("processes cannot be traced: %s", strerror(errno));
+    tine_pool_close(scene.pool);
+    way = act_everywhere(&scene, act, &points);
+    printf("%zu of %zu instructions: %u calls lost\n", points, way, scene.lost);
+    load_heap_end(&scene.heap, lost * (points + 1));
+}
+
 /* Then the pool is broken, and whoever waits for a call hears of it. */
 static size_t kill_nursery(struct scene *scene, size_t steps)
 {
@@ -397,16 +411,8 @@ static size_t kill_nursery(struct scene *scene, size_t steps)
 TEST(the_nursery_may_die_at_any_instruction_of_handing_a_key_over, .kills = POINTS * 10,
      .timeout_s = 60, .loop_end = 2, .own_signals = true)
 {
-    struct scene scene = {.fresh = loop_index == 0};
-    size_t points, way;
-
-    if (!scene_begin(&scene))
-        SKIP("processes cannot be traced: %s", strerror(errno));
-    tine_pool_close(scene.pool);
     orphans_adopt();
-    way = act_everywhere(&scene, kill_nursery, &points);
-    printf("%zu of %zu instructions: %u calls lost\n", points, way, scene.lost);
-    load_heap_end(&scene.heap, 4 * (points + 1));
+    hand_over_everywhere(loop_index == 0, kill_nursery, 4);
 }
 
 static size_t stop_nursery(struct scene *scene, size_t steps)
@@ -431,15 +437,7 @@ static size_t stop_nursery(struct scene *scene, size_t steps)
 TEST(the_nursery_may_stand_at_any_instruction_of_handing_a_key_over, .kills = POINTS * 10,
      .timeout_s = 60, .loop_end = 2, .own_signals = true)
 {
-    struct scene scene = {.fresh = loop_index == 0};
-    size_t points, way;
-
-    if (!scene_begin(&scene))
-        SKIP("processes cannot be traced: %s", strerror(errno));
-    tine_pool_close(scene.pool);
-    way = act_everywhere(&scene, stop_nursery, &points);
-    printf("%zu of %zu instructions\n", points, way);
-    load_heap_end(&scene.heap, points + 1);
+    hand_over_everywhere(loop_index == 0, stop_nursery, 1);
 }
 
 /* ---- the program ----------------------------------------------------------------------------- */

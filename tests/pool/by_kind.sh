@@ -10,13 +10,6 @@ inline) names=$inline ;;
 threads) names=$threads ;;
 *) names=$processes ;;
 esac
-failed=0
-for name in $names; do
-	TINE_TEST_POOL=$kind tests/pool/test_$name
-	status=$?
-	if [ $status -ne 0 ] && [ $status -ne 77 ]; then
-		echo "test_$name fails with $kind"
-		failed=1
-	fi
-done
-exit $failed
+programs=$(for name in $names; do echo tests/pool/test_$name; done)
+TINE_TEST_POOL=$kind
+. "$srcdir/tests/support/run_each.sh"

@@ -127,6 +127,15 @@ static tine_heap_counts usage(void)
     return counts;
 }
 
+int hang_at_gate(tine_call *call)
+{
+    struct gate *gate = *(struct gate **)tine_call_context(call);
+
+    gate_raise(gate);
+    gate_await(gate, UINT32_MAX);
+    return 0;
+}
+
 uint64_t heap_blocks(void)
 {
     return usage().used_blocks;

@@ -52,6 +52,9 @@ struct tally *tally_new(size_t n);
 int tally_count(size_t begin, size_t end, void *context);
 void tally_assert_once(const struct tally *tally);
 
+/* A task whose context is the address of a gate: raises it and waits there for ever. */
+int hang_at_gate(tine_call *call);
+
 /* Blocks that are given out in the family heap. */
 uint64_t heap_blocks(void);
 uint64_t heap_bytes(void);

@@ -345,15 +345,6 @@ static int ignore_item(const void *in, void *out, void *context)
     return 0;
 }
 
-static int hang(tine_call *call)
-{
-    struct gate *gate = *(struct gate **)tine_call_context(call);
-
-    gate_raise(gate);
-    gate_await(gate, UINT32_MAX);
-    return 0;
-}
-
 static int say_much(tine_call *call)
 {
     char text[100];
@@ -401,7 +392,7 @@ static void submit_all(tine_pool *pool, struct gate *gate)
     for (int i = 0; i < 4; i++)
         while (!tine__job_done(futures[i]->job))
             tine__cpu_relax();
-    ck_assert_rc(tine_pool_submit(&other, pool, hang, &hanging, ""), 0);
+    ck_assert_rc(tine_pool_submit(&other, pool, hang_at_gate, &hanging, ""), 0);
     for (int i = 0; i < 200; i++)
         ck_assert_rc(tine_pool_submit(&other, pool, say_much, &behind, "q", (int64_t)i), 0);
 }

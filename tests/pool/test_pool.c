@@ -32,22 +32,12 @@ static int return_nil(tine_call *call)
     return 0;
 }
 
-/* Waits at a gate that is never raised. */
-static int hang(tine_call *call)
-{
-    struct gate *gate = *(struct gate **)tine_call_context(call);
-
-    gate_raise(gate);
-    gate_await(gate, UINT32_MAX);
-    return 0;
-}
-
 static tine_future *submit_hanging(tine_pool *pool, struct gate *gate)
 {
     tine_job_options options = {.context = &gate, .context_size = sizeof gate};
     tine_future *future;
 
-    ck_assert_rc(tine_pool_submit(&future, pool, hang, &options, ""), 0);
+    ck_assert_rc(tine_pool_submit(&future, pool, hang_at_gate, &options, ""), 0);
     return future;
 }
 
@@ -483,7 +473,7 @@ TEST(a_job_that_takes_too_long_is_killed_and_the_pool_goes_on)
         ck_assert_int_ge(tine__now_ns() - before, TINE_MS(30));
         ck_assert_int_eq(failure.code, -ETIMEDOUT);
         assert_works(pool);
-        ck_assert_rc(tine_pool_apply(&results, pool, hang, &options, ""), -ETIMEDOUT);
+        ck_assert_rc(tine_pool_apply(&results, pool, hang_at_gate, &options, ""), -ETIMEDOUT);
         ck_assert_ptr_null(results);
         assert_works(pool);
     }

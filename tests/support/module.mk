@@ -5,3 +5,4 @@ endif
 %C%_faulty_LDADD = libtinetest.la
 dist_check_SCRIPTS += %D%/catches.sh
 TESTS += %D%/catches.sh
+EXTRA_DIST += %D%/run_each.sh
