@@ -107,7 +107,9 @@ static void reap_all(int count)
 TEST(the_programs_own_wait_may_reap_it)
 {
     struct gate *gate = heap_gate();
-    tine_process *process = process_of(exit_five, TINE_FORK), *killed = start_it(await_gate, gate);
+    tine_process *killed = start_it(await_gate, gate);
+    tine_process *process =
+        process_of(exit_five, TINE_FORK); /* last: a start reaps what has ended */
     int exitcode;
 
     ck_assert_rc(tine_process_kill(killed), 0);
