@@ -331,7 +331,7 @@ struct tine__lane_shm {
 /* Calls with keys, in order, for one worker: pool/sticky.c. */
 struct tine__track_shm {
     alignas(TINE__LINE) _Atomic uint64_t tail; /* calls entered */
-    _Atomic uint64_t ring;                     /* tine__ring_shm; 0: none has been entered */
+    _Atomic uint64_t ring;                     /* tine__track_ring_shm; 0: none has been entered */
     _Atomic uint32_t owner;                    /* place + 1 of its worker; 0: it has none */
     uint32_t next;                             /* of the same worker: track + 1 */
     alignas(TINE__LINE) _Atomic uint64_t head; /* calls that are over */

@@ -3,8 +3,8 @@
  * Runs units of loops, and calls: user code's only door into a worker.
  *
  * `at` says in shared memory how far the worker is, so the nursery knows exactly what is done,
- * what user code had in hand and what was not yet begun, whenever the worker dies. The order at the
- * end of an item is: its result, its failure, then the next item's `at`.
+ * what user code had in hand and what was not yet begun, whenever the worker dies. An item's result
+ * and its failure are written before `at` moves on to the next.
  */
 #include "pool/runner.h"
 

@@ -11,8 +11,7 @@
  *
  * The descriptors that calls have for arguments are kept here, under a mutex, not in a nursery. The
  * mutex is the last to be taken: the pool's may be held. Threads that end so have it one at a time.
- * A fork of the program has none of the threads, and
- * leaves all of this alone.
+ * A fork of the program has none of the threads, and leaves all of this alone.
  */
 #include "pool/threads.h"
 
